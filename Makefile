@@ -1,0 +1,45 @@
+# SafeRouter. `make run` starts a gateway on the mock attester; `make test` proves it works.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test check vectors web bench clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/gateway.stamp
+	@exec $(BIN)/saferouter serve --insecure-mock --demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Makes the test vectors again from their fixed seeds: a difference fails.
+vectors: $(VENV)/dev.stamp
+	$(BIN)/python tests/vectors/generate.py --check
+
+web:
+	$(PYTHON) verifier-web/build.py
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python tests/bench.py
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "SafeRouter needs Python 3.11 or later: $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
+	@echo "Making the environment in $(VENV) (once)..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Every package is pinned by hash.
+$(VENV)/%.stamp: deploy/lock/%.txt pyproject.toml $(VENV)/python.stamp
+	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,37 @@
+"""Step 1, admit: who calls. Nothing else of a request is read before this."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from gateway.errors import Unauthenticated
+from gateway.tenancy.tenant import ApiKey, hash_api_key, secret_of
+
+CACHE_SECONDS = 1.0  # how long a revoked key may still pass
+MAX_CACHED = 4096
+
+
+class Admission:
+    """Knows callers by the hash of their key; `find` asks the database."""
+
+    def __init__(self, find: Callable[[str], ApiKey | None]) -> None:
+        self._find = find
+        self._cache: dict[str, tuple[float, ApiKey]] = {}
+
+    async def admit(self, headers: dict[str, str]) -> ApiKey:
+        """The caller of these headers (names in lower case). Raises Unauthenticated."""
+        secret = secret_of(headers)
+        if secret is None:
+            raise Unauthenticated("You did not provide an API key: send it as `Authorization: Bearer sk-router-...`.")
+        sha256 = hash_api_key(secret)
+        until, key = self._cache.get(sha256, (0.0, None))
+        if key is None or time.monotonic() > until:
+            key = await asyncio.to_thread(self._find, sha256)
+            if key is None:
+                raise Unauthenticated("Incorrect API key provided.")
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[sha256] = (time.monotonic() + CACHE_SECONDS, key)
+        return key

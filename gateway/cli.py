@@ -1,0 +1,139 @@
+"""The gateway's commands: serve, keys. They join `saferouter` by entry point."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tee.errors import Unavailable
+from tee.private_files import write_private
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.instance import Instance
+
+DEMO_FILE = "demo.json"
+DEMO_MODEL = "mock-1"
+DEMO_QUESTION = '{"model":"mock-1","messages":[{"role":"user","content":"Which build answers me?"}]}'
+
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of callers.")
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="The gateway's TOML file.")]
+
+
+@keys_app.callback()
+def _keys() -> None:
+    """API keys of callers."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the gateway's commands to the console script."""
+    app.command("serve")(serve)
+    app.add_typer(keys_app, name="keys")
+
+
+def serve(
+    config: ConfigOption = None,
+    insecure_mock: Annotated[
+        bool, typer.Option("--insecure-mock", help="Attest with a MOCK, which proves nothing, where no hardware is.")
+    ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Mint a demo key and print what to try.")] = False,
+) -> None:
+    """Serve the gateway until Ctrl-C."""
+    loaded = _load(config)
+    from gateway.http.server import run
+
+    async def on_ready(instance: Instance) -> None:
+        if demo:
+            _write_demo(instance)
+        else:
+            typer.echo(f"SafeRouter serves {loaded.audience}. {instance.attester_reason}")
+
+    asyncio.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready))
+
+
+@keys_app.command("create")
+def keys_create(tenant: Annotated[str, typer.Argument(help="Whose key it is.")], config: ConfigOption = None) -> None:
+    """Mint an API key and print it, this once: only its hash is kept."""
+    loaded = _load(config)
+    loaded.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    typer.echo(_mint(loaded.database_url, tenant))
+
+
+def _load(path: Path | None) -> Config:
+    """Imports wait until here, so that `saferouter verify` starts fast and runs without the server."""
+    try:
+        from gateway.config import load_config
+        from gateway.http import server  # noqa: F401
+    except ModuleNotFoundError as error:
+        reason = f"needs {error.name}: install saferouter[gateway]"
+        raise Unavailable("the gateway", reason, retryable=False) from None
+    return load_config(path)
+
+
+def _mint(database_url: str, tenant: str) -> str:
+    from gateway.storage.api_keys import add_api_key
+    from gateway.storage.engine import open_database
+    from gateway.tenancy.tenant import KEY_PREFIX, ApiKey, hash_api_key
+
+    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    engine = open_database(database_url)
+    add_api_key(engine, ApiKey("key-" + secrets.token_hex(8), tenant), hash_api_key(secret), int(time.time()))
+    engine.dispose()
+    return secret
+
+
+def _demo_key(instance: Instance) -> str:
+    """The demo key of the last start if it still works, else a new one."""
+    from gateway.storage.api_keys import find_api_key
+    from gateway.tenancy.tenant import hash_api_key
+
+    path = instance.config.state / DEMO_FILE
+    if path.exists():
+        kept = json.loads(path.read_text()).get("api_key", "")
+        if find_api_key(instance.engine, hash_api_key(kept)):
+            return str(kept)
+    return _mint(instance.config.database_url, "demo")
+
+
+def _write_demo(instance: Instance) -> None:
+    """Write demo.json and the demo policy, and print what to try."""
+    from gateway.build import build_version
+
+    state, url, key = instance.config.state, instance.config.audience, _demo_key(instance)
+    measurement = instance.measurement.hex()
+    policy = state / "demo-policy.toml"
+    note = "# Accepts the mock of this very source tree. Written by `make run`; a new build needs a new policy."
+    write_private(policy, f'{note}\nmeasurements = ["{measurement}"]\n'.encode())
+    write_private(state / "demo-policy.json", json.dumps({"measurements": [measurement]}).encode() + b"\n")
+    verify = f".venv/bin/saferouter verify {url} --policy {policy} --accept-mock"
+    facts = {"url": url, "api_key": key, "model": DEMO_MODEL, "admin_token": None, "verify": verify}
+    write_private(state / DEMO_FILE, json.dumps(facts, indent=1).encode() + b"\n")
+    page = f"{url}/verifier/#target={url}&measurement={measurement}&mock=1"
+    typer.echo(
+        f"""
+SafeRouter {build_version()} is ready.
+
+  MOCK: no confidential hardware here. A mock chip signs the evidence, and a mock provider answers.
+  Everything works as in production, and proves nothing about hardware.
+
+  URL      {url}/v1
+  API key  {key}
+
+  Ask:
+    curl {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
+      -H 'Content-Type: application/json' -d '{DEMO_QUESTION}'
+
+  Verify:
+    {verify}
+
+  Verify in a browser:
+    {page}
+
+Ctrl-C stops it."""
+    )

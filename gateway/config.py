@@ -1,0 +1,208 @@
+"""The gateway's configuration: one frozen value, read once from TOML and the environment."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gateway.connectors.catalog import FAMILIES, normalise_base_url
+from gateway.connectors.connector import Connector
+from gateway.routing.route import ModelTable, PublicModel
+from tee.canonical import digest
+from tee.errors import Malformed
+
+DEFAULT_PORT = 8484
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what comes from outside. Sizes in bytes, times in seconds."""
+
+    body: int = 32 << 20  # images inline in a long chat; more is not a chat
+    answer: int = 64 << 20
+    frame: int = 16 << 20  # one event of a stream; the largest carry an image
+    header: int = 64 << 10
+    connect_seconds: int = 10
+    silence_seconds: int = 300  # reasoning models think this long without a byte
+    open_calls: int = 1024
+    waiting_quotes: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that steers the gateway. Credentials are read when used and never stand here."""
+
+    host: str
+    port: int
+    audience: str
+    state: Path
+    models: ModelTable
+    limits: Limits = field(default_factory=Limits)
+    keyset_seconds: int = 24 * 3600
+    repo_url: str | None = None
+
+    @property
+    def database_url(self) -> str:
+        """SQLite beside the keys."""
+        return f"sqlite:///{self.state / 'gateway.sqlite3'}"
+
+    def digests(self) -> dict[str, str]:
+        """The configuration digests of the workload document (SPEC §4.3): what steers behaviour, attested."""
+        providers = [
+            {
+                "id": row.id,
+                "family": row.family,
+                "dialect": row.dialect,
+                "base_url": row.base_url,
+                "credential": [*row.credential_env, *([row.credential_file] if row.credential_file else [])],
+            }
+            for row in self.models.connectors.values()
+        ]
+        models = [
+            {"id": row.id, "provider": row.provider, "upstream_model": row.upstream_model, "aliases": list(row.aliases)}
+            for row in self.models.models
+        ]
+        settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
+        settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
+        return {
+            "providers": digest(providers),
+            "models": digest(models),
+            "policies": digest([]),
+            "prices": digest([]),
+            "settings": digest(settings),
+        }
+
+
+def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read `path`, or the built-in demo table where there is none. Raises Malformed."""
+    document: dict[str, Any] = _demo_document()
+    if path is not None:
+        try:
+            document = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Malformed(str(path), str(error), "TOML") from None
+    return decode_config(document, environ)
+
+
+def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    """A configuration from its document; unknown names are refused. Raises Malformed."""
+    known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
+    _refuse_unknown(document, known, "config")
+    host = _typed(document, "host", str, "127.0.0.1", "config")
+    port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
+    connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
+    by_id = {row.id: row for row in connectors}
+    if len(by_id) != len(connectors):
+        raise Malformed("config.providers", "an id twice", "each id once")
+    models = tuple(_model(row, f"config.models[{at}]", by_id) for at, row in enumerate(_rows(document, "models")))
+    names = [name for model in models for name in (model.id, *model.aliases)]
+    if len(set(names)) != len(names):
+        raise Malformed("config.models", "a model id or alias twice", "each name once")
+    return Config(
+        host=host,
+        port=port,
+        audience=_typed(document, "audience", str, f"http://{host}:{port}", "config"),
+        state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
+        models=ModelTable(models, by_id),
+        limits=_limits(_typed(document, "limits", dict, {}, "config")),
+        keyset_seconds=_bounded(
+            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 60, 7 * 24 * 3600, "config.keyset_seconds"
+        ),
+        repo_url=_typed(document, "repo_url", str, None, "config"),
+    )
+
+
+def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The provider's key: from its file, else the first variable that is set. Read per call, never kept."""
+    if connector.credential_file is not None:
+        try:
+            return Path(connector.credential_file).read_text().strip() or None
+        except OSError:
+            return None
+    return next((value for name in connector.credential_env if (value := environ.get(name, "").strip())), None)
+
+
+def _demo_document() -> dict[str, Any]:
+    return {
+        "providers": [{"id": "mock", "family": "mock"}],
+        "models": [
+            {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
+            {"id": "mock-reasoner", "provider": "mock"},
+        ],
+    }
+
+
+def _connector(row: Any, path: str) -> Connector:
+    _refuse_unknown(row, {"id", "family", "base_url", "credential_env", "credential_file"}, path)
+    family = _typed(row, "family", str, "", path)
+    if family not in FAMILIES:
+        raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
+    known = FAMILIES[family]
+    variable = _typed(row, "credential_env", str, None, path)
+    return replace(
+        known,
+        id=_typed(row, "id", str, family, path),
+        base_url=normalise_base_url(_typed(row, "base_url", str, known.base_url, path)),
+        credential_env=(variable,) if variable else known.credential_env,
+        credential_file=_typed(row, "credential_file", str, None, path),
+    )
+
+
+def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:
+    _refuse_unknown(row, {"id", "provider", "upstream_model", "aliases"}, path)
+    name, provider = _typed(row, "id", str, "", path), _typed(row, "provider", str, "", path)
+    if not name:
+        raise Malformed(f"{path}.id", "nothing", "the model id that clients will use")
+    if provider not in connectors:
+        raise Malformed(f"{path}.provider", repr(provider), f"one of {', '.join(connectors) or 'config.providers'}")
+    aliases = _typed(row, "aliases", list, [], path)
+    return PublicModel(name, provider, _typed(row, "upstream_model", str, name, path), tuple(map(str, aliases)))
+
+
+def _limits(table: dict[str, Any]) -> Limits:
+    _refuse_unknown(table, set(Limits.__slots__), "config.limits")
+    values = {name: _typed(table, name, int, 0, "config.limits") for name in table}
+    return replace(
+        Limits(), **{name: _bounded(value, 1, 1 << 31, f"config.limits.{name}") for name, value in values.items()}
+    )
+
+
+def _port(variable: str | None, configured: int) -> int:
+    if variable is None:
+        return _bounded(configured, 0, 65535, "config.port")
+    if not (variable.isascii() and variable.isdigit()):
+        raise Malformed("PORT", repr(variable[:32]), "a port number")
+    return _bounded(int(variable), 0, 65535, "PORT")
+
+
+def _bounded(value: int, least: int, most: int, path: str) -> int:
+    if not least <= value <= most:
+        raise Malformed(path, value, f"{least} to {most}")
+    return value
+
+
+def _rows(document: Mapping[str, Any], name: str) -> list[Any]:
+    rows: list[Any] = _typed(document, name, list, [], "config")
+    if not rows:
+        raise Malformed(f"config.{name}", "none", "at least one")
+    return rows
+
+
+def _typed(table: Mapping[str, Any], name: str, kind: type, default: Any, path: str) -> Any:
+    value = table.get(name, default)
+    if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise Malformed(f"{path}.{name}", type(value).__name__, kind.__name__)
+    return value
+
+
+def _refuse_unknown(table: Any, known: set[str], path: str) -> None:
+    if not isinstance(table, Mapping):
+        raise Malformed(path, type(table).__name__, "a table")
+    if unknown := sorted(set(table) - known):
+        raise Malformed(f"{path}.{unknown[0][:64]}", "an unknown name", f"one of {', '.join(sorted(known))}")

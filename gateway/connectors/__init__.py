@@ -1,0 +1,1 @@
+"""Providers as values: language, endpoint, credential. Pure."""

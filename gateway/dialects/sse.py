@@ -1,0 +1,107 @@
+"""Server-sent events without input or output: cut a byte stream into frames, and read one frame (WHATWG HTML §9.2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NoReturn
+
+from gateway.errors import UpstreamFailed
+
+MAX_FRAME = 4 * 1024 * 1024
+"""Bytes of one frame. The largest honest ones carry a whole tool call or a picture in base64."""
+
+# A CRLF is one line end and must never be taken for a CR and an LF, which would be a blank line: hence no alternative
+# that matches a CR before an LF. (A literal first byte also makes the search three times as fast as a group.)
+_LINE_END = re.compile(rb"\n|\r\n?")
+_BLANK_LINE = re.compile(rb"\n(?:\n|\r\n?)|\r\r\n?")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One parsed frame. `data` is empty for comments and blank frames, which a client never sees."""
+
+    event: str
+    data: str
+
+
+class FrameSplitter:
+    """Cuts a stream into frames, each verbatim with the blank line that ends it.
+
+    Joining all frames and the leftover gives the stream again, and the cuts do not depend on how it was chunked. A
+    carriage return at the very end of the input waits for one more byte, because a line feed may belong to it.
+    """
+
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self._max_frame = max_frame
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._overlong = False
+
+    def push(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes and give the frames that they complete.
+
+        Raises: UpstreamFailed if a frame is longer than the bound; from then on every push raises.
+        """
+        if self._overlong:
+            self._refuse()
+        self._buffer += chunk
+        frames: list[bytes] = []
+        start = 0
+        while end := self._find_end(start):
+            if end - start > self._max_frame:
+                self._refuse()
+            frames.append(bytes(self._buffer[start:end]))
+            start = self._scanned = end
+        del self._buffer[:start]
+        self._scanned -= start
+        if len(self._buffer) > self._max_frame:
+            self._refuse()
+        return frames
+
+    def finish(self) -> bytes:
+        """Give what followed the last whole frame."""
+        leftover = bytes(self._buffer)
+        self._buffer.clear()
+        self._scanned = 0
+        return leftover
+
+    def _find_end(self, start: int) -> int:
+        """Offset just after the blank line that ends the frame at `start`; 0 if it is not there yet."""
+        match = _LINE_END.match(self._buffer, start) or _BLANK_LINE.search(self._buffer, self._scanned)
+        if match is None:
+            # A blank line is at most four bytes, so three of them may already be here.
+            self._scanned = max(start, len(self._buffer) - 3)
+            return 0
+        end = match.end()
+        if end == len(self._buffer) and self._buffer[-1:] == b"\r":
+            self._scanned = match.start()
+            return 0
+        return end
+
+    def _refuse(self) -> NoReturn:
+        self._overlong = True
+        self._buffer.clear()
+        raise UpstreamFailed(
+            f"stream: found a frame longer than {self._max_frame} bytes, wanted a blank line before that",
+            code="upstream_frame_too_long",
+        )
+
+
+def is_whole_frame(leftover: bytes) -> bool:
+    """Whether a splitter's leftover is a frame that only waited for a possible line feed."""
+    return leftover == b"\r" or leftover.endswith((b"\r\r", b"\n\r"))
+
+
+def parse_frame(frame: bytes) -> ServerEvent:
+    """Read one frame. Data lines are joined by LF; unknown fields and comments are ignored; nothing is refused."""
+    event, data = "message", []
+    for line in frame.removeprefix(_BOM).splitlines():
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value.decode("utf-8", "replace")
+    return ServerEvent(event or "message", b"\n".join(data).decode("utf-8", "replace"))

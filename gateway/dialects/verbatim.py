@@ -1,0 +1,229 @@
+"""The verbatim path: client and provider both speak OpenAI chat, so bytes pass unchanged and are only tapped."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from gateway.dialects.openai_chat_fields import chunk_usage, objects_in, read_failure
+from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
+from gateway.errors import UpstreamFailed
+from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest, Usage
+from gateway.jsonbody import encode_json, read_json_object
+
+_USAGE_OPTION = b'"stream_options":{"include_usage":true},'
+# A quote inside a JSON string is always preceded by a backslash, so this matches keys and nothing else.
+_MODEL_KEY = re.compile(rb'(?<!\\)"model"\s*+:\s*+')
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+# A key spelled with escapes ("mod\u0065l") hides from _MODEL_KEY; every letter of it would begin like this.
+_ESCAPED_LETTER = b"\\u006"
+# OpenAI writes `"usage":null` and `"finish_reason":null` into every chunk; only a value makes them worth decoding.
+_USAGE_VALUE = re.compile(rb'"usage"\s*+:\s*+[^n\s]')
+_FINISH_VALUE = re.compile(rb'"finish_reason"\s*+:\s*+"')
+_LONGEST_END = 4  # bytes of CR LF CR LF
+# Azure opens with a frame without an id; a provider that never sends one must not cost a decode per frame.
+_ID_ATTEMPTS = 4
+
+
+def forward_body(body: bytes, request: InferenceRequest, upstream_model: str) -> bytes:
+    """The bytes for the provider: the client's own wherever possible. `request` is `decode_request(body)`.
+
+    A stream is always asked for usage, because metering needs it. Splices where it can, re-serialises where it must:
+    for members of the gateway, a client's own `stream_options`, or a model name that stands in no unique place.
+    """
+    wants_usage = request.stream and not request.include_usage
+    edits_needed = any(name in request.extra for name in GATEWAY_FIELDS)
+    if edits_needed or (wants_usage and "stream_options" in request.extra):
+        return _edited(body, wants_usage, upstream_model)
+    if upstream_model != request.model:
+        renamed = _renamed(body, upstream_model)
+        if renamed is None:
+            return _edited(body, wants_usage, upstream_model)
+        body = renamed
+    if wants_usage:
+        opening = body.index(b"{") + 1
+        body = body[:opening] + _USAGE_OPTION + body[opening:]
+    return body
+
+
+class VerbatimStream:
+    """Passes a provider's stream through, and holds back its end so that our frame can go before it.
+
+    Feed `push`, forward what it returns, then send `closing(...)`. Held back are the usage-only chunk, `[DONE]`, and
+    whatever follows them; everything else leaves at once and byte for byte. What was learnt on the way:
+
+    - `usage`: the last one seen; `finish_reason`: the provider's last word
+    - `chat_id`, `created`, `model`: of the first chunk that had an id, empty or 0 before
+    - `done_seen`: whether `[DONE]` came; `failure`: an error in the middle of the stream
+    """
+
+    def __init__(self, keep_usage_chunk: bool, max_frame: int = MAX_FRAME) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.chat_id = ""
+        self.created = 0
+        self.model = ""
+        self.done_seen = False
+        self.failure: Failure | None = None
+        self._keep_usage_chunk = keep_usage_chunk
+        self._splitter = FrameSplitter(max_frame)
+        self._max_held = max_frame
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._last_whole = b""
+        self._id_attempts = _ID_ATTEMPTS
+
+    def push(self, chunk: bytes) -> bytes:
+        """Take the provider's next bytes, and give those that may go to the client now.
+
+        Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
+        """
+        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
+
+    def finish(self) -> None:
+        """The provider's stream has ended; bytes after its last whole frame will follow ours."""
+        leftover = self._splitter.finish()
+        if is_whole_frame(leftover):
+            self._last_whole += self._pass(leftover)
+        elif leftover:
+            # Sent before our frame it would swallow its first line; a client ignores it at the end of a stream.
+            chunk = None if self.done_seen else self._tap(leftover)
+            if not _is_usage_only(chunk) or self._keep_usage_chunk:
+                self._hold(leftover)
+
+    def closing(self, attestation_frame: bytes) -> bytes:
+        """The last bytes for the client: our frame (may be empty), then what was held back, as the provider sent it."""
+        self.finish()
+        tail = self._last_whole + attestation_frame + self._release()
+        self._last_whole = b""
+        return tail
+
+    def _pass(self, frame: bytes) -> bytes:
+        if not self.done_seen:
+            if not self._held and not self._id_attempts and not _is_telling(frame):
+                return frame
+            chunk = self._tap(frame)
+            if _is_usage_only(chunk):
+                if self._keep_usage_chunk:
+                    self._hold(frame)
+                return b""
+            if not self.done_seen and (not self._held or (chunk and chunk.get("choices"))):
+                # The answer goes on after all, so that usage was not the end.
+                return self._release() + frame
+        self._hold(frame)
+        return b""
+
+    def _tap(self, frame: bytes) -> dict[str, object] | None:
+        event = parse_frame(frame)
+        data = event.data.strip()
+        if not data:
+            return None
+        if data.startswith("[DONE]"):
+            self.done_seen = True
+            return None
+        chunk = read_json_object(data)
+        if chunk is not None:
+            self._learn(chunk, event.event)
+        return chunk
+
+    def _learn(self, chunk: dict[str, object], event: str) -> None:
+        self.usage = chunk_usage(chunk) or self.usage
+        self.failure = self.failure or read_failure(chunk, event)
+        for choice in objects_in(chunk.get("choices")):
+            reason = choice.get("finish_reason")
+            if isinstance(reason, str) and reason:
+                self.finish_reason = reason
+        if self._id_attempts:
+            self._learn_identity(chunk)
+
+    def _learn_identity(self, chunk: dict[str, object]) -> None:
+        self._id_attempts -= 1
+        chat_id, created, model = chunk.get("id"), chunk.get("created"), chunk.get("model")
+        if isinstance(chat_id, str) and chat_id:
+            self._id_attempts = 0
+            self.chat_id = chat_id
+            self.created = created if isinstance(created, int) else 0
+            self.model = model if isinstance(model, str) else ""
+
+    def _hold(self, frame: bytes) -> None:
+        self._held_size += len(frame)
+        if self._held_size > self._max_held:
+            raise UpstreamFailed(
+                f"stream: found more than {self._max_held} bytes after its end, wanted the end",
+                code="upstream_endless",
+            )
+        self._held.append(frame)
+
+    def _release(self) -> bytes:
+        released = b"".join(self._held)
+        self._held, self._held_size = [], 0
+        return released
+
+
+def attestation_frame(chat_id: str, created: int, model: str, attestation: dict[str, object]) -> bytes:
+    """The frame that carries the attestation: a named event that is also a valid, empty chunk.
+
+    Clients that parse every event take it for a chunk without text; a bare event breaks about half of them.
+    """
+    chunk = {
+        "id": chat_id,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": model,
+        "choices": [{"index": 0, "delta": {}, "finish_reason": None}],
+        "_sf_attestation": attestation,
+        "attestation": attestation,
+    }
+    return b"event: sf_attestation\ndata: " + encode_json(chunk) + b"\n\n"
+
+
+def attach_attestation(answer: bytes, attestation: dict[str, object]) -> bytes:
+    """Put the attestation into a buffered answer, before its last brace; all other bytes stay the provider's.
+
+    If the provider sent members of these names ours replace them, at the cost of re-serialising.
+    Raises: UpstreamFailed if the answer is no JSON object.
+    """
+    fields = read_json_object(answer)
+    if fields is None:
+        raise UpstreamFailed("answer: found bytes that are no JSON object, wanted a chat completion")
+    ours: dict[str, object] = {"_sf_attestation": attestation, "attestation": attestation}
+    if fields.keys() & ours.keys():
+        return encode_json({**fields, **ours})
+    end = answer.rindex(b"}")
+    return answer[:end] + (b"," if fields else b"") + encode_json(ours)[1:-1] + answer[end:]
+
+
+def _is_telling(frame: bytes) -> bool:
+    """Whether a frame may hold more than text, at a tenth of the cost of decoding it. Plain deltas do not.
+
+    JSON has no raw line ends, so one inside a frame means several lines: an event name, or data in pieces.
+    """
+    return (
+        _USAGE_VALUE.search(frame) is not None
+        or _FINISH_VALUE.search(frame) is not None
+        or b'"error"' in frame
+        or b"[DONE]" in frame
+        or frame.find(b"\n", 0, -_LONGEST_END) >= 0
+        or frame.find(b"\r", 0, -_LONGEST_END) >= 0
+    )
+
+
+def _is_usage_only(chunk: dict[str, object] | None) -> bool:
+    return chunk is not None and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+
+
+def _renamed(body: bytes, upstream_model: str) -> bytes | None:
+    """The body with its model replaced; None if the one place of the name cannot be told by a plain search."""
+    keys = list(_MODEL_KEY.finditer(body))
+    if len(keys) != 1 or _ESCAPED_LETTER in body:
+        return None
+    value = _STRING.match(body, keys[0].end())
+    return body[: value.start()] + encode_json(upstream_model) + body[value.end() :] if value else None
+
+
+def _edited(body: bytes, wants_usage: bool, upstream_model: str) -> bytes:
+    fields = json.loads(body)
+    edited = {name: value for name, value in fields.items() if name not in GATEWAY_FIELDS} | {"model": upstream_model}
+    if wants_usage:
+        edited["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+    return encode_json(edited)

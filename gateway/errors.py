@@ -1,0 +1,108 @@
+"""The errors of the gateway: one base, one leaf per status and remedy. Only `gateway/http/problems.py` renders them."""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of every error that the gateway raises on purpose.
+
+    `status` is the HTTP status, `error_type` and `code` are OpenAI's words `type` and `code`, `param` names the field
+    at fault, `retry_after` is in seconds. The message reaches the client: never put prompt text or a credential in it.
+    """
+
+    status: int = 500
+    error_type: str = "server_error"
+    code: str = "internal_error"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidRequest(GatewayError):
+    """The request breaks the format. Sending it again unchanged cannot help."""
+
+    status, error_type, code = 400, "invalid_request_error", "invalid_request"
+
+    @classmethod
+    def at(cls, field: str, found: str, wanted: str) -> InvalidRequest:
+        """Say which field is wrong. `found` describes a kind or a size, never the value of something written."""
+        return cls(f"{field}: found {found}, wanted {wanted}", param=None if field == "body" else field)
+
+
+class Unauthenticated(GatewayError):
+    """No key, or one that is not known."""
+
+    # OpenAI's own 401 carries this type, and clients compare the code.
+    status, error_type, code = 401, "invalid_request_error", "invalid_api_key"
+
+
+class InsufficientCredits(GatewayError):
+    """The balance of the key or the cap of the tenant is used up."""
+
+    status, error_type, code = 402, "insufficient_quota", "credits_exhausted"
+
+
+class Forbidden(GatewayError):
+    """The key is known and may not do this."""
+
+    status, error_type, code = 403, "permission_error", "forbidden"
+
+
+class UnknownModel(GatewayError):
+    """No route has this model, or none that the caller may see."""
+
+    status, error_type, code = 404, "invalid_request_error", "model_not_found"
+
+
+class SessionNotAccepted(GatewayError):
+    """The attested session that the client named is not one of ours, or has expired."""
+
+    status, error_type, code = 412, "invalid_request_error", "session_not_accepted"
+
+
+class BodyTooLarge(GatewayError):
+    """The body is longer than the gateway reads."""
+
+    status, error_type, code = 413, "invalid_request_error", "body_too_large"
+
+
+class CredentialInPrompt(GatewayError):
+    """The prompt holds something that looks like a credential, and the policy forbids to send it on."""
+
+    status, error_type, code = 422, "invalid_request_error", "credential_in_prompt"
+
+
+class StaleKeyConfig(GatewayError):
+    """The body was sealed to a key that the gateway no longer holds: fetch the key list again."""
+
+    status, error_type, code = 422, "invalid_request_error", "stale_key_config"
+
+
+class RateLimited(GatewayError):
+    """Too many requests, or too many tokens; `retry_after` says when to come back."""
+
+    status, error_type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class UpstreamFailed(GatewayError):
+    """The provider answered wrongly, or not to the end."""
+
+    status, error_type, code = 502, "server_error", "upstream_failed"
+
+
+class NoRoute(GatewayError):
+    """Every candidate for this model is out of order or excluded by policy."""
+
+    status, error_type, code = 503, "server_error", "no_route"
+
+
+class UpstreamVerificationFailed(GatewayError):
+    """The policy demands an attested upstream, and its evidence did not pass."""
+
+    status, error_type, code = 503, "server_error", "upstream_verification_failed"

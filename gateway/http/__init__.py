@@ -1,0 +1,1 @@
+"""The HTTP rim: the only rooms that know the web framework."""

@@ -1,0 +1,97 @@
+"""The ASGI application: every route on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from gateway.errors import GatewayError
+from gateway.http import problems
+from gateway.http.attestation import AttestationEndpoints
+from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
+from gateway.instance import Instance
+from gateway.storage.calls import find_receipt
+from gateway.storage.quotes import find_quote
+from tee.errors import Malformed, Unavailable
+
+# Every origin may ask: a caller is known by its key, never by a cookie, and evidence is public.
+_CORS: dict[str, Any] = {
+    "allow_origins": ["*"],
+    "allow_methods": ["*"],
+    "allow_headers": ["*"],
+    "expose_headers": ["x-receipt-id", "x-request-id"],
+}
+
+
+def build_app(instance: Instance) -> Starlette:
+    """The application of a running instance."""
+    pipeline, config = instance.pipeline, instance.config
+    models = ModelsEndpoint(pipeline, config.models)
+    attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
+    receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine))
+    routes: list[Route | Mount] = [
+        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits.body).__call__, methods=["POST"]),
+        Route("/v1/models", models.listing, methods=["GET"]),
+        Route("/v1/models/{model:path}", models.one, methods=["GET"]),
+        Route("/v1/aci/receipts/{receipt_id}", receipts.__call__, methods=["GET"]),
+        Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
+        Route("/attestation/quote", attestation.quote, methods=["POST"]),
+        Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
+        Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        Route("/healthz", _healthz, methods=["GET"]),
+        Route("/readyz", partial(_readyz, instance), methods=["GET"]),
+    ]
+    page = verifier_folder()
+    if page is not None:
+        routes += [
+            Mount("/verifier", StaticFiles(directory=page, html=True)),
+            Route("/", _to_verifier, methods=["GET"]),
+        ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(CORSMiddleware, **_CORS)],
+        exception_handlers=_handlers(),
+    )
+
+
+def verifier_folder() -> Path | None:
+    """The page's files: beside the package in a checkout, beside it in site-packages once installed."""
+    root = Path(__file__).resolve().parent.parent.parent
+    return next((root / name for name in ("verifier-web", "saferouter_verifier_web") if (root / name).is_dir()), None)
+
+
+def _handlers() -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+    return {
+        GatewayError: problems.on_gateway_error,
+        Malformed: problems.on_tee_error,
+        Unavailable: problems.on_tee_error,
+        HTTPException: problems.on_http_error,
+        Exception: problems.on_unexpected,
+    }
+
+
+async def _healthz(_request: Request) -> Response:
+    """Alive."""
+    return JSONResponse({"status": "ok"})
+
+
+async def _readyz(instance: Instance, _request: Request) -> Response:
+    """Ready to answer with evidence; `tee_type` is a label, not a proof."""
+    ready = not instance.closing
+    body = {"status": "ready" if ready else "stopping", "tee_type": instance.desk.tee_type}
+    return JSONResponse(body, 200 if ready else 503)
+
+
+async def _to_verifier(_request: Request) -> Response:
+    return RedirectResponse("/verifier/")

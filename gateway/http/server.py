@@ -1,0 +1,96 @@
+"""Serving with hypercorn: sockets, bounds, and a stop that loses no receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config as ServerConfig
+
+from gateway.config import Config
+from gateway.connectors.catalog import EMBEDDED_MOCK
+from gateway.http.app import build_app
+from gateway.http.mock_provider import mock_provider_app
+from gateway.instance import Instance, start_instance
+from gateway.pipeline import Embedded
+from tee.errors import Unavailable
+
+STOP_SECONDS = 0.3  # for connections to close by themselves once every call is cut
+
+
+async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance], Awaitable[None]]) -> None:
+    """Serve until SIGINT or SIGTERM. Raises Unavailable, Malformed."""
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    listener = _listen(config.host, config.port)
+    servers: list[asyncio.Task[None]] = []
+    embedded = None
+    if any(row.base_url == EMBEDDED_MOCK for row in config.models.connectors.values()):
+        provider = _listen("127.0.0.1", 0)
+        embedded = Embedded(f"http://127.0.0.1:{provider.getsockname()[1]}/v1", secrets.token_hex(16))
+        servers.append(_serve(mock_provider_app(embedded.api_key), provider, config, stop))
+    instance = await start_instance(config, allow_mock=allow_mock, embedded=embedded)
+    work = [asyncio.create_task(each) for each in instance.background()]
+    try:
+        servers.append(_serve(build_app(instance), listener, config, stop))
+        await on_ready(instance)
+        await _first_end([*servers, *work, asyncio.create_task(stop.wait())])
+    finally:
+        await instance.drain()
+        stop.set()
+        await asyncio.wait(servers, timeout=STOP_SECONDS)
+        for task in (*servers, *work):
+            task.cancel()
+        await asyncio.gather(*servers, *work, return_exceptions=True)
+        await instance.close()
+
+
+async def _first_end(tasks: list[asyncio.Task[Any]]) -> None:
+    """Wait for the stop, or for a part that should never end: its error must not pass unseen."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+def _serve(app: Any, listener: socket.socket, config: Config, stop: asyncio.Event) -> asyncio.Task[None]:
+    settings = ServerConfig()
+    settings.bind = [f"fd://{listener.detach()}"]
+    settings.h11_max_incomplete_size = config.limits.header
+    settings.include_server_header = False
+    settings.keep_alive_timeout = 75
+    settings.keep_alive_max_requests = 1 << 30
+    settings.graceful_timeout = STOP_SECONDS
+    # Neither log: an access log names receipts, and a traceback may quote a prompt. Errors have their own line.
+    settings.accesslog = None
+    settings.errorlog = None
+
+    async def stopped() -> None:
+        await stop.wait()
+
+    async def serving() -> None:
+        # hypercorn cancels what outlives its grace, and reports that as a cancellation of its own.
+        with suppress(asyncio.CancelledError):
+            await serve(app, settings, shutdown_trigger=stopped)
+
+    return asyncio.create_task(serving())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        reason = f"{error.strerror}: stop what listens there, or set PORT to another port"
+        raise Unavailable(f"{host}:{port}", reason, retryable=False) from None
+    return listener

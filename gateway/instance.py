@@ -1,0 +1,81 @@
+"""One running gateway: its parts, put together in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gateway.admission import Admission
+from gateway.audit import AuditRecord
+from gateway.build import source_digest
+from gateway.config import Config
+from gateway.pipeline import Embedded, Pipeline
+from gateway.storage.api_keys import find_api_key
+from gateway.storage.calls import find_open_calls
+from gateway.storage.engine import Engine, open_database
+from gateway.storage.quotes import add_quote
+from gateway.storage.writer import GroupCommit
+from gateway.upstream import Upstream
+from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
+from tee.attest.detect import detect_attester
+from tee.attest.mock import mock_measurement
+
+
+@dataclass(slots=True)
+class Instance:
+    """The parts of a running gateway."""
+
+    config: Config
+    engine: Engine
+    writer: GroupCommit
+    keys: WorkloadKeys
+    desk: QuoteDesk
+    audit: AuditRecord
+    upstream: Upstream
+    pipeline: Pipeline
+    attester_reason: str
+    measurement: bytes  # of the mock: a real one is read from a report
+    closing: bool = False
+
+    def background(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the requests."""
+        return [self.audit.record_progress(), self.desk.renew(self._store_quote)]
+
+    async def drain(self) -> None:
+        """Stop answering: cut what runs, and leave a receipt for each."""
+        self.closing = True
+        await self.pipeline.drain()
+
+    async def close(self) -> None:
+        """Write what is owed, then let go of everything."""
+        await self.upstream.close()
+        await asyncio.to_thread(self.writer.stop)
+        self.engine.dispose()
+
+    def _store_quote(self, digest: str, document: str) -> None:
+        add_quote(self.engine, digest, document, int(time.time()))
+
+
+async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded | None) -> Instance:
+    """Detect, attest, recover, and be ready to serve. Raises Unavailable, Malformed."""
+    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    source = source_digest()
+    measurement = mock_measurement(source)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
+    identity = load_identity(config.state)
+    workload = workload_document(config, source, bytes(identity.verify_key))
+    keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    engine = open_database(config.database_url)
+    writer = GroupCommit(engine)
+    audit = AuditRecord(writer, keys)
+    upstream = Upstream(config.limits)
+    pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
+    desk = QuoteDesk(attester, keys, config.limits.waiting_quotes)
+    instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, reason, measurement)
+    await desk.start(instance._store_quote)
+    audit.finish_cut_calls(find_open_calls(engine))
+    return instance

@@ -1,0 +1,33 @@
+"""Step 6, meter: what a call used, without a word of its content."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from gateway.inference import Usage
+from gateway.storage.calls import Activity
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Started with a call; `read` gives its activity."""
+
+    key_id: str
+    model: str | None
+    provider: str | None
+    started_at: int = field(default_factory=lambda: int(time.time()))
+    started: float = field(default_factory=time.monotonic)
+
+    def read(self, status: int, usage: Usage | None) -> Activity:
+        """The activity of a call that ends now with this HTTP status."""
+        return Activity(
+            key_id=self.key_id,
+            model=self.model,
+            provider=self.provider,
+            status=status,
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+            started_at=self.started_at,
+            milliseconds=int((time.monotonic() - self.started) * 1000),
+        )

@@ -1,0 +1,51 @@
+"""Route: from a public model id to the provider that serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.connectors.connector import Connector
+from gateway.errors import UnknownModel
+
+
+@dataclass(frozen=True, slots=True)
+class PublicModel:
+    """A model that clients may name, and where it is served."""
+
+    id: str
+    provider: str
+    upstream_model: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The decision for one call."""
+
+    model: PublicModel
+    connector: Connector
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """The configured models and providers."""
+
+    models: tuple[PublicModel, ...]
+    connectors: dict[str, Connector]
+
+    def route(self, name: str) -> Route:
+        """The route of a model: exact id, else an alias (REQUIREMENTS C18). Raises UnknownModel."""
+        for model in self.models:
+            if name == model.id or name in model.aliases:
+                return Route(model, self.connectors[model.provider])
+        raise UnknownModel(
+            f"The model `{name[:128]}` does not exist here: GET /v1/models lists those that do.", param="model"
+        )
+
+
+def tier_observed(connector: Connector) -> str:
+    """What was seen of the upstream: `hardened` if TLS named it, `quarantine` if nothing did.
+
+    `sealed` is kept for attested upstreams, which no connector is yet.
+    """
+    return "hardened" if connector.authenticated else "quarantine"

@@ -1,0 +1,1 @@
+"""SQL, and only here: one small repository per noun."""

@@ -1,0 +1,115 @@
+"""Calls: opened before their id is given away, advanced while they stream, closed by a signed receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+
+from gateway.storage.engine import ACTIVITY, CALLS
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call as the database has it while no receipt is signed."""
+
+    id: int
+    receipt_id: str
+    draft: str
+    status: int | None
+    content_type: str | None
+    sent_bytes: int
+    sent_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a call used: for metering, without a word of its content."""
+
+    key_id: str
+    model: str | None
+    provider: str | None
+    status: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    started_at: int
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of an answer has left, and its hash."""
+
+    receipt_id: str
+    status: int
+    content_type: str
+    sent_bytes: int
+    sent_sha256: str
+
+
+def insert_call(connection: Connection, receipt_id: str, key_id: str, draft: str) -> int:
+    """Open a call; returns its row number."""
+    values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
+    result = connection.execute(insert(CALLS).values(values))
+    assert result.inserted_primary_key is not None
+    number: int = result.inserted_primary_key[0]
+    return number
+
+
+def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
+    """Replace the draft of an open call: it has learnt its route and what is forwarded."""
+    connection.execute(update(CALLS).where(CALLS.c.receipt_id == receipt_id).values(draft=draft))
+
+
+def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
+    """Note how much has left, for all streams at once; a closed call is left alone."""
+    statement = (
+        update(CALLS)
+        .where(CALLS.c.receipt_id == bindparam("_receipt_id"), CALLS.c.receipt.is_(None))
+        .values(
+            status=bindparam("_status"),
+            content_type=bindparam("_content_type"),
+            sent_bytes=bindparam("_sent_bytes"),
+            sent_sha256=bindparam("_sent_sha256"),
+        )
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "_receipt_id": row.receipt_id,
+                "_status": row.status,
+                "_content_type": row.content_type,
+                "_sent_bytes": row.sent_bytes,
+                "_sent_sha256": row.sent_sha256,
+            }
+            for row in rows
+        ],
+    )
+
+
+def close_call(connection: Connection, receipt_id: str, receipt: str, activity: Activity | None) -> None:
+    """Store the signed receipt, once, and what the call used."""
+    statement = update(CALLS).where(CALLS.c.receipt_id == receipt_id, CALLS.c.receipt.is_(None))
+    if connection.execute(statement.values(receipt=receipt)).rowcount != 1 or activity is None:
+        return
+    number = connection.execute(select(CALLS.c.id).where(CALLS.c.receipt_id == receipt_id)).scalar_one()
+    row = {name: getattr(activity, name) for name in Activity.__slots__}
+    connection.execute(insert(ACTIVITY).values(call_id=number, **row))
+
+
+def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> str | None:
+    """The signed receipt, JSON, if that key made the call; None also while the call is open."""
+    query = select(CALLS.c.receipt).where(CALLS.c.receipt_id == receipt_id, CALLS.c.key_id == key_id)
+    with engine.connect() as connection:
+        receipt: str | None = connection.execute(query).scalar_one_or_none()
+    return receipt
+
+
+def find_open_calls(engine: Engine) -> list[OpenCall]:
+    """Calls without a receipt: after a crash, those that it cut."""
+    columns = [CALLS.c[name] for name in OpenCall.__slots__]
+    with engine.connect() as connection:
+        rows = connection.execute(select(*columns).where(CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)).all()
+    return [OpenCall(*row) for row in rows]

@@ -1,0 +1,87 @@
+"""The database: its schema and its connections (SQLAlchemy Core)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+)
+
+SCHEMA = MetaData()
+_ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+API_KEYS = Table(
+    "api_keys",
+    SCHEMA,
+    Column("sha256", String(64), primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("tenant", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+# One row per keyset: the evidence that lets its receipts be checked for ever.
+QUOTES = Table(
+    "quotes",
+    SCHEMA,
+    Column("keyset_digest", String(71), primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+# One row per call from the moment its caller may learn the receipt's id; `receipt` is null until it is signed.
+CALLS = Table(
+    "calls",
+    SCHEMA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("receipt_id", String(40), nullable=False, unique=True),
+    Column("key_id", String(40), nullable=False, index=True),
+    Column("draft", Text, nullable=False),
+    Column("status", Integer),
+    Column("content_type", String(128)),
+    Column("sent_bytes", BigInteger, nullable=False, default=0),
+    Column("sent_sha256", String(64)),
+    Column("receipt", Text),
+)
+ACTIVITY = Table(
+    "activity",
+    SCHEMA,
+    Column("call_id", _ROW_ID, ForeignKey("calls.id"), primary_key=True),
+    Column("key_id", String(40), nullable=False, index=True),
+    Column("model", String(256)),
+    Column("provider", String(64)),
+    Column("status", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("started_at", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+)
+
+
+__all__ = ["ACTIVITY", "API_KEYS", "CALLS", "QUOTES", "SCHEMA", "Engine", "open_database"]
+
+
+def open_database(url: str) -> Engine:
+    """Connect, and create what is missing."""
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_pragmas)
+    SCHEMA.create_all(engine)
+    return engine
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    """WAL lets readers pass the writer; FULL makes a commit survive a power cut, which a receipt promises."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=5000")
+    connection.execute("PRAGMA foreign_keys=ON")

@@ -1,0 +1,22 @@
+"""The evidence of every keyset that ever signed a receipt."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, insert, select
+
+from gateway.storage.engine import QUOTES
+
+
+def add_quote(engine: Engine, keyset_digest: str, document: str, created_at: int) -> None:
+    """Store a keyset's quote, before the keyset signs anything."""
+    row = {"keyset_digest": keyset_digest, "document": document, "created_at": created_at}
+    with engine.begin() as connection:
+        connection.execute(insert(QUOTES).values(row))
+
+
+def find_quote(engine: Engine, keyset_digest: str) -> str | None:
+    """The stored quote of that keyset, JSON, or None."""
+    with engine.connect() as connection:
+        query = select(QUOTES.c.document).where(QUOTES.c.keyset_digest == keyset_digest)
+        document: str | None = connection.execute(query).scalar_one_or_none()
+    return document

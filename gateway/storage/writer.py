@@ -1,0 +1,80 @@
+"""The one writer of the record: a thread that commits in groups, and acknowledges only what is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.errors import GatewayError
+
+MAX_BATCH = 256  # a cap, never a wait: a batch starts as soon as the last one is durable
+
+Operation = Callable[[Connection], Any]
+
+
+class NotRecorded(GatewayError):
+    """The record cannot be written, so nothing may be answered."""
+
+    status, error_type, code = 503, "server_error", "record_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    operation: Operation
+    done: Future[Any]
+
+
+class GroupCommit:
+    """Runs operations in order, many to a transaction. `submit` never blocks and works from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="group-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: Operation) -> Future[Any]:
+        """Queue an operation; its future resolves to its result once durable, or raises NotRecorded."""
+        job = _Job(operation, Future())
+        self._jobs.put(job)
+        return job.done
+
+    async def durable(self, operation: Operation) -> Any:
+        """Submit and wait. A cancelled caller stops waiting; the operation is carried out all the same."""
+        return await asyncio.shield(asyncio.wrap_future(self.submit(operation)))
+
+    def stop(self) -> None:
+        """Write everything that was submitted, then end."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _write(self) -> None:
+        running = True
+        while running:
+            batch = [self._jobs.get()]
+            with suppress(queue.Empty):
+                while len(batch) < MAX_BATCH:
+                    batch.append(self._jobs.get_nowait())
+            running = None not in batch
+            self._commit([job for job in batch if job is not None])
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        """One transaction for all; nobody is told before it is durable, and a failure is told to all."""
+        try:
+            with self._engine.begin() as connection:
+                results = [job.operation(connection) for job in jobs]
+        except SQLAlchemyError as error:
+            for job in jobs:
+                job.done.set_exception(NotRecorded(f"The call could not be recorded ({type(error).__name__})."))
+            return
+        for job, result in zip(jobs, results, strict=True):
+            job.done.set_result(result)

@@ -1,0 +1,116 @@
+"""Step 5, call: send the bytes to the provider, and read what comes back, bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from gateway.config import Limits
+from gateway.connectors.connector import Connector
+from gateway.errors import UpstreamFailed
+
+_HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "saferouter"}
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    """A provider's answer, its body still to be read."""
+
+    status: int
+    content_type: str
+    retry_after: str | None
+    tls: dict[str, Any] | None
+    _response: httpx2.Response
+    _limit: int
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is a stream of server-sent events."""
+        return self.content_type.split(";")[0].strip().lower() == "text/event-stream"
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises UpstreamFailed when it breaks off."""
+        try:
+            async for chunk in self._response.aiter_raw():
+                yield chunk
+        except httpx2.HTTPError as error:
+            raise _failure(error) from None
+
+    async def read(self) -> bytes:
+        """The whole body. Raises UpstreamFailed, also for one beyond the bound."""
+        parts, size = [], 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > self._limit:
+                raise UpstreamFailed(f"The provider's answer passes {self._limit} bytes.", code="upstream_too_large")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._response.aclose()
+
+
+class Upstream:
+    """The connections to providers."""
+
+    def __init__(self, limits: Limits) -> None:
+        timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
+        pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+        # trust_env off: a proxy named in the environment would see every prompt.
+        self._client = httpx2.AsyncClient(timeout=timeout, limits=pool, trust_env=False, follow_redirects=False)
+        self._limit = limits.answer
+
+    async def call(self, connector: Connector, url: str, body: bytes, credential: str | None) -> UpstreamAnswer:
+        """POST `body` as it stands. Raises UpstreamFailed."""
+        headers = dict(_HEADERS)
+        if credential is not None:
+            headers["authorization"] = f"Bearer {credential}"
+        request = self._client.build_request("POST", url, content=body, headers=headers)
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx2.HTTPError as error:
+            raise _failure(error) from None
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            raise UpstreamFailed("The provider compressed an answer that it was asked to send plain.")
+        return UpstreamAnswer(
+            status=response.status_code,
+            content_type=response.headers.get("content-type", "application/octet-stream"),
+            retry_after=response.headers.get("retry-after"),
+            tls=_tls_facts(response, connector),
+            _response=response,
+            _limit=self._limit,
+        )
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._client.aclose()
+
+
+def _failure(error: httpx2.HTTPError) -> UpstreamFailed:
+    if isinstance(error, httpx2.TimeoutException):
+        return UpstreamFailed("The provider did not answer in time.", code="upstream_timeout")
+    return UpstreamFailed(f"The provider could not be reached, or broke off ({type(error).__name__}).")
+
+
+def _tls_facts(response: httpx2.Response, connector: Connector) -> dict[str, Any] | None:
+    """What the verified handshake showed: recorded, not more than that."""
+    stream = response.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream is not None else None
+    if not isinstance(tls, ssl.SSLObject | ssl.SSLSocket):
+        return None
+    leaf = tls.getpeercert(binary_form=True)
+    cipher = tls.cipher()
+    return {
+        "host": httpx2.URL(connector.base_url).host,
+        "tls_version": tls.version(),
+        "cipher": cipher[0] if cipher else None,
+        "leaf_sha256": hashlib.sha256(leaf).hexdigest() if leaf else None,
+        "verified": True,
+    }

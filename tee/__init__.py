@@ -1,0 +1,1 @@
+"""What is proven: parsing and judging evidence, keys, receipts. Never imports the gateway."""

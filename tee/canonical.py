@@ -1,0 +1,114 @@
+"""Canonical JSON (RFC 8785) and the digests over it (SPEC §1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import rfc8785
+
+from tee.errors import Malformed
+
+MAX_DEPTH = 64  # our documents are at most 8 deep; deeper input is an attack on the parser
+MAX_SAFE_INTEGER = 2**53 - 1  # RFC 7493: beyond it a JavaScript verifier would read another number
+
+Json = Any
+
+
+def encode_canonical(value: Json) -> bytes:
+    """The RFC 8785 bytes of `value`.
+
+    Refuses what canonicalises two ways: floats and integers beyond 2^53-1, member names outside ASCII.
+    Raises Malformed.
+    """
+    _require_unambiguous(value, "document", 0)
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise Malformed("document", type(error).__name__, "text that UTF-8 can carry") from None
+
+
+def canonicalize(value: Json) -> bytes:
+    """RFC 8785 as published, floats and all: for foreign documents and the standard's own vectors."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise Malformed("document", type(error).__name__, "an I-JSON value") from None
+
+
+def digest(value: Json) -> str:
+    """`sha256:<64 lowercase hex>` over the canonical form of `value`."""
+    return digest_bytes(encode_canonical(value))
+
+
+def digest_bytes(raw: bytes) -> str:
+    """`sha256:<64 lowercase hex>` over bytes exactly as observed."""
+    return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def parse_json(raw: bytes, field: str) -> Json:
+    """Parse JSON strictly: UTF-8, no duplicate names, no NaN, at most 64 deep. Raises Malformed."""
+    depth = _nesting(raw)
+    if depth > MAX_DEPTH:
+        raise Malformed(field, f"nesting {depth} deep", f"at most {MAX_DEPTH}")
+    try:
+        return json.loads(raw.decode(), object_pairs_hook=_unique_members, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise Malformed(field, f"invalid UTF-8 at byte {error.start}", "UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise Malformed(field, f"{error.msg} at character {error.pos}", "one JSON value") from None
+    except ValueError as error:
+        raise Malformed(field, str(error), "one JSON value") from None
+
+
+def _nesting(raw: bytes) -> int:
+    """An upper bound of the nesting depth; brackets inside strings do not count."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in raw:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in (0x5B, 0x7B):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in (0x5D, 0x7D):
+            depth -= 1
+    return deepest
+
+
+def _unique_members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"member {twice[:64]!r} twice")
+    return members
+
+
+def _no_constant(word: str) -> Json:
+    raise ValueError(f"the constant {word}")
+
+
+def _require_unambiguous(value: Json, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Malformed(path, f"nesting beyond {MAX_DEPTH}", f"at most {MAX_DEPTH}")
+    if isinstance(value, float):
+        raise Malformed(path, "a number with a fraction or exponent", "an integer or a string")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_SAFE_INTEGER:
+        raise Malformed(path, "an integer beyond 2^53-1", "a safe integer or a string")
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if not isinstance(name, str) or not name.isascii():
+                raise Malformed(path, "a member name outside ASCII", "ASCII member names")
+            _require_unambiguous(member, f"{path}.{name}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            _require_unambiguous(member, f"{path}[{index}]", depth + 1)

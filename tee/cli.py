@@ -1,0 +1,214 @@
+"""The `saferouter` command: verify a gateway, an answer, or a bare report (DESIGN §5)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import secrets
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tee.canonical import Json
+from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt, parse_origin
+from tee.errors import Malformed, TeeError, Unavailable
+from tee.evidence import Endorsements, Evidence, Outcome, Verdict
+from tee.log.receipt import parse_receipt
+from tee.policy import AppraisalPolicy, parse_policy
+from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
+from tee.snp.certs import decode_pem_or_der, parse_certificate
+from tee.snp.report import parse_report
+from tee.verify import verify_answer, verify_quote, verify_report
+
+EXIT_REJECTED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
+MAX_FILE_SIZE = 64 << 20  # an answer that somebody checks; evidence is far smaller
+COLOURS = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+report_app = typer.Typer(no_args_is_help=True, help="Bare attestation reports.")
+app.add_typer(report_app, name="report")
+
+PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Your AppraisalPolicy, TOML or JSON.")]
+AtOption = Annotated[str | None, typer.Option("--at", help="Judge at this time (ISO 8601) instead of now.")]
+MockOption = Annotated[bool, typer.Option("--accept-mock", help="Accept a MOCK, which proves nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
+
+
+@app.callback()
+def _root() -> None:
+    """SafeRouter: check for yourself which measured build answered you."""
+
+
+@app.command()
+def verify(
+    target: Annotated[str, typer.Argument(help="A gateway's URL, or a saved bundle.")],
+    policy: PolicyOption = None,
+    accept_mock: MockOption = False,
+    at: AtOption = None,
+    save: Annotated[Path | None, typer.Option(help="Save a bundle that verifies offline.")] = None,
+    receipt: Annotated[str | None, typer.Option(help="A receipt's id, or its file.")] = None,
+    request: Annotated[Path | None, typer.Option(help="The exact request body that you sent.")] = None,
+    response: Annotated[Path | None, typer.Option(help="The exact response body that you got.")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with your API key, to fetch a receipt (or SAFEROUTER_API_KEY).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a gateway, a saved bundle, or one answer of a gateway."""
+    accepted = _load_policy(policy)
+    now, nonce = _moment(at), None
+    if target.startswith(("http://", "https://")):
+        origin = parse_origin(target)
+        nonce = secrets.token_bytes(32)
+        document = fetch_quote(origin, nonce)
+    else:
+        bundle = parse_bundle(_read(Path(target)))
+        origin, document = bundle.origin, bundle.document
+    if save is not None:
+        save.write_text(json.dumps({"format": BUNDLE_FORMAT, "origin": origin, "quote": document}))
+    settings: dict[str, Any] = {"policy": accepted, "audience": origin or None, "accept_mock": accept_mock}
+    if receipt is None:
+        verdict = verify_quote(document, now=now, nonce=nonce, **settings)
+    else:
+        raw = _load_receipt(receipt, origin if nonce else None, key_file)
+        document, past = _quote_of_receipt(document, raw, origin if nonce else None)
+        # An earlier keyset's evidence is judged at the receipt's own time, and answers no nonce of ours.
+        now, nonce = (past, None) if past else (now, nonce)
+        bodies = [_read(path) if path else None for path in (request, response)]
+        verdict = verify_answer(verify_quote(document, now=now, nonce=nonce, **settings), document, raw, *bodies)
+    _finish(verdict, as_json)
+
+
+@report_app.command("verify")
+def report_verify(
+    report: Annotated[Path, typer.Argument(help="The raw report, 1184 bytes.")],
+    vek: Annotated[Path, typer.Option(help="The VCEK or VLEK, DER or PEM.")],
+    chain: Annotated[list[Path], typer.Option(help="ASK or ASVK, and ARK: DER or PEM; repeat for several files.")],
+    crl: Annotated[Path | None, typer.Option(help="AMD's revocation list, DER.")] = None,
+    policy: PolicyOption = None,
+    accept_mock: MockOption = False,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify a bare report. Without --policy: whose hardware signed it, and nothing more."""
+    intermediate, ark = _split_chain([blob for path in chain for blob in decode_pem_or_der(_read(path), str(path))])
+    veks = decode_pem_or_der(_read(vek), str(vek))
+    endorsements = Endorsements(veks[0], intermediate, ark, _read(crl) if crl else None)
+    evidence = Evidence(_read(report), endorsements)
+    verdict = verify_report(evidence, now=_moment(at), policy=_load_policy(policy), accept_mock=accept_mock)
+    _finish(verdict, as_json)
+
+
+@report_app.command("show")
+def report_show(report: Annotated[Path, typer.Argument(help="The raw report, 1184 bytes.")]) -> None:
+    """Print the fields of a report, unverified."""
+    parsed = parse_report(_read(report))
+    for name in parsed.__slots__:
+        value = getattr(parsed, name)
+        typer.echo(f"{name:20} {value.hex() if isinstance(value, bytes) else value}")
+
+
+def main() -> None:
+    """Run the command; an error becomes one sentence and an exit code, never a traceback."""
+    for entry in entry_points(group="saferouter.commands"):
+        entry.load()(app)
+    try:
+        app()
+    except Malformed as error:
+        _fail(str(error), EXIT_USAGE)
+    except Unavailable as error:
+        _fail(str(error), EXIT_UNAVAILABLE)
+    except TeeError as error:
+        _fail(str(error), EXIT_REJECTED)
+
+
+def _load_policy(path: Path | None) -> AppraisalPolicy | None:
+    return None if path is None else parse_policy(_read(path))
+
+
+def _moment(at: str | None) -> dt.datetime:
+    if at is None:
+        return dt.datetime.now(dt.UTC)
+    try:
+        moment = dt.datetime.fromisoformat(at)
+    except ValueError:
+        raise Malformed("--at", at[:64], "a time in ISO 8601, for example 2026-11-21T12:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _load_receipt(receipt: str, origin: str | None, key_file: Path | None) -> bytes:
+    """A receipt from its file, or by its id from the gateway at `origin`."""
+    path = Path(receipt)
+    if origin is None or path.is_file():
+        return _read(path)
+    key = _read(key_file).decode(errors="replace").strip() if key_file else os.environ.get("SAFEROUTER_API_KEY", "")
+    if not key:
+        raise Malformed("--key-file", "nothing", "the API key that made the call: only it may read the receipt")
+    return fetch_receipt(origin, receipt, key)
+
+
+def _quote_of_receipt(document: Json, raw: bytes, origin: str | None) -> tuple[Json, dt.datetime | None]:
+    """The quote of the keyset that signed the receipt: this one, or an earlier boot's and the receipt's time."""
+    try:
+        receipt = parse_receipt(raw)
+        live = decode_quote(document).keyset.digest
+    except Malformed:
+        return document, None  # verify_answer names the fault
+    if origin is None or receipt.keyset_digest == live:
+        return document, None
+    typer.echo(
+        f"The receipt was signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True
+    )
+    return fetch_past_quote(origin, receipt.keyset_digest), dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
+
+
+def _split_chain(blobs: list[bytes]) -> tuple[bytes, bytes]:
+    """Sort the chain's certificates into intermediate and root: the root is issued by itself."""
+    if len(blobs) != 2:
+        raise Malformed("--chain", f"{len(blobs)} certificates", "two: ASK or ASVK, and ARK")
+    first = parse_certificate(blobs[0], "--chain")
+    return (blobs[1], blobs[0]) if first.issuer == first.subject else (blobs[0], blobs[1])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_SIZE:
+            raise Malformed(str(path), "a larger file", f"at most {MAX_FILE_SIZE} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
+
+
+def _finish(verdict: Verdict, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(verdict.to_json(), indent=1))
+    else:
+        _print(verdict)
+    if verdict.outcome == "rejected":
+        raise typer.Exit(EXIT_REJECTED)
+
+
+def _print(verdict: Verdict) -> None:
+    for check in verdict.checks:
+        word = check.outcome.name
+        coloured = typer.style(word, fg=COLOURS[word]) if sys.stdout.isatty() else word
+        detail = check.reason if check.outcome is Outcome.SKIP else check.found
+        if check.outcome is Outcome.FAIL:
+            detail = f"found {check.found}, wanted {check.wanted}"
+        typer.echo(f"{coloured} {check.id:20} {detail}")
+    typer.echo("")
+    if verdict.mock:
+        typer.echo("MOCK MOCK MOCK: a mock attester made this evidence.")
+    typer.echo(verdict.sentence())
+    typer.echo("Not proven:")
+    for line in verdict.not_proven:
+        typer.echo(f"  - {line}")
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"saferouter: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,67 @@
+"""Fetching evidence and receipts from a gateway, bounded; only Unavailable and Malformed escape."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+import httpx2
+
+from tee.canonical import Json, parse_json
+from tee.errors import Malformed, Unavailable
+from tee.log.receipt import MAX_RECEIPT_SIZE
+from tee.quote import MAX_QUOTE_SIZE
+
+TIMEOUT_SECONDS = 30.0  # a busy device may hold a report back for a while
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def parse_origin(url: str) -> str:
+    """`scheme://host[:port]` of a gateway URL, as its workload's `audience` spells it. Raises Malformed."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise Malformed("URL", url[:200], "https://HOST[:PORT]") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+        raise Malformed("URL", url[:200], "https://HOST[:PORT] (or http:// on this machine)")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def fetch_quote(origin: str, nonce: bytes) -> Json:
+    """A fresh quote over a 32-byte nonce, unverified. Raises Unavailable, Malformed."""
+    body = _fetch("POST", f"{origin}/attestation/quote", MAX_QUOTE_SIZE, json={"nonce": nonce.hex()})
+    return parse_json(body, "quote")
+
+
+def fetch_past_quote(origin: str, keyset_digest: str) -> Json:
+    """The stored quote of an earlier keyset, unverified. Raises Unavailable, Malformed."""
+    body = _fetch("GET", f"{origin}/attestation/keysets/{quote(keyset_digest, safe=':')}", MAX_QUOTE_SIZE)
+    return parse_json(body, "quote")
+
+
+def fetch_receipt(origin: str, receipt_id: str, api_key: str) -> bytes:
+    """A receipt as served, unverified. Raises Unavailable."""
+    url = f"{origin}/v1/aci/receipts/{quote(receipt_id, safe='')}"
+    return _fetch("GET", url, MAX_RECEIPT_SIZE, headers={"authorization": f"Bearer {api_key}"})
+
+
+def _fetch(method: str, url: str, limit: int, json: Json = None, headers: dict[str, str] | None = None) -> bytes:
+    """One request, no redirects, at most `limit` bytes of answer."""
+    try:
+        with (
+            httpx2.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
+            client.stream(method, url, json=json, headers=headers) as response,
+        ):
+            body = b""
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > limit:
+                    raise Unavailable(url, f"answered more than {limit} bytes", retryable=False)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise Unavailable(url, f"no answer ({type(error).__name__})", retryable=True) from None
+    if response.status_code != 200:
+        retryable = response.status_code in (429, 503)
+        raise Unavailable(url, f"answered with status {response.status_code}", retryable=retryable)
+    return body

@@ -1,0 +1,1 @@
+"""Keysets and what binds them to a report. Pure."""

@@ -1,0 +1,1 @@
+"""Receipts; later the Merkle log. Pure."""

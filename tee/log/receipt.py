@@ -1,0 +1,147 @@
+"""Receipts: what was received, forwarded and returned, signed by an attested key (SPEC §7; ACI/1 §7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nacl.signing import SigningKey as Ed25519SigningKey
+
+from tee.canonical import digest_bytes, encode_canonical, parse_json
+from tee.errors import Malformed
+from tee.evidence import Check, failed, judged, skipped
+from tee.keys.identity import WorkloadKeyset, digest_text, hex_bytes, require_members, seconds, text, verify_ed25519
+
+API_VERSION = "aci/1"
+MAX_RECEIPT_SIZE = 1 << 18
+_MEMBERS = {
+    "api_version",
+    "receipt_id",
+    "chat_id",
+    "model",
+    "endpoint",
+    "method",
+    "served_at",
+    "event_log",
+    "key_id",
+    "workload_keyset_digest",
+    "signature",
+}
+CHECKS = (
+    "receipt.format",
+    "receipt.keyset",
+    "receipt.signature",
+    "receipt.request",
+    "receipt.response",
+    "receipt.complete",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A parsed receipt. `events` maps an event's type to its members; each type occurs once."""
+
+    receipt_id: str
+    endpoint: str
+    method: str
+    model: str | None
+    served_at: int
+    key_id: str
+    keyset_digest: str
+    events: dict[str, dict[str, Any]]
+    signature: bytes
+    document: dict[str, Any]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole answer left the gateway."""
+        return self.events.get("stream", {}).get("complete") is True
+
+
+def parse_receipt(raw: bytes) -> Receipt:
+    """Parse a receipt from its JSON bytes. Raises Malformed."""
+    if len(raw) > MAX_RECEIPT_SIZE:
+        raise Malformed("receipt", f"{len(raw)} bytes", f"at most {MAX_RECEIPT_SIZE}")
+    document = parse_json(raw, "receipt")
+    require_members(document, _MEMBERS, "receipt")
+    if document["api_version"] != API_VERSION:
+        raise Malformed("receipt.api_version", repr(document["api_version"])[:64], API_VERSION)
+    for name in ("chat_id", "model"):
+        if document[name] is not None and not isinstance(document[name], str):
+            raise Malformed(f"receipt.{name}", type(document[name]).__name__, "text or null")
+    return Receipt(
+        receipt_id=text(document["receipt_id"], "receipt.receipt_id"),
+        endpoint=text(document["endpoint"], "receipt.endpoint"),
+        method=text(document["method"], "receipt.method"),
+        model=document["model"],
+        served_at=seconds(document["served_at"], "receipt.served_at"),
+        key_id=text(document["key_id"], "receipt.key_id"),
+        keyset_digest=digest_text(document["workload_keyset_digest"], "receipt.workload_keyset_digest"),
+        events=_parse_events(document["event_log"]),
+        signature=hex_bytes(document["signature"], 64, "receipt.signature"),
+        document=document,
+    )
+
+
+def signing_input(document: dict[str, Any]) -> bytes:
+    """The bytes that a receipt's signature covers: its canonical form without `signature`."""
+    return encode_canonical({name: value for name, value in document.items() if name != "signature"})
+
+
+def sign_receipt(document: dict[str, Any], key: Ed25519SigningKey) -> dict[str, Any]:
+    """The receipt `document` with its Ed25519 signature."""
+    return document | {"signature": key.sign(signing_input(document)).signature.hex()}
+
+
+def verify_receipt(raw: bytes, keyset: WorkloadKeyset, request: bytes | None, response: bytes | None) -> list[Check]:
+    """The `receipt.*` checks. `keyset` must come from a verified quote; None means: not at hand."""
+    try:
+        receipt = parse_receipt(raw)
+        message = signing_input(receipt.document)
+    except Malformed as error:
+        broken = failed("receipt.format", f"{error.field}: {error.found}", error.wanted)
+        return [broken, *(skipped(check_id, "the receipt does not parse") for check_id in CHECKS[1:])]
+    key = keyset.receipt_key(receipt.key_id)
+    signed = key is not None and verify_ed25519(key.public_key, receipt.signature, message)
+    return [
+        judged("receipt.format", True, f"receipt {receipt.receipt_id}", "an ACI/1 receipt"),
+        judged("receipt.keyset", receipt.keyset_digest == keyset.digest, receipt.keyset_digest, keyset.digest),
+        judged(
+            "receipt.signature",
+            signed,
+            "a signature that verifies" if signed else "a signature that does not verify",
+            f"Ed25519 by key {receipt.key_id} of the keyset",
+        ),
+        _check_body("receipt.request", receipt, "request.received", request, "the request"),
+        _check_body("receipt.response", receipt, "response.returned", response, "the response"),
+        judged(
+            "receipt.complete",
+            receipt.complete,
+            "the whole answer left the gateway" if receipt.complete else "the answer was cut",
+            "the whole answer left the gateway",
+        ),
+    ]
+
+
+def _check_body(check_id: str, receipt: Receipt, event: str, body: bytes | None, name: str) -> Check:
+    if body is None:
+        return skipped(check_id, f"{name} was not given")
+    if event not in receipt.events:
+        return failed(check_id, f"no {event} event", digest_bytes(body))
+    recorded = receipt.events[event]["body_hash"]
+    return judged(check_id, recorded == digest_bytes(body), recorded, digest_bytes(body))
+
+
+def _parse_events(value: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, list) or len(value) > 64:
+        raise Malformed("receipt.event_log", type(value).__name__, "a list of at most 64 events")
+    events: dict[str, dict[str, Any]] = {}
+    for event in value:
+        require_members(event, {"type"}, "receipt.event_log")
+        kind = text(event["type"], "receipt.event_log.type")
+        if kind in events:
+            raise Malformed("receipt.event_log", f"{kind} twice", "each event once")
+        if kind in ("request.received", "request.forwarded", "response.returned"):
+            digest_text(event.get("body_hash"), f"receipt.event_log.{kind}.body_hash")
+        events[kind] = event
+    return events

@@ -1,0 +1,195 @@
+"""AppraisalPolicy: what its owner accepts, read strictly from TOML or JSON (SPEC §5)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any
+
+from tee.canonical import parse_json
+from tee.errors import Malformed
+from tee.snp.product import DEFAULT_TCB_FLOOR, PRODUCTS, Tcb
+from tee.snp.report import PlatformInfo
+
+MAX_POLICY_SIZE = 1 << 20
+# Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
+GUEST_PERMISSIONS = {"smt": 16, "cxl": 21}
+GUEST_RESTRICTIONS = {
+    "single-socket": 20,
+    "mem-aes-256-xts": 22,
+    "rapl-dis": 23,
+    "ciphertext-hiding-dram": 24,
+    "page-swap-disable": 25,
+}
+PLATFORM_WORDS = {
+    "smt": PlatformInfo.SMT_EN,
+    "tsme": PlatformInfo.TSME_EN,
+    "ecc": PlatformInfo.ECC_EN,
+    "rapl-dis": PlatformInfo.RAPL_DIS,
+    "ciphertext-hiding-dram": PlatformInfo.CIPHERTEXT_HIDING_DRAM_EN,
+    "alias-check-complete": PlatformInfo.ALIAS_CHECK_COMPLETE,
+    "iommu-write-safe": PlatformInfo.IOMMU_WRITE_SAFE,
+    "tio": PlatformInfo.TIO_EN,
+}
+# Bytes of each pin. An empty list of pins means: any value.
+PIN_SIZES = {
+    "chip_ids": 64,
+    "id_key_digests": 48,
+    "author_key_digests": 48,
+    "host_data": 32,
+    "family_ids": 16,
+    "image_ids": 16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AppraisalPolicy:
+    """What is acceptable. Measurements are required; every default is the strict one."""
+
+    measurements: tuple[str, ...]  # 96 lowercase hex each
+    vmpl: int = 0
+    minimum_abi: tuple[int, int] = (0, 0)
+    minimum_guest_svn: int = 0
+    tcb_floor: dict[str, Tcb] = field(default_factory=lambda: dict(DEFAULT_TCB_FLOOR))
+    launch_tcb_floor: dict[str, Tcb] = field(default_factory=dict)
+    guest_allow: frozenset[str] = frozenset({"smt"})
+    guest_require: frozenset[str] = frozenset()
+    platform_require: frozenset[str] = frozenset({"alias-check-complete"})
+    platform_forbid: frozenset[str] = frozenset()
+    required_mitigations: int = 0
+    allow_provisional_firmware: bool = False
+    pins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    csp_ids: tuple[str, ...] = ()
+    revocation_required: bool = True
+
+
+def policy_for_measurements(*measurements: str) -> AppraisalPolicy:
+    """The strict defaults for these launch measurements (96 lowercase hex each). Raises Malformed."""
+    return decode_policy({"measurements": list(measurements)})
+
+
+def parse_policy(raw: bytes) -> AppraisalPolicy:
+    """Read a policy file: JSON if it starts with `{`, TOML otherwise. Raises Malformed."""
+    if len(raw) > MAX_POLICY_SIZE:
+        raise Malformed("policy", f"{len(raw)} bytes", f"at most {MAX_POLICY_SIZE}")
+    if raw.lstrip()[:1] == b"{":
+        return decode_policy(parse_json(raw, "policy"))
+    try:
+        return decode_policy(tomllib.loads(raw.decode()))
+    except UnicodeDecodeError as error:
+        raise Malformed("policy", f"invalid UTF-8 at byte {error.start}", "UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise Malformed("policy", str(error) or "nesting too deep", "TOML or JSON") from None
+
+
+def decode_policy(document: Any) -> AppraisalPolicy:
+    """A policy from its parsed document. An unknown name is refused: it may be a misspelt demand. Raises Malformed."""
+    root = _Table(document, "policy")
+    measurements = tuple(_hex_list(root.take("measurements", list, None), "policy.measurements", 48))
+    if not measurements:
+        raise Malformed("policy.measurements", "an empty list", "at least one measurement")
+    guest = _Table(root.take("guest_policy", dict, {}), "policy.guest_policy")
+    platform = _Table(root.take("platform", dict, {}), "policy.platform")
+    pins = _Table(root.take("pins", dict, {}), "policy.pins")
+    revocation = root.take("revocation", str, "required")
+    if revocation not in ("required", "when-given"):
+        raise Malformed("policy.revocation", revocation, "required or when-given")
+    policy = AppraisalPolicy(
+        measurements=measurements,
+        vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
+        minimum_abi=_abi(root.take("minimum_abi", str, "0.0")),
+        minimum_guest_svn=_integer(root.take("minimum_guest_svn", int, 0), "policy.minimum_guest_svn", 2**32 - 1),
+        tcb_floor=DEFAULT_TCB_FLOOR | _floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor"),
+        launch_tcb_floor=_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
+        guest_allow=_words(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
+        guest_require=_words(guest, "require", GUEST_RESTRICTIONS, []),
+        platform_require=_words(platform, "require", PLATFORM_WORDS, ["alias-check-complete"]),
+        platform_forbid=_words(platform, "forbid", PLATFORM_WORDS, []),
+        required_mitigations=_integer(
+            root.take("required_mitigations", int, 0), "policy.required_mitigations", 2**53 - 1
+        ),
+        allow_provisional_firmware=root.take("allow_provisional_firmware", bool, False),
+        pins={
+            name: tuple(_hex_list(pins.take(name, list, []), f"policy.pins.{name}", size))
+            for name, size in PIN_SIZES.items()
+        },
+        csp_ids=tuple(_texts(pins.take("csp_ids", list, []), "policy.pins.csp_ids")),
+        revocation_required=revocation == "required",
+    )
+    for table in (root, guest, platform, pins):
+        table.require_empty()
+    return policy
+
+
+class _Table:
+    """A table of the document whose members are taken once; what is left over is unknown."""
+
+    def __init__(self, value: Any, path: str) -> None:
+        if not isinstance(value, dict):
+            raise Malformed(path, type(value).__name__, "a table")
+        self._left, self._path = dict(value), path
+
+    def take(self, name: str, kind: type, default: Any) -> Any:
+        if name not in self._left:
+            if default is None:
+                raise Malformed(f"{self._path}.{name}", "nothing", "a value: it is required")
+            return default
+        value = self._left.pop(name)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise Malformed(f"{self._path}.{name}", type(value).__name__, kind.__name__)
+        return value
+
+    def require_empty(self) -> None:
+        if self._left:
+            raise Malformed(f"{self._path}.{min(map(str, self._left))[:64]}", "an unknown name", "a name of SPEC §5")
+
+
+def _integer(value: int, path: str, maximum: int) -> int:
+    if not 0 <= value <= maximum:
+        raise Malformed(path, value, f"0 to {maximum}")
+    return value
+
+
+def _abi(value: str) -> tuple[int, int]:
+    if not re.fullmatch(r"[0-9]{1,3}\.[0-9]{1,3}", value, re.ASCII):
+        raise Malformed("policy.minimum_abi", value[:64], "MAJOR.MINOR, for example 1.55")
+    major, minor = (_integer(int(part), "policy.minimum_abi", 255) for part in value.split("."))
+    return major, minor
+
+
+def _floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
+    floors: dict[str, Tcb] = {}
+    for name, components in table.items():
+        if name not in PRODUCTS:
+            raise Malformed(f"{path}.{str(name)[:64]}", "an unknown product", "Milan, Genoa or Turin")
+        rows = _Table(components, f"{path}.{name}")
+        layout = PRODUCTS[name].tcb_layout
+        floor = {part: rows.take(part, int, -1) for part in layout}
+        rows.require_empty()
+        floors[name] = {
+            part: _integer(value, f"{path}.{name}.{part}", 255) for part, value in floor.items() if value != -1
+        }
+    return floors
+
+
+def _texts(values: list[Any], path: str) -> list[str]:
+    for value in values:
+        if not isinstance(value, str):
+            raise Malformed(path, type(value).__name__, "a list of strings")
+    return values
+
+
+def _hex_list(values: list[Any], path: str, size: int) -> list[str]:
+    for value in _texts(values, path):
+        if not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value, re.ASCII):
+            raise Malformed(path, f"{value[:128]!r}", f"{2 * size} lowercase hex characters")
+    return values
+
+
+def _words(table: _Table, name: str, known: dict[str, Any], default: list[str]) -> frozenset[str]:
+    words = _texts(table.take(name, list, default), name)
+    for word in words:
+        if word not in known:
+            raise Malformed(name, f"{word[:64]!r}", f"one of {', '.join(known)}")
+    return frozenset(words)

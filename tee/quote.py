@@ -1,0 +1,118 @@
+"""The quote document `saferouter/quote/v1`, read strictly (SPEC §4.5)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+from tee.canonical import parse_json
+from tee.errors import Malformed
+from tee.evidence import Endorsements, Evidence
+from tee.keys.identity import Workload, WorkloadKeyset, hex_bytes, parse_keyset, parse_workload, require_members
+
+FORMAT = "saferouter/quote/v1"
+BUNDLE_FORMAT = "saferouter/evidence/v1"
+MAX_QUOTE_SIZE = 1 << 20  # ours is about 20 kB
+_MEMBERS = {
+    "format",
+    "tee_type",
+    "report_b64",
+    "endorsements",
+    "statement",
+    "keyset",
+    "workload",
+    "identity_signature",
+    "platform_evidence",
+    "log",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A parsed quote: everything in it is a claim until verify_quote has judged it."""
+
+    evidence: Evidence
+    statement: str
+    keyset: WorkloadKeyset
+    workload: Workload
+    identity_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A stored quote with the origin it was fetched from: one file that verifies offline."""
+
+    origin: str
+    document: dict[str, Any]
+
+
+def parse_quote(raw: bytes) -> Quote:
+    """Parse a quote from its JSON bytes. Raises Malformed."""
+    if len(raw) > MAX_QUOTE_SIZE:
+        raise Malformed("quote", f"{len(raw)} bytes", f"at most {MAX_QUOTE_SIZE}")
+    return decode_quote(parse_json(raw, "quote"))
+
+
+def decode_quote(document: Any) -> Quote:
+    """A quote from its parsed document. Raises Malformed."""
+    require_members(document, _MEMBERS, "quote")
+    if document["format"] != FORMAT:
+        raise Malformed("quote.format", repr(document["format"])[:96], FORMAT)
+    statement = document["statement"]
+    if not isinstance(statement, str) or len(statement) > 1024:
+        raise Malformed("quote.statement", type(statement).__name__, "text of at most 1024 characters")
+    endorsements = document["endorsements"]
+    require_members(endorsements, {"vek_b64", "ask_b64", "ark_b64", "crl_b64"}, "quote.endorsements")
+    crl = endorsements["crl_b64"]
+    return Quote(
+        evidence=Evidence(
+            report=decode_base64(document["report_b64"], "quote.report_b64"),
+            endorsements=Endorsements(
+                vek=decode_base64(endorsements["vek_b64"], "quote.endorsements.vek_b64"),
+                intermediate=decode_base64(endorsements["ask_b64"], "quote.endorsements.ask_b64"),
+                ark=decode_base64(endorsements["ark_b64"], "quote.endorsements.ark_b64"),
+                crl=None if crl is None else decode_base64(crl, "quote.endorsements.crl_b64"),
+            ),
+        ),
+        statement=statement,
+        keyset=parse_keyset(document["keyset"]),
+        workload=parse_workload(document["workload"]),
+        identity_signature=hex_bytes(document["identity_signature"], 64, "quote.identity_signature"),
+    )
+
+
+def parse_bundle(raw: bytes) -> Bundle:
+    """A saved bundle, or a bare quote, from a file (then `origin` is empty). Raises Malformed."""
+    if len(raw) > 2 * MAX_QUOTE_SIZE:
+        raise Malformed("bundle", f"{len(raw)} bytes", f"at most {2 * MAX_QUOTE_SIZE}")
+    document = parse_json(raw, "bundle")
+    if not isinstance(document, dict):
+        raise Malformed("bundle", type(document).__name__, "an object")
+    if document.get("format") == FORMAT:
+        return Bundle("", document)
+    require_members(document, {"format", "origin", "quote"}, "bundle")
+    if document["format"] != BUNDLE_FORMAT:
+        raise Malformed("bundle.format", repr(document["format"])[:96], f"{BUNDLE_FORMAT} or {FORMAT}")
+    if not isinstance(document["origin"], str) or not isinstance(document["quote"], dict):
+        raise Malformed("bundle", "another shape", "an origin and a quote")
+    return Bundle(document["origin"], document["quote"])
+
+
+def encode_base64(raw: bytes) -> str:
+    """Standard base64 with padding."""
+    return base64.b64encode(raw).decode("ascii")
+
+
+def decode_base64(value: Any, path: str) -> bytes:
+    """Standard base64 with padding, in its one spelling. Raises Malformed."""
+    if not isinstance(value, str):
+        raise Malformed(path, type(value).__name__, "standard base64")
+    try:
+        raw = base64.b64decode(value.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise Malformed(path, "other characters", "standard base64") from None
+    if encode_base64(raw) != value:
+        raise Malformed(path, "a second spelling", "canonical base64")
+    return raw

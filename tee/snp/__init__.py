@@ -1,0 +1,1 @@
+"""AMD SEV-SNP: product, report, certificates, appraisal. Pure."""

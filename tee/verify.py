@@ -1,0 +1,223 @@
+"""The verdict, top to bottom: a report, a quote, a receipt (SPEC §6). No clock, no network, no disk."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from tee.canonical import parse_json
+from tee.errors import Malformed
+from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judged, passed, skipped
+from tee.keys.binding import encode_statement, parse_nonce, report_data_of
+from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
+from tee.log import receipt as receipts
+from tee.policy import AppraisalPolicy
+from tee.quote import Quote, decode_quote
+from tee.snp import appraise, chain
+from tee.snp.report import AttestationReport, parse_report
+
+REPORT_CHECKS = ("hw.report", *chain.CHECKS)
+BIND_CHECKS = (
+    "bind.quote",
+    "bind.report-data",
+    "bind.nonce",
+    "bind.workload",
+    "bind.identity",
+    "bind.keyset-expiry",
+    "bind.audience",
+)
+# Checks that a policy may leave without a demand; everything else of full scope must be carried out.
+OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
+NOT_BUILT = {
+    "code.release": "no signed release manifest is built in yet; the measurement stands on your policy alone",
+    "log.inclusion": "this gateway has no transparency log yet",
+    "channel.binding": "evidence alone cannot say who holds your connection; a session through the SDK can",
+}
+LIMITS = (
+    "model weights and anything after an upstream that is not itself attested",
+    "physical attacks on the host (TEE.fail, Battering RAM)",
+)
+
+
+def verify_report(
+    evidence: Evidence, *, now: datetime, policy: AppraisalPolicy | None, accept_mock: bool = False
+) -> Verdict:
+    """Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`."""
+    checks, _, mock = _report_checks(evidence, now, policy, accept_mock)
+    return _verdict(checks, policy, mock, quote=False)
+
+
+def verify_quote(
+    document: Any,
+    *,
+    now: datetime,
+    policy: AppraisalPolicy | None,
+    nonce: bytes | None,
+    audience: str | None,
+    accept_mock: bool = False,
+) -> Verdict:
+    """Judge a quote document in full scope.
+
+    `nonce` is the 32 bytes that the verifier itself sent, None for stored evidence; `audience` is the origin
+    that it used, None if unknown. A missing policy fails code.measurement: nothing is expected by default.
+    """
+    try:
+        quote = decode_quote(document)
+    except Malformed as error:
+        broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
+        rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
+        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
+        return _verdict(checks, policy, False, quote=True)
+    checks, report, mock = _report_checks(quote.evidence, now, policy, accept_mock)
+    if policy is None:
+        checks += _unappraised(report)
+    checks += _bind_checks(quote, report, now, nonce, audience)
+    return _verdict(checks, policy, mock, quote=True, fresh=nonce is not None, audience=audience is not None)
+
+
+def verify_answer(
+    quote_verdict: Verdict, quote_document: Any, receipt: bytes, request: bytes | None, response: bytes | None
+) -> Verdict:
+    """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict."""
+    try:
+        keyset = decode_quote(quote_document).keyset
+    except Malformed:
+        skips = [skipped(check_id, "the quote does not parse") for check_id in receipts.CHECKS]
+        checks = (*quote_verdict.checks, *skips)
+        return replace(quote_verdict, checks=checks, required=quote_verdict.required | set(receipts.CHECKS))
+    found = [*receipts.verify_receipt(receipt, keyset, request, response), _check_upstream(receipt)]
+    not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
+    not_proven.append(f"upstream.provenance: {found[-1].reason}")
+    return replace(
+        quote_verdict,
+        checks=(*quote_verdict.checks, *found),
+        required=quote_verdict.required | set(receipts.CHECKS),
+        not_proven=tuple(not_proven),
+    )
+
+
+def _check_upstream(raw: bytes) -> Check:
+    """What the receipt says of the upstream; until upstreams are attested this is never a pass."""
+    try:
+        event = receipts.parse_receipt(raw).events.get("upstream.verified", {})
+    except Malformed:
+        return skipped("upstream.provenance", "the receipt does not parse")
+    if not event:
+        return skipped("upstream.provenance", "no upstream answered")
+    if event.get("result") == "verified":
+        return skipped("upstream.provenance", "the receipt cites an attested upstream session, which was not given")
+    return skipped("upstream.provenance", "the upstream is not attested: at most its TLS certificate is known")
+
+
+def _report_checks(
+    evidence: Evidence, now: datetime, policy: AppraisalPolicy | None, accept_mock: bool
+) -> tuple[list[Check], AttestationReport | None, bool]:
+    rest = [*chain.CHECKS, *(appraise.CHECKS if policy else ())]
+    try:
+        report = parse_report(evidence.report)  # 1 to 5
+    except Malformed as error:
+        broken = failed("hw.report", f"{error.field}: {error.found}", error.wanted)
+        return [broken, *(skipped(check_id, "the report does not parse") for check_id in rest)], None, False
+    checks = [passed("hw.report", f"version {report.version}, {len(evidence.report)} bytes", "a well-formed report")]
+    authenticated = chain.authenticate(evidence.report, report, evidence.endorsements, now=now, accept_mock=accept_mock)
+    checks += authenticated.checks
+    if policy is not None:
+        csp_id = authenticated.chain.extensions.csp_id if authenticated.chain else None
+        checks += appraise.appraise(report, authenticated.product, csp_id, policy)
+    return checks, report, authenticated.mock
+
+
+def _unappraised(report: AttestationReport | None) -> list[Check]:
+    found = report.measurement.hex() if report else "no measurement"
+    wanted = "a measurement that you accept: no release is built in yet, so give a policy"
+    why = "no policy was given"
+    return [*(skipped(check_id, why) for check_id in appraise.CHECKS[:-1]), failed("code.measurement", found, wanted)]
+
+
+def _bind_checks(
+    quote: Quote, report: AttestationReport | None, now: datetime, nonce: bytes | None, audience: str | None
+) -> list[Check]:
+    checks = [passed("bind.quote", "saferouter/quote/v1", "a well-formed quote")]
+    checks += _check_statement(quote, report, nonce)  # 16
+    committed = subject_of(quote.workload.digest)
+    checks.append(judged("bind.workload", quote.keyset.subject == committed, quote.keyset.subject, committed))
+    checks.append(_check_identity(quote))
+    checks.append(_check_expiry(quote, now))
+    if audience is None:
+        checks.append(skipped("bind.audience", "the origin is unknown"))
+    else:
+        checks.append(judged("bind.audience", quote.workload.audience == audience, quote.workload.audience, audience))
+    return checks
+
+
+def _check_statement(quote: Quote, report: AttestationReport | None, nonce: bytes | None) -> list[Check]:
+    """Rebuild the statement and REPORT_DATA; the served statement must be those very bytes."""
+    try:
+        claimed = _nonce_of(quote.statement)
+    except Malformed as error:
+        broken = failed("bind.report-data", f"{error.field}: {error.found}", error.wanted)
+        return [broken, skipped("bind.nonce", "the statement does not parse")]
+    rebuilt = encode_statement(quote.keyset.digest, claimed if nonce is None else nonce)
+    wanted = report_data_of(rebuilt)
+    if quote.statement.encode() != rebuilt:
+        check = failed("bind.report-data", f"statement {quote.statement}", f"statement {rebuilt.decode()}")
+    elif report is None:
+        check = skipped("bind.report-data", "the report does not parse")
+    else:
+        held = hmac.compare_digest(report.report_data, wanted)
+        check = judged("bind.report-data", held, report.report_data.hex(), f"{wanted.hex()}, from keyset and nonce")
+    if nonce is None:
+        return [check, skipped("bind.nonce", "stored evidence: no nonce of yours is in it")]
+    found = claimed.hex() if claimed else "no nonce"
+    return [check, judged("bind.nonce", claimed == nonce, found, f"{nonce.hex()}, sent by this verifier")]  # 23
+
+
+def _nonce_of(statement: str) -> bytes | None:
+    document = parse_json(statement.encode(), "statement")
+    value = document.get("nonce", "") if isinstance(document, dict) else ""
+    return None if value is None else parse_nonce(value)
+
+
+def _check_identity(quote: Quote) -> Check:
+    """The persistent identity signed this keyset: continuity across boots, not trust by itself."""
+    key = quote.workload.identity_key
+    held = verify_ed25519(key, quote.identity_signature, identity_message(quote.keyset.digest))
+    found = "a signature that verifies" if held else "a signature that does not verify"
+    return judged("bind.identity", held, found, f"Ed25519 by identity {key.hex()} over the keyset digest")
+
+
+def _check_expiry(quote: Quote, now: datetime) -> Check:
+    left = (quote.keyset.not_after - now).total_seconds()
+    found = quote.keyset.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return judged("bind.keyset-expiry", 0 < left <= MAX_KEYSET_SECONDS, found, "in the future, at most 7 days ahead")
+
+
+def _verdict(
+    checks: list[Check],
+    policy: AppraisalPolicy | None,
+    mock: bool,
+    *,
+    quote: bool,
+    fresh: bool = True,
+    audience: bool = True,
+) -> Verdict:
+    """What must have passed, and what stays unproven, for this scope."""
+    scope = Scope.FULL if quote or policy else Scope.AUTHENTICITY
+    required = set(REPORT_CHECKS)
+    if scope is Scope.FULL:
+        required |= set(appraise.CHECKS) - OPTIONAL
+    if scope is Scope.AUTHENTICITY or (policy and not policy.revocation_required):
+        required.discard("hw.revocation")
+    if quote:
+        required |= set(BIND_CHECKS)
+        required -= set() if fresh else {"bind.nonce"}
+        required -= set() if audience else {"bind.audience"}
+        checks = checks + [skipped(check_id, reason) for check_id, reason in NOT_BUILT.items()]
+    if mock:
+        required.discard("hw.root")
+    not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
+    if scope is Scope.AUTHENTICITY:
+        not_proven.append("guest.*, code.*: no policy was given, so no value of the report was judged")
+    return Verdict(scope, tuple(checks), frozenset(required), mock, (*not_proven, *LIMITS))
