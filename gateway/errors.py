@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 class GatewayError(Exception):
     """Base of every error that the gateway raises on purpose.
@@ -106,3 +108,9 @@ class UpstreamVerificationFailed(GatewayError):
     """The policy demands an attested upstream, and its evidence did not pass."""
 
     status, error_type, code = 503, "server_error", "upstream_verification_failed"
+
+
+def error_body(error: GatewayError) -> bytes:
+    """An error in OpenAI's shape, as bytes that can be hashed."""
+    fields = {"message": error.message, "type": error.error_type, "param": error.param, "code": error.code}
+    return json.dumps({"error": fields}, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

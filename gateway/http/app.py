@@ -41,7 +41,7 @@ def build_app(instance: Instance) -> Starlette:
     attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine))
     routes: list[Route | Mount] = [
-        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits.body).__call__, methods=["POST"]),
+        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits.body), methods=["POST"]),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}", receipts.__call__, methods=["GET"]),

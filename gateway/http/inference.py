@@ -4,68 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable
+from contextlib import aclosing
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.call import Answer, Demands, StreamedBody
 from gateway.errors import BodyTooLarge, UnknownModel
 from gateway.http.problems import NotFound
-from gateway.pipeline import Answer, Pipeline
+from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
 
-Headers = list[tuple[bytes, bytes]]
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 CREATED = 1767225600  # models carry a date; ours is the year's first second, since no provider tells
 
 
 class ChatEndpoint:
-    """`POST /v1/chat/completions`."""
+    """`POST /v1/chat/completions`, as an ASGI application: a call counts as open until its last byte is sent."""
 
     def __init__(self, pipeline: Pipeline, max_body: int) -> None:
         self._pipeline = pipeline
         self._max_body = max_body
 
-    async def __call__(self, request: Request) -> Response:
-        """Admit, read the body, run the pipeline."""
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        key = await self._pipeline.admit(headers)
-        body = await read_body(request, self._max_body)
-        wants = headers.get("x-sf-attestation", "on").lower() != "off"
-        answer = await self._pipeline.complete(key, body, wants_attestation=wants, endpoint=request.url.path)
-        if isinstance(answer.body, bytes):
-            return Response(answer.body, answer.status, _headers(answer), answer.content_type)
-        return RelayResponse(answer, answer.body)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit, read the body, run the pipeline, send what it gives."""
+        request = Request(scope, receive)
+        with self._pipeline.running():
+            key = await self._pipeline.admit(dict(request.headers))
+            body = await read_body(request, self._max_body)
+            answer = await self._pipeline.complete(key, body, request.url.path, _demands(request))
+            if isinstance(answer.body, bytes):
+                response = Response(answer.body, answer.status, _headers(answer), answer.content_type)
+                await response(scope, receive, send)
+            else:
+                await _relay(answer, answer.body, receive, send)
 
 
-class RelayResponse(Response):
-    """A stream to the client, frame by frame as the provider sends it; closed the moment the client leaves."""
+async def _relay(answer: Answer, body: StreamedBody, receive: Receive, send: Send) -> None:
+    """Send a stream until it ends, the client leaves, or the gateway stops."""
+    head = Response(None, answer.status, _headers(answer) | STREAM_HEADERS, answer.content_type)
+    headers = [row for row in head.raw_headers if row[0] != b"content-length"]
 
-    def __init__(self, answer: Answer, chunks: AsyncIterator[bytes]) -> None:
-        super().__init__(None, answer.status, _headers(answer), answer.content_type)
-        self._chunks = chunks
-        self.raw_headers = [row for row in self.raw_headers if row[0] != b"content-length"]
-        self.raw_headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Pump until the stream ends, the client leaves, or the gateway stops."""
-        pump = asyncio.ensure_future(self._pump(send))
-        gone = asyncio.ensure_future(_disconnected(receive))
-        try:
-            await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await pump
-
-    async def _pump(self, send: Send) -> None:
-        async with aclosing(self._chunks) as chunks:  # type: ignore[type-var]
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+    async def pump() -> None:
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    pumping = asyncio.ensure_future(pump())
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({pumping, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        pumping.cancel()
+        # Both results are looked at, so that no error of theirs is lost; a cancellation is what we asked for.
+        results = await asyncio.gather(pumping, gone, return_exceptions=True)
+        await body.close()
+    if isinstance(results[0], Exception):
+        raise results[0]
 
 
 class ModelsEndpoint:
@@ -122,6 +122,13 @@ async def read_body(request: Request, limit: int) -> bytes:
     except ClientDisconnect:
         raise BodyTooLarge("The client left before its body was whole.", code="body_cut") from None
     return b"".join(parts)
+
+
+def _demands(request: Request) -> Demands:
+    """What the headers ask; they win over the body's members of the same meaning."""
+    headers = request.headers
+    attestation = headers.get("x-sf-attestation", "on").lower() != "off"
+    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), attestation)
 
 
 def _headers(answer: Answer) -> dict[str, str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import GatewayError, InvalidRequest, NoRoute
-from gateway.pipeline import error_body
+from gateway.errors import GatewayError, InvalidRequest, NoRoute, error_body
 from tee.errors import Malformed, Unavailable
 
 LOG = logging.getLogger("saferouter")

@@ -1,0 +1,104 @@
+"""One admitted call on its way, and what has left of its answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.draft import ReceiptDraft, Returned
+from gateway.inference import InferenceRequest
+from gateway.metering import Meter
+from gateway.routing.route import Route, tier_observed
+from gateway.storage.calls import Progress
+
+POLICY_ID = "default"  # the only routing policy there is; asking for another is refused
+JSON_TYPE, STREAM_TYPE = "application/json", "text/event-stream; charset=utf-8"
+CLIENT_LEFT = 499  # the status that activity shows for a call that was cut; nobody receives it
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What the caller's headers ask of routing and of the answer."""
+
+    policy: str | None = None
+    provider: str | None = None
+    attestation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call whose route is decided and whose record is open."""
+
+    draft: ReceiptDraft
+    request: InferenceRequest
+    route: Route
+    meter: Meter
+    row: int
+    demands: Demands
+
+    def attestation(self) -> dict[str, Any]:
+        """The block that every answer carries (SPEC §7.3)."""
+        return {
+            "model_content_hash": None,
+            "provider_id": self.route.connector.id,
+            "policy_id": POLICY_ID,
+            "route_decision_id": self.draft.decision_id,
+            "rekor_index": self.row,
+            "mirror_id": None,
+            "tier_observed": tier_observed(self.route.connector),
+            "receipt_id": self.draft.receipt_id,
+        }
+
+
+@dataclass(slots=True)
+class Sent:
+    """What has left so far: exact size and running hash."""
+
+    status: int
+    content_type: str
+    size: int = 0
+    hash: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, raw: bytes) -> bytes:
+        """Count bytes that leave now."""
+        self.size += len(raw)
+        self.hash.update(raw)
+        return raw
+
+    def progress(self, receipt_id: str) -> Progress:
+        """What left, for the database while the stream goes on."""
+        return Progress(receipt_id, self.status, self.content_type, self.size, self.hash.hexdigest())
+
+    def returned(self, complete: bool) -> Returned:
+        """What left, as a receipt says it."""
+        return Returned(self.status, self.content_type, self.size, self.hash.hexdigest(), complete)
+
+
+def whole(status: int, body: bytes) -> Returned:
+    """A buffered answer, returned whole."""
+    sent = Sent(status, JSON_TYPE)
+    sent.add(body)
+    return sent.returned(True)
+
+
+class StreamedBody(Protocol):
+    """A body that is made while it is sent."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, in order; the last ones only once the receipt is durable."""
+
+    async def close(self) -> None:
+        """Let go of the upstream; if the stream had not ended, its receipt says so. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes to the client."""
+
+    status: int
+    content_type: str
+    receipt_id: str
+    body: bytes | StreamedBody
+    retry_after: str | None = None

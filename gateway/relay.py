@@ -1,0 +1,74 @@
+"""A streamed answer: the provider's bytes to the client, our event before their end, the receipt before the last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from gateway.audit import AuditRecord
+from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
+from gateway.dialects.verbatim import VerbatimStream, attestation_frame
+from gateway.errors import UpstreamFailed, error_body
+from gateway.upstream import UpstreamAnswer
+
+
+class Relay:
+    """One stream. Whatever happens to it, exactly one receipt is signed."""
+
+    def __init__(self, call: Call, answer: UpstreamAnswer, audit: AuditRecord, max_frame: int) -> None:
+        self._call = call
+        self._answer = answer
+        self._audit = audit
+        self._verbatim = VerbatimStream(call.request.include_usage, max_frame)
+        self._sent = Sent(200, STREAM_TYPE)
+        self._recorded = False
+        audit.follow(call.draft, lambda: self._sent.progress(call.draft.receipt_id))
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes for the client. Raises NotRecorded before the last of them if the receipt cannot be stored."""
+        try:
+            async for chunk in self._answer.chunks():
+                if ready := self._verbatim.push(chunk):
+                    yield self._sent.add(ready)
+            tail, complete = self._ending()
+        except UpstreamFailed as error:
+            tail, complete = _error_frame(error), False
+        self._sent.add(tail)
+        await self._audit.close(
+            self._call.draft,
+            self._sent.returned(complete),
+            self._chat_id,
+            self._call.meter.read(200, self._verbatim.usage),
+        )
+        self._recorded = True
+        yield tail
+
+    async def close(self) -> None:
+        """Let go of the provider; a stream that was cut gets its receipt now."""
+        if not self._recorded:
+            self._recorded = True
+            activity = self._call.meter.read(CLIENT_LEFT, self._verbatim.usage)
+            self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
+        await self._answer.close()
+
+    @property
+    def _chat_id(self) -> str | None:
+        return self._verbatim.chat_id or None
+
+    def _ending(self) -> tuple[bytes, bool]:
+        """The last bytes of a stream whose provider has ended, and whether the answer is whole."""
+        stream, frame = self._verbatim, b""
+        if self._call.demands.attestation:
+            created = stream.created or int(time.time())
+            frame = attestation_frame(stream.chat_id, created, stream.model, self._call.attestation())
+        tail = stream.closing(frame)
+        if stream.failure is not None:
+            return tail, False
+        if not (stream.done_seen or stream.finish_reason):
+            cut = UpstreamFailed("The provider broke off before the end of its answer.", code="upstream_cut")
+            return tail + _error_frame(cut), False
+        return tail, True
+
+
+def _error_frame(error: UpstreamFailed) -> bytes:
+    return b"data: " + error_body(error) + b"\n\n"
