@@ -16,13 +16,13 @@ import typer
 from tee.canonical import Json
 from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt, parse_origin
 from tee.errors import Malformed, TeeError, Unavailable
-from tee.evidence import Endorsements, Evidence, Outcome, Verdict
+from tee.evidence import Evidence, Outcome, Verdict
 from tee.log.receipt import parse_receipt
 from tee.policy import AppraisalPolicy, parse_policy
 from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
-from tee.snp.certs import decode_pem_or_der, parse_certificate
+from tee.snp.collateral import gather_endorsements
 from tee.snp.report import parse_report
-from tee.verify import verify_answer, verify_quote, verify_report
+from tee.verify import verdict_without_certificates, verify_answer, verify_quote, verify_report
 
 EXIT_REJECTED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
 MAX_FILE_SIZE = 64 << 20  # an answer that somebody checks; evidence is far smaller
@@ -69,7 +69,7 @@ def verify(
         bundle = parse_bundle(_read(Path(target)))
         origin, document = bundle.origin, bundle.document
     if save is not None:
-        save.write_text(json.dumps({"format": BUNDLE_FORMAT, "origin": origin, "quote": document}))
+        _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": origin, "quote": document}))
     settings: dict[str, Any] = {"policy": accepted, "audience": origin or None, "accept_mock": accept_mock}
     if receipt is None:
         verdict = verify_quote(document, now=now, nonce=nonce, **settings)
@@ -86,8 +86,11 @@ def verify(
 @report_app.command("verify")
 def report_verify(
     report: Annotated[Path, typer.Argument(help="The raw report, 1184 bytes.")],
-    vek: Annotated[Path, typer.Option(help="The VCEK or VLEK, DER or PEM.")],
-    chain: Annotated[list[Path], typer.Option(help="ASK or ASVK, and ARK: DER or PEM; repeat for several files.")],
+    vek: Annotated[Path | None, typer.Option(help="The VCEK or VLEK, DER or PEM.")] = None,
+    chain: Annotated[
+        list[Path] | None, typer.Option(help="ASK or ASVK, and ARK: DER or PEM; repeat for several files.")
+    ] = None,
+    table: Annotated[Path | None, typer.Option(help="The host's certificate table, for what is not given.")] = None,
     crl: Annotated[Path | None, typer.Option(help="AMD's revocation list, DER.")] = None,
     policy: PolicyOption = None,
     accept_mock: MockOption = False,
@@ -95,12 +98,16 @@ def report_verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a bare report. Without --policy: whose hardware signed it, and nothing more."""
-    intermediate, ark = _split_chain([blob for path in chain for blob in decode_pem_or_der(_read(path), str(path))])
-    veks = decode_pem_or_der(_read(vek), str(vek))
-    endorsements = Endorsements(veks[0], intermediate, ark, _read(crl) if crl else None)
-    evidence = Evidence(_read(report), endorsements)
-    verdict = verify_report(evidence, now=_moment(at), policy=_load_policy(policy), accept_mock=accept_mock)
-    _finish(verdict, as_json)
+    raw, accepted = _read(report), _load_policy(policy)
+    files = [_read(path) for path in chain or ()]
+    given = _read(vek) if vek else None, files, _read(crl) if crl else None
+    try:
+        endorsements = gather_endorsements(*given, _read(table) if table else b"")
+    except Malformed as error:
+        _finish(verdict_without_certificates(error, accepted), as_json)
+    else:
+        evidence = Evidence(raw, endorsements)
+        _finish(verify_report(evidence, now=_moment(at), policy=accepted, accept_mock=accept_mock), as_json)
 
 
 @report_app.command("show")
@@ -166,14 +173,6 @@ def _quote_of_receipt(document: Json, raw: bytes, origin: str | None) -> tuple[J
     return fetch_past_quote(origin, receipt.keyset_digest), dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
 
 
-def _split_chain(blobs: list[bytes]) -> tuple[bytes, bytes]:
-    """Sort the chain's certificates into intermediate and root: the root is issued by itself."""
-    if len(blobs) != 2:
-        raise Malformed("--chain", f"{len(blobs)} certificates", "two: ASK or ASVK, and ARK")
-    first = parse_certificate(blobs[0], "--chain")
-    return (blobs[1], blobs[0]) if first.issuer == first.subject else (blobs[0], blobs[1])
-
-
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_FILE_SIZE:
@@ -181,6 +180,13 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise Malformed(str(path), error.strerror or "no file to write", "a file that can be written") from None
 
 
 def _finish(verdict: Verdict, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Any
 
-from tee.canonical import parse_json
+from tee.canonical import kind_of, parse_json, shown
 from tee.errors import Malformed
 from tee.snp.product import DEFAULT_TCB_FLOOR, PRODUCTS, Tcb
 from tee.snp.report import PlatformInfo
@@ -122,27 +122,30 @@ def decode_policy(document: Any) -> AppraisalPolicy:
     return policy
 
 
+_KINDS = {list: "an array", dict: "an object", str: "text", int: "an integer", bool: "a boolean"}
+
+
 class _Table:
     """A table of the document whose members are taken once; what is left over is unknown."""
 
     def __init__(self, value: Any, path: str) -> None:
         if not isinstance(value, dict):
-            raise Malformed(path, type(value).__name__, "a table")
-        self._left, self._path = dict(value), path
+            raise Malformed(path, kind_of(value), "a table")
+        self._left, self.path = dict(value), path
 
     def take(self, name: str, kind: type, default: Any) -> Any:
         if name not in self._left:
             if default is None:
-                raise Malformed(f"{self._path}.{name}", "nothing", "a value: it is required")
+                raise Malformed(f"{self.path}.{name}", "nothing", "a value: it is required")
             return default
         value = self._left.pop(name)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise Malformed(f"{self._path}.{name}", type(value).__name__, kind.__name__)
+            raise Malformed(f"{self.path}.{name}", kind_of(value), _KINDS[kind])
         return value
 
     def require_empty(self) -> None:
         if self._left:
-            raise Malformed(f"{self._path}.{min(map(str, self._left))[:64]}", "an unknown name", "a name of SPEC §5")
+            raise Malformed(f"{self.path}.{min(map(str, self._left))[:64]}", "an unknown name", "a name of SPEC §5")
 
 
 def _integer(value: int, path: str, maximum: int) -> int:
@@ -164,32 +167,30 @@ def _floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
         if name not in PRODUCTS:
             raise Malformed(f"{path}.{str(name)[:64]}", "an unknown product", "Milan, Genoa or Turin")
         rows = _Table(components, f"{path}.{name}")
-        layout = PRODUCTS[name].tcb_layout
-        floor = {part: rows.take(part, int, -1) for part in layout}
+        parts = [part for part in PRODUCTS[name].tcb_layout if part in components]
+        floors[name] = {part: _integer(rows.take(part, int, None), f"{path}.{name}.{part}", 255) for part in parts}
         rows.require_empty()
-        floors[name] = {
-            part: _integer(value, f"{path}.{name}.{part}", 255) for part, value in floor.items() if value != -1
-        }
     return floors
 
 
 def _texts(values: list[Any], path: str) -> list[str]:
     for value in values:
         if not isinstance(value, str):
-            raise Malformed(path, type(value).__name__, "a list of strings")
+            raise Malformed(path, kind_of(value), "a list of strings")
     return values
 
 
 def _hex_list(values: list[Any], path: str, size: int) -> list[str]:
     for value in _texts(values, path):
         if not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value, re.ASCII):
-            raise Malformed(path, f"{value[:128]!r}", f"{2 * size} lowercase hex characters")
+            raise Malformed(path, shown(value), f"{2 * size} lowercase hex characters")
     return values
 
 
 def _words(table: _Table, name: str, known: dict[str, Any], default: list[str]) -> frozenset[str]:
-    words = _texts(table.take(name, list, default), name)
+    path = f"{table.path}.{name}"
+    words = _texts(table.take(name, list, default), path)
     for word in words:
         if word not in known:
-            raise Malformed(name, f"{word[:64]!r}", f"one of {', '.join(known)}")
+            raise Malformed(path, shown(word), f"one of {', '.join(known)}")
     return frozenset(words)

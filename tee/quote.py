@@ -7,10 +7,10 @@ import binascii
 from dataclasses import dataclass
 from typing import Any
 
-from tee.canonical import parse_json
+from tee.canonical import kind_of, parse_json, shown
 from tee.errors import Malformed
 from tee.evidence import Endorsements, Evidence
-from tee.keys.identity import Workload, WorkloadKeyset, hex_bytes, parse_keyset, parse_workload, require_members
+from tee.keys.identity import Workload, WorkloadKeyset, hex_bytes, parse_keyset, parse_workload, require_members, text
 
 FORMAT = "saferouter/quote/v1"
 BUNDLE_FORMAT = "saferouter/evidence/v1"
@@ -59,10 +59,7 @@ def decode_quote(document: Any) -> Quote:
     """A quote from its parsed document. Raises Malformed."""
     require_members(document, _MEMBERS, "quote")
     if document["format"] != FORMAT:
-        raise Malformed("quote.format", repr(document["format"])[:96], FORMAT)
-    statement = document["statement"]
-    if not isinstance(statement, str) or len(statement) > 1024:
-        raise Malformed("quote.statement", type(statement).__name__, "text of at most 1024 characters")
+        raise Malformed("quote.format", shown(document["format"]), FORMAT)
     endorsements = document["endorsements"]
     require_members(endorsements, {"vek_b64", "ask_b64", "ark_b64", "crl_b64"}, "quote.endorsements")
     crl = endorsements["crl_b64"]
@@ -76,7 +73,7 @@ def decode_quote(document: Any) -> Quote:
                 crl=None if crl is None else decode_base64(crl, "quote.endorsements.crl_b64"),
             ),
         ),
-        statement=statement,
+        statement=text(document["statement"], "quote.statement", 1024),
         keyset=parse_keyset(document["keyset"]),
         workload=parse_workload(document["workload"]),
         identity_signature=hex_bytes(document["identity_signature"], 64, "quote.identity_signature"),
@@ -89,12 +86,12 @@ def parse_bundle(raw: bytes) -> Bundle:
         raise Malformed("bundle", f"{len(raw)} bytes", f"at most {2 * MAX_QUOTE_SIZE}")
     document = parse_json(raw, "bundle")
     if not isinstance(document, dict):
-        raise Malformed("bundle", type(document).__name__, "an object")
+        raise Malformed("bundle", kind_of(document), "an object")
     if document.get("format") == FORMAT:
         return Bundle("", document)
     require_members(document, {"format", "origin", "quote"}, "bundle")
     if document["format"] != BUNDLE_FORMAT:
-        raise Malformed("bundle.format", repr(document["format"])[:96], f"{BUNDLE_FORMAT} or {FORMAT}")
+        raise Malformed("bundle.format", shown(document["format"]), f"{BUNDLE_FORMAT} or {FORMAT}")
     if not isinstance(document["origin"], str) or not isinstance(document["quote"], dict):
         raise Malformed("bundle", "another shape", "an origin and a quote")
     return Bundle(document["origin"], document["quote"])
@@ -108,11 +105,12 @@ def encode_base64(raw: bytes) -> str:
 def decode_base64(value: Any, path: str) -> bytes:
     """Standard base64 with padding, in its one spelling. Raises Malformed."""
     if not isinstance(value, str):
-        raise Malformed(path, type(value).__name__, "standard base64")
+        raise Malformed(path, kind_of(value), "standard base64")
+    refusal = Malformed(path, "another spelling", "standard base64, canonical, with padding")
     try:
         raw = base64.b64decode(value.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
-        raise Malformed(path, "other characters", "standard base64") from None
+        raise refusal from None
     if encode_base64(raw) != value:
-        raise Malformed(path, "a second spelling", "canonical base64")
+        raise refusal
     return raw

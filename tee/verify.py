@@ -49,6 +49,14 @@ def verify_report(
     return _verdict(checks, policy, mock, quote=False)
 
 
+def verdict_without_certificates(error: Malformed, policy: AppraisalPolicy | None) -> Verdict:
+    """The verdict on a report whose certificates cannot even be read."""
+    rest = [*REPORT_CHECKS, *(appraise.CHECKS if policy else ())]
+    checks = [skipped(check_id, "the certificates do not parse") for check_id in rest]
+    checks[rest.index("hw.certificate")] = failed("hw.certificate", f"{error.field}: {error.found}", error.wanted)
+    return _verdict(checks, policy, False, quote=False)
+
+
 def verify_quote(
     document: Any,
     *,
@@ -190,7 +198,7 @@ def _check_identity(quote: Quote) -> Check:
 
 def _check_expiry(quote: Quote, now: datetime) -> Check:
     left = (quote.keyset.not_after - now).total_seconds()
-    found = quote.keyset.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = quote.keyset.not_after.isoformat(timespec="seconds").replace("+00:00", "Z")
     return judged("bind.keyset-expiry", 0 < left <= MAX_KEYSET_SECONDS, found, "in the future, at most 7 days ahead")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from tee.canonical import encode_canonical
+from tee.canonical import encode_canonical, shown
 from tee.errors import Malformed
 
 NONCE_SIZE = 32
@@ -15,7 +15,7 @@ PURPOSE = "aci.report_data.v1"
 def parse_nonce(value: object) -> bytes:
     """A nonce: 64 lowercase hex characters, 32 bytes. Raises Malformed."""
     if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value, re.ASCII):
-        raise Malformed("nonce", repr(value)[:96], "64 lowercase hex characters (32 bytes)")
+        raise Malformed("nonce", shown(value), "64 lowercase hex characters (32 bytes)")
     return bytes.fromhex(value)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from tee.canonical import MAX_SAFE_INTEGER, digest
+from tee.canonical import MAX_SAFE_INTEGER, digest, kind_of, shown
 from tee.errors import Malformed
 
 SUBJECT_PREFIX = "urn:saferouter:workload:"
@@ -72,7 +72,7 @@ def parse_keyset(document: Any) -> WorkloadKeyset:
     require_members(document, KEYSET_MEMBERS, "keyset")
     not_after = document["not_after"]
     if type(not_after) is not int or not 0 < not_after <= 253402300799:  # the year 9999
-        raise Malformed("keyset.not_after", repr(not_after)[:64], "seconds since 1970")
+        raise Malformed("keyset.not_after", shown(not_after), "seconds since 1970")
     keys = [_parse_receipt_key(row) for row in _rows(document, "receipt_signing_keys")]
     if len({key.key_id for key in keys}) != len(keys):
         raise Malformed("keyset.receipt_signing_keys", "a key_id twice", "each key_id once")
@@ -92,8 +92,8 @@ def parse_keyset(document: Any) -> WorkloadKeyset:
 def parse_workload(document: Any) -> Workload:
     """Parse a workload document (SPEC §4.3). Raises Malformed."""
     require_members(document, WORKLOAD_MEMBERS, "workload", exact=True)
-    if document["version"] != 1 or document["version"] is True:
-        raise Malformed("workload.version", repr(document["version"])[:64], "1")
+    if type(document["version"]) is not int or document["version"] != 1:
+        raise Malformed("workload.version", shown(document["version"]), "1")
     build, configuration = document["build"], document["configuration"]
     require_members(
         build, {"version", "repo_url", "repo_commit", "image_digest", "source_digest"}, "workload.build", exact=True
@@ -141,45 +141,45 @@ def verify_ed25519(public_key: bytes, signature: bytes, message: bytes) -> bool:
 def require_members(value: Any, members: set[str], path: str, *, exact: bool = False) -> None:
     """`value` is an object with these members (only these, if `exact`). Raises Malformed."""
     if not isinstance(value, dict):
-        raise Malformed(path, type(value).__name__, "an object")
+        raise Malformed(path, kind_of(value), "an object")
     if missing := sorted(members - value.keys()):
         raise Malformed(f"{path}.{missing[0]}", "nothing", "a value: it is required")
     if exact and (unknown := sorted(value.keys() - members)):
         raise Malformed(f"{path}.{unknown[0][:64]}", "an unknown member", f"{', '.join(sorted(members))}")
 
 
-def text(value: Any, path: str) -> str:
-    """`value` as printable text of at most 512 characters. Raises Malformed."""
-    if not isinstance(value, str) or not 0 < len(value) <= 512 or not value.isprintable():
-        raise Malformed(path, type(value).__name__ if not isinstance(value, str) else "unprintable or no text", "text")
+def text(value: Any, path: str, limit: int = 512) -> str:
+    """`value` as printable ASCII of 1 to `limit` characters. Raises Malformed."""
+    if not isinstance(value, str) or not 0 < len(value) <= limit or not (value.isascii() and value.isprintable()):
+        raise Malformed(path, shown(value), f"printable ASCII, 1 to {limit} characters")
     return value
 
 
 def hex_bytes(value: Any, size: int, path: str) -> bytes:
     """`value` as lowercase hex of exactly `size` bytes. Raises Malformed."""
     if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", value, re.ASCII):
-        raise Malformed(path, repr(value)[:160], f"{2 * size} lowercase hex characters")
+        raise Malformed(path, shown(value), f"{2 * size} lowercase hex characters")
     return bytes.fromhex(value)
 
 
 def digest_text(value: Any, path: str) -> str:
     """`value` as `sha256:<64 lowercase hex>`. Raises Malformed."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise Malformed(path, repr(value)[:160], "sha256: and 64 lowercase hex characters")
+        raise Malformed(path, shown(value), "sha256: and 64 lowercase hex characters")
     return value
 
 
 def seconds(value: Any, path: str) -> int:
     """`value` as a non-negative safe integer. Raises Malformed."""
     if type(value) is not int or not 0 <= value <= MAX_SAFE_INTEGER:
-        raise Malformed(path, repr(value)[:64], "an integer of at least 0")
+        raise Malformed(path, shown(value), "an integer of at least 0")
     return value
 
 
 def _rows(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
     rows = document[name]
     if not isinstance(rows, list) or len(rows) > MAX_KEYS or any(not isinstance(row, dict) for row in rows):
-        raise Malformed(f"keyset.{name}", type(rows).__name__, f"a list of at most {MAX_KEYS} objects")
+        raise Malformed(f"keyset.{name}", kind_of(rows), f"a list of at most {MAX_KEYS} objects")
     return rows
 
 
@@ -187,5 +187,5 @@ def _parse_receipt_key(row: dict[str, Any]) -> ReceiptKey:
     path = "keyset.receipt_signing_keys"
     require_members(row, {"key_id", "algo", "public_key"}, path)
     if row["algo"] != "ed25519":
-        raise Malformed(f"{path}.algo", repr(row["algo"])[:64], "ed25519")
+        raise Malformed(f"{path}.algo", shown(row["algo"]), "ed25519")
     return ReceiptKey(text(row["key_id"], f"{path}.key_id"), hex_bytes(row["public_key"], 32, f"{path}.public_key"))

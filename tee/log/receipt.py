@@ -7,7 +7,7 @@ from typing import Any
 
 from nacl.signing import SigningKey as Ed25519SigningKey
 
-from tee.canonical import digest_bytes, encode_canonical, parse_json
+from tee.canonical import digest_bytes, encode_canonical, kind_of, parse_json, shown
 from tee.errors import Malformed
 from tee.evidence import Check, failed, judged, skipped
 from tee.keys.identity import WorkloadKeyset, digest_text, hex_bytes, require_members, seconds, text, verify_ed25519
@@ -65,10 +65,10 @@ def parse_receipt(raw: bytes) -> Receipt:
     document = parse_json(raw, "receipt")
     require_members(document, _MEMBERS, "receipt")
     if document["api_version"] != API_VERSION:
-        raise Malformed("receipt.api_version", repr(document["api_version"])[:64], API_VERSION)
+        raise Malformed("receipt.api_version", shown(document["api_version"]), API_VERSION)
     for name in ("chat_id", "model"):
         if document[name] is not None and not isinstance(document[name], str):
-            raise Malformed(f"receipt.{name}", type(document[name]).__name__, "text or null")
+            raise Malformed(f"receipt.{name}", kind_of(document[name]), "text or null")
     return Receipt(
         receipt_id=text(document["receipt_id"], "receipt.receipt_id"),
         endpoint=text(document["endpoint"], "receipt.endpoint"),
@@ -134,7 +134,7 @@ def _check_body(check_id: str, receipt: Receipt, event: str, body: bytes | None,
 
 def _parse_events(value: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(value, list) or len(value) > 64:
-        raise Malformed("receipt.event_log", type(value).__name__, "a list of at most 64 events")
+        raise Malformed("receipt.event_log", kind_of(value), "a list of at most 64 events")
     events: dict[str, dict[str, Any]] = {}
     for event in value:
         require_members(event, {"type"}, "receipt.event_log")

@@ -72,8 +72,8 @@ def _check_lattice(reported: Tcb, committed: Tcb, current: Tcb, policy: Appraisa
 def _check_floor(reported: Tcb, launch: Tcb, product: Product, policy: AppraisalPolicy) -> Check:
     floor, launch_floor = policy.tcb_floor[product.name], policy.launch_tcb_floor.get(product.name, {})
     known = DEFAULT_TCB_FLOOR[product.name]
-    grade = "up to date" if tcb_at_least(reported, known) else "needs update"
-    reason = f"{product.name} is {grade} by the floor of May 2026: {tcb_text(known)}"
+    grade = "is up to date" if tcb_at_least(reported, known) else "needs an update"
+    reason = f"{product.name} {grade} by the floor of May 2026, {tcb_text(known)}"
     if not tcb_at_least(launch, launch_floor):
         return failed("guest.tcb-floor", f"launch {tcb_text(launch)}", f"at least {tcb_text(launch_floor)}", reason)
     held = tcb_at_least(reported, floor)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tee.errors import Malformed
@@ -42,6 +42,10 @@ _SPLS = {
     "microcode": "3.8",
     "fmc": "3.9",
 }
+# SubjectPublicKeyInfo of an RSA key of 4096 bits and exponent 65537, but for its modulus.
+_RSA4096_SPKI_HEAD = bytes.fromhex("30820222300d06092a864886f70d01010105000382020f003082020a0282020100")
+_RSA4096_SPKI_TAIL = bytes.fromhex("0203010001")
+P384_POINT_SIZE = 97  # uncompressed
 _P384_SPKI_HEAD = bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200")
 
 
@@ -175,7 +179,7 @@ def parse_vek_extensions(certificate: Certificate) -> VekExtensions:
 
 def require_p384_spki(spki: bytes, field: str) -> None:
     """The SPKI is an uncompressed P-384 point. Raises Malformed."""
-    if len(spki) != len(_P384_SPKI_HEAD) + 97 or not spki.startswith(_P384_SPKI_HEAD + b"\x04"):
+    if len(spki) != len(_P384_SPKI_HEAD) + P384_POINT_SIZE or not spki.startswith(_P384_SPKI_HEAD + b"\x04"):
         raise Malformed(field, "another key", "an uncompressed P-384 key")
 
 
@@ -206,10 +210,11 @@ def parse_crl(raw: bytes) -> RevocationList:
 
 def signed_by(tbs: bytes, signature: bytes, spki: bytes) -> bool:
     """Whether the RSA key `spki` signed `tbs` with RSASSA-PSS, SHA-384, salt 48 (SPEC §3.2)."""
+    modulus = spki[len(_RSA4096_SPKI_HEAD) : -len(_RSA4096_SPKI_TAIL)]
+    if len(modulus) != 512 or spki != _RSA4096_SPKI_HEAD + modulus + _RSA4096_SPKI_TAIL:
+        return False
     try:
-        key = serialization.load_der_public_key(spki)
-        if not isinstance(key, rsa.RSAPublicKey) or key.key_size != 4096:
-            return False
+        key = rsa.RSAPublicNumbers(65537, int.from_bytes(modulus)).public_key()
         key.verify(signature, tbs, padding.PSS(padding.MGF1(hashes.SHA384()), 48), hashes.SHA384())
     except (InvalidSignature, ValueError):
         return False

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tee.errors import Malformed
 from tee.evidence import Check, Endorsements, failed, judged, passed, skipped
 from tee.snp.certs import (
+    P384_POINT_SIZE,
     Certificate,
     RevocationList,
     VekExtensions,
@@ -205,13 +205,11 @@ def _revocation_problem(crl: RevocationList, chain: Chain, now: datetime) -> str
 
 def _check_signature(raw: bytes, report: AttestationReport, vek: Certificate) -> Check:  # 12
     wanted = f"ECDSA P-384 by {vek.subject_cn} over bytes 0x000 to 0x29f"
-    key = load_der_public_key(vek.spki)
     signature = encode_dss_signature(report.signature_r, report.signature_s)
     try:
-        if not isinstance(key, ec.EllipticCurvePublicKey):
-            raise InvalidSignature
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), vek.spki[-P384_POINT_SIZE:])
         key.verify(signature, raw[:SIGNED_SIZE], ec.ECDSA(hashes.SHA384()))
-    except InvalidSignature:
+    except (InvalidSignature, ValueError):  # ValueError: the point is not on the curve
         return failed("hw.signature", "a signature that does not verify", wanted)
     return passed("hw.signature", "a signature that verifies", wanted)
 
@@ -243,4 +241,4 @@ def _check_chip_id(report: AttestationReport, extensions: VekExtensions, product
 
 
 def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

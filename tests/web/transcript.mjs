@@ -1,0 +1,79 @@
+// One JSON request per line on stdin, one JSON verdict (or {"malformed": …}) per line on stdout, for parity tests.
+
+import { createInterface } from "node:readline";
+
+import { base64Bytes, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
+import { canonicalize, encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
+import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
+import { Malformed } from "../../verifier-web/src/errors.js";
+import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { parseNonce } from "../../verifier-web/src/binding.js";
+import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
+
+const bytesOf = (text) => (text === null || text === undefined ? null : base64Bytes(text));
+const digestsOf = async (named) => {
+  const rows = Object.entries(named).map(async ([name, bytes]) => [name, hexOf(await sha256(bytes))]);
+  return Object.fromEntries(await Promise.all(rows));
+};
+const settingsOf = (request) => ({
+  now: new Date(request.now),
+  policy: request.policy === null ? null : decodePolicy(request.policy),
+  acceptMock: request.accept_mock,
+});
+const quoteOf = (request) => parseJson(bytesOf(request.document), "quote");
+const judgeQuote = (request) =>
+  verifyQuote(quoteOf(request), {
+    ...settingsOf(request),
+    nonce: request.nonce === null ? null : parseNonce(request.nonce),
+    audience: request.audience,
+  });
+
+const ANSWERS = {
+  report: (request) => {
+    const names = ["report", "vek", "intermediate", "ark", "crl"];
+    const evidence = Object.fromEntries(names.map((name) => [name, bytesOf(request[name])]));
+    return verifyReport(evidence, settingsOf(request));
+  },
+  quote: judgeQuote,
+  answer: async (request) => {
+    const bodies = [request.receipt, request.request, request.response].map(bytesOf);
+    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies);
+  },
+  table: async (request) => {
+    const entries = parseCertificateTable(bytesOf(request.table));
+    const rows = entries.map(async ({ guid, name, payload }) => [guid, name, hexOf(await sha256(payload))]);
+    return { entries: await Promise.all(rows), certificates: await digestsOf(certificatesOf(entries)) };
+  },
+  policy: (request) => {
+    parsePolicy(bytesOf(request.document));
+    return { loads: true };
+  },
+  json: (request) => {
+    const value = parseJson(bytesOf(request.document), "test");
+    const attempt = (encode) => {
+      try {
+        return hexOf(encode(value));
+      } catch (error) {
+        return malformed(error);
+      }
+    };
+    return { strict: attempt(encodeCanonical), published: attempt(canonicalize) };
+  },
+};
+
+function malformed(error) {
+  if (!(error instanceof Malformed)) throw error;
+  return { malformed: error.field, found: error.found, wanted: error.wanted };
+}
+
+async function answer(request) {
+  try {
+    return await ANSWERS[request.kind](request);
+  } catch (error) {
+    return malformed(error);
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${JSON.stringify(await answer(JSON.parse(line)))}\n`);
+}

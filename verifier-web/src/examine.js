@@ -1,0 +1,173 @@
+// From what the reader gave to a verdict: fetches where asked, calls the verifier, and keeps what the result shows.
+import { base64Bytes } from "./bytes.js";
+import { digest, isObject, parseJson } from "./canonical.js";
+import { collectEvidence, one } from "./drop.js";
+import { Malformed } from "./errors.js";
+import { fetchPastQuote, fetchQuote, fetchReceipt } from "./gateway.js";
+import { parsePolicy, policyForMeasurements } from "./policy.js";
+import { decodeQuote, parseBundle } from "./quote.js";
+import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
+
+/**
+ * @typedef {import("./drop.js").Dropped} Dropped
+ * @typedef {{live: boolean, origin: string, files: Dropped[], measurement: string, acceptMock: boolean,
+ *   at: Date | null, receiptId: string, apiKey: string}} Request
+ * @typedef {import("./evidence.js").Evidence} Evidence
+ * @typedef {{verdict: import("./evidence.js").Verdict, kind: "live"|"stored"|"report", origin: string, quote: any,
+ *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string,
+ *   notices: string[], receipt: {name: string, bytes: Uint8Array} | null, request: Request}} Examination
+ */
+
+/**
+ * @param {Request} request
+ * @param {(text: string) => void} progress
+ * @returns {Promise<Examination>}
+ */
+export async function examine(request, progress) {
+  const { policy, policyName } = choosePolicy(request);
+  const settings = { now: request.at ?? new Date(), policy, acceptMock: request.acceptMock };
+  const clock = request.at ? "a time asserted by you" : "this device’s clock";
+  const shared = {
+    request,
+    policyName,
+    clock,
+    now: settings.now,
+    nonce: null,
+    quote: null,
+    notices: [],
+    receipt: null,
+  };
+  if (request.live) return examineLive(request, settings, shared, progress);
+  const quotes = request.files.filter((file) => file.role === "quote");
+  if (quotes.length === 0 && request.files.some((file) => file.role === "report")) {
+    return examineReport(request, settings, shared);
+  }
+  if (request.files.some((file) => file.role === "report")) {
+    throw new Malformed("evidence", "a quote and a raw report", "one of the two: remove the other");
+  }
+  const { origin, document } = parseBundle(one(quotes, "evidence", "a quote, a bundle or a raw report").bytes);
+  if (origin)
+    shared.notices.push(`The file says that it came from ${origin}. The address check holds the workload to that.`);
+  return withQuote({ ...shared, kind: "stored", origin }, document, settings);
+}
+
+/** @param {Request} request */
+function choosePolicy(request) {
+  const files = request.files.filter((file) => file.role === "policy");
+  if (files.length && request.measurement) throw new Malformed("policy", "a file and a measurement", "one of the two");
+  if (request.measurement) {
+    return { policy: policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
+  }
+  if (!files.length) return { policy: null, policyName: "none" };
+  const file = one(files, "policy", "a policy file");
+  return { policy: parsePolicy(file.bytes), policyName: file.name };
+}
+
+async function examineReport(request, settings, shared) {
+  const evidence = collectEvidence(request.files);
+  const verdict = await verifyReport(evidence, settings);
+  const notices = [...shared.notices];
+  if (request.files.some((file) => file.role === "receipt")) {
+    notices.push("The receipt was not judged: a bare report names no keys. Give the quote instead.");
+  }
+  return { ...shared, verdict, evidence, notices, kind: "report", origin: "" };
+}
+
+async function examineLive(request, settings, shared, progress) {
+  const nonce = crypto.getRandomValues(new Uint8Array(32));
+  progress("Asking the gateway for evidence…");
+  const document = parseJson(await fetchQuote(request.origin, nonce), "quote");
+  progress("Checking…");
+  return withQuote({ ...shared, kind: "live", origin: request.origin, nonce }, document, settings);
+}
+
+/** Judge a quote, and the receipt that came or can be fetched with it. */
+async function withQuote(examination, document, settings) {
+  const judge = (quote, now, nonce) =>
+    verifyQuote(quote, { ...settings, now, nonce, audience: examination.origin || null });
+  let verdict = await judge(document, examination.now, examination.nonce);
+  const found = { ...examination, notices: [...examination.notices], quote: document };
+  found.receipt = await findReceipt(found, verdict);
+  if (!found.receipt) return { ...found, verdict, evidence: evidenceOf(document) };
+  const past = await pastQuote(found, document);
+  if (past) {
+    Object.assign(found, {
+      quote: past.quote,
+      now: past.now,
+      nonce: null,
+      clock: "the receipt’s own time, asserted by the gateway",
+    });
+    verdict = await judge(past.quote, past.now, null);
+  }
+  const bodies = ["request", "response"].map((role) => bodyOf(found.request.files, role));
+  verdict = await verifyAnswer(verdict, found.quote, found.receipt.bytes, ...bodies);
+  return { ...found, verdict, evidence: evidenceOf(found.quote) };
+}
+
+/** The receipt from a file, or by its id: then the API key leaves only for a gateway whose evidence has passed. */
+async function findReceipt(examination, verdict) {
+  const { files, receiptId, apiKey } = examination.request;
+  const given = files.filter((file) => file.role === "receipt");
+  if (given.length) return one(given, "receipt", "a receipt");
+  if (!receiptId || examination.kind !== "live") return null;
+  if (verdict.verdict === "rejected") {
+    examination.notices.push(
+      "The receipt was not fetched: the gateway’s evidence was rejected, so your API key stayed here.",
+    );
+    return null;
+  }
+  return { name: receiptId, bytes: await fetchReceipt(examination.origin, receiptId, apiKey) };
+}
+
+/**
+ * The evidence of the keyset that signed the receipt, where it is not the one just verified.
+ * @returns {Promise<{quote: any, now: Date} | null>}
+ */
+async function pastQuote(examination, document) {
+  let receipt, verified;
+  try {
+    receipt = parseJson(examination.receipt.bytes, "receipt");
+    verified = await digest(decodeQuote(document).keyset.document);
+  } catch {
+    return null; // verifyAnswer names the fault
+  }
+  const named = isObject(receipt) ? receipt.workload_keyset_digest : null;
+  if (typeof named !== "string" || !/^sha256:[0-9a-f]{64}$/.test(named) || named === verified) return null;
+  examination.notices.push(
+    `This receipt was made under other keys (${named}) than the ones just verified (${verified}). ` +
+      "The gateway may have restarted since, or the receipt belongs to another gateway.",
+  );
+  if (examination.kind !== "live" || !Number.isSafeInteger(receipt.served_at)) return null;
+  try {
+    const quote = parseJson(await fetchPastQuote(examination.origin, named), "quote");
+    examination.notices.push(
+      "The gateway handed out its stored evidence for those earlier keys. " +
+        "All that follows judges that evidence, at the receipt’s time, and not the gateway as it is now.",
+    );
+    return { quote, now: new Date(receipt.served_at * 1000) };
+  } catch (error) {
+    examination.notices.push(`The evidence of those earlier keys could not be fetched: ${error.message}`);
+    return null;
+  }
+}
+
+function bodyOf(files, role) {
+  const bodies = files.filter((file) => file.role === role);
+  return bodies.length ? one(bodies, `${role} body`, "one file").bytes : null;
+}
+
+/**
+ * The raw bytes of a quote, for showing; null where they do not decode (the verdict then says so).
+ * @returns {Evidence | null}
+ */
+function evidenceOf(document) {
+  const bytes = (value) => (typeof value === "string" ? base64Bytes(value) : null);
+  const { vek_b64, ask_b64, ark_b64, crl_b64 } = Object(Object(document).endorsements);
+  const found = {
+    report: bytes(Object(document).report_b64),
+    vek: bytes(vek_b64),
+    intermediate: bytes(ask_b64),
+    ark: bytes(ark_b64),
+  };
+  return Object.values(found).every(Boolean) ? { ...found, crl: bytes(crl_b64) } : null;
+}

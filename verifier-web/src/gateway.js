@@ -1,0 +1,126 @@
+// The page's only network: requests to the one gateway that the reader named, bounded, without cookies or redirects.
+import { hexOf } from "./bytes.js";
+
+const MAX_QUOTE_SIZE = 1 << 20; // ours is about 20 kB
+const MAX_RECEIPT_SIZE = 1 << 18;
+const TIMEOUT_MS = 30_000; // a busy device may hold a report back for a while
+
+/** A gateway that did not answer as it should. */
+export class Unavailable extends Error {}
+
+/**
+ * The origin of a gateway's URL, as its workload's `audience` spells it; null if it cannot be one.
+ * @param {string} text
+ * @returns {string | null}
+ */
+export function parseOrigin(text) {
+  let url;
+  try {
+    url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`);
+  } catch {
+    return null;
+  }
+  const local = ["localhost", "127.0.0.1"].includes(url.hostname);
+  const allowed = url.protocol === "https:" || (url.protocol === "http:" && local);
+  return allowed && !url.username && !url.password ? url.origin : null;
+}
+
+/**
+ * A fresh quote over `nonce` (32 bytes), unverified.
+ * @param {string} origin
+ * @param {Uint8Array} nonce
+ * @returns {Promise<Uint8Array>}
+ */
+export function fetchQuote(origin, nonce) {
+  const body = JSON.stringify({ nonce: hexOf(nonce) });
+  return request(`${origin}/attestation/quote`, MAX_QUOTE_SIZE, {
+    method: "POST",
+    body,
+    headers: { "content-type": "application/json" },
+  });
+}
+
+/**
+ * The stored quote of an earlier keyset, unverified.
+ * @param {string} origin
+ * @param {string} keysetDigest `sha256:<hex>`, already checked for its form
+ * @returns {Promise<Uint8Array>}
+ */
+export function fetchPastQuote(origin, keysetDigest) {
+  return request(`${origin}/attestation/keysets/${keysetDigest}`, MAX_QUOTE_SIZE, { method: "GET" });
+}
+
+/**
+ * A receipt as served, unverified. `apiKey` goes into this one request and nowhere else.
+ * @param {string} origin
+ * @param {string} receiptId
+ * @param {string} apiKey
+ * @returns {Promise<Uint8Array>}
+ */
+export function fetchReceipt(origin, receiptId, apiKey) {
+  const headers = { authorization: `Bearer ${apiKey}` };
+  return request(`${origin}/v1/aci/receipts/${encodeURIComponent(receiptId)}`, MAX_RECEIPT_SIZE, {
+    method: "GET",
+    headers,
+  });
+}
+
+/**
+ * @param {string} url
+ * @param {number} limit bytes
+ * @param {RequestInit} options
+ * @returns {Promise<Uint8Array>}
+ */
+async function request(url, limit, options) {
+  let response;
+  try {
+    response = await fetch(url, {
+      ...options,
+      // A redirect would send the request, and with it an API key, to a host that the reader did not name.
+      redirect: "error",
+      credentials: "omit",
+      cache: "no-store",
+      referrerPolicy: "no-referrer",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch (error) {
+    const why =
+      error instanceof DOMException && error.name === "TimeoutError"
+        ? `no answer in ${TIMEOUT_MS / 1000} seconds`
+        : "no answer that a browser may read";
+    throw new Unavailable(`${url}: ${why}. It may be down, redirect, or not allow requests from web pages (CORS).`);
+  }
+  if (response.status !== 200) {
+    throw new Unavailable(
+      `${url}: answered with status ${response.status}${response.status === 429 ? ": it is busy, try again" : ""}.`,
+    );
+  }
+  return readBounded(response, url, limit);
+}
+
+/**
+ * @param {Response} response
+ * @param {string} url
+ * @param {number} limit bytes
+ * @returns {Promise<Uint8Array>}
+ */
+async function readBounded(response, url, limit) {
+  const chunks = [];
+  let size = 0;
+  const reader = response.body?.getReader();
+  try {
+    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+      size += part.value.length;
+      if (size > limit) {
+        await reader?.cancel();
+        throw new Unavailable(`${url}: answered more than ${limit} bytes.`);
+      }
+      chunks.push(part.value);
+    }
+  } catch (error) {
+    throw error instanceof Unavailable ? error : new Unavailable(`${url}: the answer broke off.`);
+  }
+  const whole = new Uint8Array(size);
+  chunks.reduce((at, chunk) => (whole.set(chunk, at), at + chunk.length), 0);
+  return whole;
+}

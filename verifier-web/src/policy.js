@@ -1,0 +1,192 @@
+// AppraisalPolicy: what its owner accepts, read strictly from JSON (SPEC §5).
+
+import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf } from "./canonical.js";
+import { Malformed } from "./errors.js";
+import { DEFAULT_TCB_FLOOR, PRODUCTS } from "./product.js";
+import { GUEST_POLICY, PLATFORM_INFO } from "./report.js";
+
+const MAX_POLICY_SIZE = 1 << 20;
+// Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
+export const GUEST_PERMISSIONS = Object.freeze({ smt: GUEST_POLICY.SMT, cxl: GUEST_POLICY.CXL_ALLOW });
+export const GUEST_RESTRICTIONS = Object.freeze({
+  "single-socket": GUEST_POLICY.SINGLE_SOCKET,
+  "mem-aes-256-xts": GUEST_POLICY.MEM_AES_256_XTS,
+  "rapl-dis": GUEST_POLICY.RAPL_DIS,
+  "ciphertext-hiding-dram": GUEST_POLICY.CIPHERTEXT_HIDING_DRAM,
+  "page-swap-disable": GUEST_POLICY.PAGE_SWAP_DISABLE,
+});
+export const PLATFORM_WORDS = Object.freeze({
+  smt: PLATFORM_INFO.SMT_EN,
+  tsme: PLATFORM_INFO.TSME_EN,
+  ecc: PLATFORM_INFO.ECC_EN,
+  "rapl-dis": PLATFORM_INFO.RAPL_DIS,
+  "ciphertext-hiding-dram": PLATFORM_INFO.CIPHERTEXT_HIDING_DRAM_EN,
+  "alias-check-complete": PLATFORM_INFO.ALIAS_CHECK_COMPLETE,
+  "iommu-write-safe": PLATFORM_INFO.IOMMU_WRITE_SAFE,
+  tio: PLATFORM_INFO.TIO_EN,
+});
+// Bytes of each pin. An empty list of pins means: any value.
+const PIN_SIZES = Object.entries({
+  chip_ids: 64,
+  id_key_digests: 48,
+  author_key_digests: 48,
+  host_data: 32,
+  family_ids: 16,
+  image_ids: 16,
+});
+
+/** @typedef {import("./product.js").Tcb} Tcb */
+/**
+ * What is acceptable. Measurements are required; every default is the strict one. Lists of words are sorted.
+ * @typedef {object} AppraisalPolicy
+ * @property {readonly string[]} measurements 96 lowercase hex each
+ * @property {number} vmpl
+ * @property {{major: number, minor: number}} minimumAbi
+ * @property {number} minimumGuestSvn
+ * @property {Record<string, Tcb>} tcbFloor by product
+ * @property {Record<string, Tcb>} launchTcbFloor by product
+ * @property {string[]} guestAllow
+ * @property {string[]} guestRequire
+ * @property {string[]} platformRequire
+ * @property {string[]} platformForbid
+ * @property {bigint} requiredMitigations
+ * @property {boolean} allowProvisionalFirmware
+ * @property {Record<string, string[]>} pins
+ * @property {string[]} cspIds
+ * @property {boolean} revocationRequired
+ */
+
+/** The strict defaults for these launch measurements (96 lowercase hex each). @param {...string} measurements */
+export const policyForMeasurements = (...measurements) => decodePolicy({ measurements });
+
+/** Read a policy file in its JSON form. @param {Uint8Array} raw @returns {AppraisalPolicy} */
+export function parsePolicy(raw) {
+  if (raw.length > MAX_POLICY_SIZE) {
+    throw new Malformed("policy", `${raw.length} bytes`, `at most ${MAX_POLICY_SIZE}`);
+  }
+  const first = raw.find((byte) => byte !== 0x20 && (byte < 0x09 || byte > 0x0d));
+  if (first !== 0x7b) {
+    throw new Malformed("policy", "TOML or another form", "JSON: this page reads the JSON form");
+  }
+  return decodePolicy(parseJson(raw, "policy"));
+}
+
+/**
+ * A policy from its parsed document. An unknown name is refused: it may be a misspelt demand.
+ * @param {import("./canonical.js").Json} document @returns {AppraisalPolicy}
+ */
+export function decodePolicy(document) {
+  const root = new Table(document, "policy");
+  const measurements = hexList(root.take("measurements", "an array", null), "policy.measurements", 48);
+  if (measurements.length === 0) {
+    throw new Malformed("policy.measurements", "an empty list", "at least one measurement");
+  }
+  const guest = new Table(root.take("guest_policy", "an object", {}), "policy.guest_policy");
+  const platform = new Table(root.take("platform", "an object", {}), "policy.platform");
+  const pins = new Table(root.take("pins", "an object", {}), "policy.pins");
+  const revocation = root.take("revocation", "text", "required");
+  if (!["required", "when-given"].includes(revocation)) {
+    throw new Malformed("policy.revocation", revocation, "required or when-given");
+  }
+  const integer = (name, maximum) => boundedInteger(root.take(name, "an integer", 0), `policy.${name}`, maximum);
+  const policy = {
+    measurements,
+    vmpl: integer("vmpl", 3),
+    minimumAbi: parseAbi(root.take("minimum_abi", "text", "0.0")),
+    minimumGuestSvn: integer("minimum_guest_svn", 2 ** 32 - 1),
+    tcbFloor: { ...DEFAULT_TCB_FLOOR, ...decodeFloors(root.take("tcb_floor", "an object", {}), "policy.tcb_floor") },
+    launchTcbFloor: decodeFloors(root.take("launch_tcb_floor", "an object", {}), "policy.launch_tcb_floor"),
+    guestAllow: decodeWords(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
+    guestRequire: decodeWords(guest, "require", GUEST_RESTRICTIONS, []),
+    platformRequire: decodeWords(platform, "require", PLATFORM_WORDS, ["alias-check-complete"]),
+    platformForbid: decodeWords(platform, "forbid", PLATFORM_WORDS, []),
+    requiredMitigations: BigInt(integer("required_mitigations", Number.MAX_SAFE_INTEGER)),
+    allowProvisionalFirmware: root.take("allow_provisional_firmware", "a boolean", false),
+    pins: Object.fromEntries(
+      PIN_SIZES.map(([name, size]) => [name, hexList(pins.take(name, "an array", []), `policy.pins.${name}`, size)]),
+    ),
+    cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
+    revocationRequired: revocation === "required",
+  };
+  for (const table of [root, guest, platform, pins]) table.requireEmpty();
+  return Object.freeze(policy);
+}
+
+/** A table of the document whose members are taken once; what is left over is unknown. */
+class Table {
+  constructor(value, path) {
+    if (!isObject(value)) throw new Malformed(path, kindOf(value), "a table");
+    this.left = new Map(Object.entries(value));
+    this.path = path;
+  }
+
+  /** The member `name`, of that type; `fallback` where it is missing, unless that is null. */
+  take(name, type, fallback) {
+    if (!this.left.has(name)) {
+      if (fallback === null) throw new Malformed(`${this.path}.${name}`, "nothing", "a value: it is required");
+      return fallback;
+    }
+    const value = this.left.get(name);
+    this.left.delete(name);
+    if (kindOf(value) !== type) throw new Malformed(`${this.path}.${name}`, kindOf(value), type);
+    return value;
+  }
+
+  requireEmpty() {
+    const [unknown] = [...this.left.keys()].sort();
+    if (unknown === undefined) return;
+    throw new Malformed(`${this.path}.${cut(unknown, 64)}`, "an unknown name", "a name of SPEC §5");
+  }
+}
+
+function boundedInteger(value, path, maximum) {
+  if (value instanceof RawNumber || value < 0 || value > maximum) throw new Malformed(path, value, `0 to ${maximum}`);
+  return value;
+}
+
+function parseAbi(value) {
+  if (!/^[0-9]{1,3}\.[0-9]{1,3}$/.test(value)) {
+    throw new Malformed("policy.minimum_abi", cut(value, 64), "MAJOR.MINOR, for example 1.55");
+  }
+  const [major, minor] = value.split(".").map((part) => boundedInteger(Number(part), "policy.minimum_abi", 255));
+  return Object.freeze({ major, minor });
+}
+
+function decodeFloors(table, path) {
+  const floors = {};
+  for (const [name, components] of Object.entries(table)) {
+    const product = PRODUCTS.get(name);
+    if (!product) throw new Malformed(`${path}.${cut(name, 64)}`, "an unknown product", "Milan, Genoa or Turin");
+    const rows = new Table(components, `${path}.${name}`);
+    const parts = Object.keys(product.tcbLayout).filter((part) => Object.hasOwn(components, part));
+    const floor = (part) => boundedInteger(rows.take(part, "an integer", null), `${path}.${name}.${part}`, 255);
+    floors[name] = Object.fromEntries(parts.map((part) => [part, floor(part)]));
+    rows.requireEmpty();
+  }
+  return floors;
+}
+
+function textList(values, path) {
+  const other = values.find((value) => typeof value !== "string");
+  if (other !== undefined) throw new Malformed(path, kindOf(other), "a list of strings");
+  return [...values];
+}
+
+function hexList(values, path, size) {
+  const texts = textList(values, path);
+  const other = texts.find((value) => value.length !== 2 * size || !/^[0-9a-f]*$/.test(value));
+  if (other !== undefined) {
+    throw new Malformed(path, shown(other), `${2 * size} lowercase hex characters`);
+  }
+  return texts;
+}
+
+function decodeWords(table, name, known, fallback) {
+  const path = `${table.path}.${name}`;
+  const words = textList(table.take(name, "an array", fallback), path);
+  const other = words.find((word) => !Object.hasOwn(known, word));
+  if (other !== undefined) {
+    throw new Malformed(path, shown(other), `one of ${Object.keys(known).join(", ")}`);
+  }
+  return [...new Set(words)].sort();
+}

@@ -1,0 +1,95 @@
+// The quote document `saferouter/quote/v1`, read strictly (SPEC §4.5).
+
+import { base64Bytes, encodeBase64 } from "./bytes.js";
+import { isObject, parseJson, shown, kindOf } from "./canonical.js";
+import { Malformed } from "./errors.js";
+import { hexBytes, parseKeyset, parseWorkload, requireMembers, requireText } from "./identity.js";
+
+export const FORMAT = "saferouter/quote/v1";
+export const BUNDLE_FORMAT = "saferouter/evidence/v1";
+const MAX_QUOTE_SIZE = 1 << 20; // ours is about 20 kB
+const MAX_STATEMENT_SIZE = 1024;
+const MEMBERS = [
+  "format",
+  "tee_type",
+  "report_b64",
+  "endorsements",
+  "statement",
+  "keyset",
+  "workload",
+  "identity_signature",
+  "platform_evidence",
+  "log",
+];
+
+/** @typedef {import("./canonical.js").Json} Json */
+/**
+ * A parsed quote: everything in it is a claim until verifyQuote has judged it.
+ * @typedef {object} Quote
+ * @property {import("./evidence.js").Evidence} evidence
+ * @property {string} statement
+ * @property {import("./identity.js").WorkloadKeyset} keyset
+ * @property {import("./identity.js").Workload} workload
+ * @property {Uint8Array} identitySignature 64 bytes
+ */
+
+/** Parse a quote from its JSON bytes. @param {Uint8Array} raw @returns {Quote} */
+export function parseQuote(raw) {
+  if (raw.length > MAX_QUOTE_SIZE) throw new Malformed("quote", `${raw.length} bytes`, `at most ${MAX_QUOTE_SIZE}`);
+  return decodeQuote(parseJson(raw, "quote"));
+}
+
+/** A quote from its parsed document. @param {Json} document @returns {Quote} */
+export function decodeQuote(document) {
+  requireMembers(document, MEMBERS, "quote");
+  if (document.format !== FORMAT) throw new Malformed("quote.format", shown(document.format), FORMAT);
+  const { endorsements } = document;
+  requireMembers(endorsements, ["vek_b64", "ask_b64", "ark_b64", "crl_b64"], "quote.endorsements");
+  const endorsement = (name) => decodeBase64(endorsements[name], `quote.endorsements.${name}`);
+  return Object.freeze({
+    evidence: Object.freeze({
+      report: decodeBase64(document.report_b64, "quote.report_b64"),
+      vek: endorsement("vek_b64"),
+      intermediate: endorsement("ask_b64"),
+      ark: endorsement("ark_b64"),
+      crl: endorsements.crl_b64 === null ? null : endorsement("crl_b64"),
+    }),
+    statement: requireText(document.statement, "quote.statement", MAX_STATEMENT_SIZE),
+    keyset: parseKeyset(document.keyset),
+    workload: parseWorkload(document.workload),
+    identitySignature: hexBytes(document.identity_signature, 64, "quote.identity_signature"),
+  });
+}
+
+/**
+ * A saved bundle, or a bare quote, from a file (then `origin` is empty).
+ * @param {Uint8Array} raw @returns {{origin: string, document: Json}}
+ */
+export function parseBundle(raw) {
+  const limit = 2 * MAX_QUOTE_SIZE;
+  if (raw.length > limit) throw new Malformed("bundle", `${raw.length} bytes`, `at most ${limit}`);
+  const document = parseJson(raw, "bundle");
+  if (!isObject(document)) throw new Malformed("bundle", kindOf(document), "an object");
+  if (document.format === FORMAT) return Object.freeze({ origin: "", document });
+  requireMembers(document, ["format", "origin", "quote"], "bundle");
+  if (document.format !== BUNDLE_FORMAT) {
+    throw new Malformed("bundle.format", shown(document.format), `${BUNDLE_FORMAT} or ${FORMAT}`);
+  }
+  if (typeof document.origin !== "string" || !isObject(document.quote)) {
+    throw new Malformed("bundle", "another shape", "an origin and a quote");
+  }
+  return Object.freeze({ origin: document.origin, document: document.quote });
+}
+
+/**
+ * Standard base64 with padding, in its one spelling.
+ * @param {Json} value @param {string} path @returns {Uint8Array}
+ */
+export function decodeBase64(value, path) {
+  if (typeof value !== "string") throw new Malformed(path, kindOf(value), "standard base64");
+  const raw = base64Bytes(value);
+  if (raw === null || encodeBase64(raw) !== value) {
+    throw new Malformed(path, "another spelling", "standard base64, canonical, with padding");
+  }
+  return raw;
+}

@@ -1,0 +1,239 @@
+// The verdict, top to bottom: a report, a quote, a receipt (SPEC §6). No clock, no network, no page.
+
+import { appraise, CHECKS as APPRAISAL_CHECKS } from "./appraise.js";
+import { encodeStatement, parseNonce, reportDataOf } from "./binding.js";
+import { encodeUtf8, equalBytes, hexOf } from "./bytes.js";
+import { digestBytes, isObject, parseJson } from "./canonical.js";
+import { authenticate, CHECKS as CHAIN_CHECKS, isoSeconds } from "./chain.js";
+import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
+import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
+import { decodeQuote, FORMAT } from "./quote.js";
+import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
+import { parseReport } from "./report.js";
+
+/** @typedef {import("./canonical.js").Json} Json */
+/** @typedef {import("./evidence.js").Check} Check */
+/** @typedef {import("./evidence.js").Evidence} Evidence */
+/** @typedef {import("./evidence.js").Verdict} Verdict */
+/** @typedef {import("./policy.js").AppraisalPolicy} AppraisalPolicy */
+/** @typedef {import("./report.js").AttestationReport} AttestationReport */
+
+const REPORT_CHECKS = ["hw.report", ...CHAIN_CHECKS];
+const BIND_CHECKS = [
+  "bind.quote",
+  "bind.report-data",
+  "bind.nonce",
+  "bind.workload",
+  "bind.identity",
+  "bind.keyset-expiry",
+  "bind.audience",
+];
+// Checks that a policy may leave without a demand; everything else of full scope must be carried out.
+const OPTIONAL = ["guest.mitigations", "guest.pins"];
+const NOT_BUILT = [
+  skipped("code.release", "no signed release manifest is built in yet; the measurement stands on your policy alone"),
+  skipped("log.inclusion", "this gateway has no transparency log yet"),
+  skipped("channel.binding", "evidence alone cannot say who holds your connection; a session through the SDK can"),
+];
+const LIMITS = [
+  "model weights and anything after an upstream that is not itself attested",
+  "physical attacks on the host (TEE.fail, Battering RAM)",
+];
+
+/**
+ * Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`.
+ * @param {Evidence} evidence
+ * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean}} options
+ * @returns {Promise<Verdict>}
+ */
+export async function verifyReport(evidence, { now, policy, acceptMock = false }) {
+  const { checks, mock } = await checkReport(evidence, { now, policy, acceptMock });
+  return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true });
+}
+
+/**
+ * Judge a quote document in full scope. `nonce` is the 32 bytes that this verifier itself sent, null for stored
+ * evidence; `audience` is the origin that it used, null if unknown. A missing policy fails code.measurement:
+ * nothing is expected by default.
+ * @param {Json} document
+ * @param {object} options
+ * @param {Date} options.now
+ * @param {AppraisalPolicy | null} options.policy
+ * @param {Uint8Array | null} options.nonce
+ * @param {string | null} options.audience
+ * @param {boolean} [options.acceptMock]
+ * @returns {Promise<Verdict>}
+ */
+export async function verifyQuote(document, { now, policy, nonce, audience, acceptMock = false }) {
+  let quote;
+  try {
+    quote = decodeQuote(document);
+  } catch (error) {
+    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1)];
+    const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
+    return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
+  }
+  const { checks, report, mock } = await checkReport(quote.evidence, { now, policy, acceptMock });
+  if (policy === null) checks.push(...unappraised(report));
+  checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
+  return conclude(checks, { policy, mock, quote: true, fresh: nonce !== null, addressed: audience !== null });
+}
+
+/**
+ * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
+ * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
+ * @param {Uint8Array | null} request @param {Uint8Array | null} response @returns {Promise<Verdict>}
+ */
+export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response) {
+  const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
+  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS];
+  let keyset;
+  try {
+    keyset = decodeQuote(quoteDocument).keyset;
+  } catch (error) {
+    unparsed("bind.quote", error); // only a quote that does not parse is expected here
+    const skips = RECEIPT_CHECKS.map((id) => skipped(id, "the quote does not parse"));
+    return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
+  }
+  const found = await verifyReceipt(receipt, keyset, request, response);
+  const upstream = checkUpstream(receipt);
+  return newVerdict({
+    scope,
+    mock,
+    checks: [...checks, ...found, upstream],
+    required,
+    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), unproven(upstream)],
+  });
+}
+
+/** What the receipt says of the upstream; until upstreams are attested this is never a pass. */
+function checkUpstream(raw) {
+  const id = "upstream.provenance";
+  let event;
+  try {
+    event = parseReceipt(raw).events.get("upstream.verified");
+  } catch (error) {
+    unparsed(id, error);
+    return skipped(id, "the receipt does not parse");
+  }
+  if (event === undefined) return skipped(id, "no upstream answered");
+  if (event.result === "verified") {
+    return skipped(id, "the receipt cites an attested upstream session, which was not given");
+  }
+  return skipped(id, "the upstream is not attested: at most its TLS certificate is known");
+}
+
+/** @returns {Promise<{checks: Check[], report: AttestationReport | null, mock: boolean}>} */
+async function checkReport(evidence, { now, policy, acceptMock }) {
+  let report;
+  try {
+    report = parseReport(evidence.report); // 1 to 5
+  } catch (error) {
+    const rest = [...CHAIN_CHECKS, ...(policy ? APPRAISAL_CHECKS : [])];
+    const skips = rest.map((id) => skipped(id, "the report does not parse"));
+    return { checks: [unparsed("hw.report", error), ...skips], report: null, mock: false };
+  }
+  const found = `version ${report.version}, ${evidence.report.length} bytes`;
+  const authenticated = await authenticate(evidence, report, { now, acceptMock });
+  const checks = [passed("hw.report", found, "a well-formed report"), ...authenticated.checks];
+  if (policy) {
+    const cspId = authenticated.chain?.extensions.cspId ?? null;
+    checks.push(...appraise(report, authenticated.product, cspId, policy));
+  }
+  return { checks, report, mock: authenticated.mock };
+}
+
+function unappraised(report) {
+  const found = report ? hexOf(report.measurement) : "no measurement";
+  const wanted = "a measurement that you accept: no release is built in yet, so give a policy";
+  const skips = APPRAISAL_CHECKS.slice(0, -1).map((id) => skipped(id, "no policy was given"));
+  return [...skips, failed("code.measurement", found, wanted)];
+}
+
+/** @param {import("./quote.js").Quote} quote @returns {Promise<Check[]>} */
+async function checkBinding(quote, report, { now, nonce, audience }) {
+  const keysetDigest = await digestBytes(quote.keyset.canonical);
+  const committed = subjectOf(await digestBytes(quote.workload.canonical));
+  return [
+    passed("bind.quote", FORMAT, "a well-formed quote"),
+    ...(await checkStatement(quote.statement, keysetDigest, report, nonce)), // 16, 23
+    judged("bind.workload", quote.keyset.subject === committed, quote.keyset.subject, committed),
+    await checkIdentity(quote, keysetDigest),
+    checkExpiry(quote.keyset.notAfter, now),
+    audience === null
+      ? skipped("bind.audience", "the origin is unknown")
+      : judged("bind.audience", quote.workload.audience === audience, quote.workload.audience, audience),
+  ];
+}
+
+/** Rebuild the statement and REPORT_DATA; the served statement must be those very bytes. */
+async function checkStatement(statement, keysetDigest, report, nonce) {
+  let claimed;
+  try {
+    claimed = nonceOf(statement);
+  } catch (error) {
+    return [unparsed("bind.report-data", error), skipped("bind.nonce", "the statement does not parse")];
+  }
+  const rebuilt = encodeStatement(keysetDigest, nonce ?? claimed);
+  const bound = await checkReportData(statement, rebuilt, report);
+  if (nonce === null) return [bound, skipped("bind.nonce", "stored evidence: no nonce of yours is in it")];
+  const held = claimed !== null && equalBytes(claimed, nonce);
+  const found = claimed ? hexOf(claimed) : "no nonce";
+  return [bound, judged("bind.nonce", held, found, `${hexOf(nonce)}, sent by this verifier`)];
+}
+
+async function checkReportData(statement, rebuilt, report) {
+  const id = "bind.report-data";
+  const wanted = new TextDecoder().decode(rebuilt);
+  if (statement !== wanted) return failed(id, `statement ${statement}`, `statement ${wanted}`);
+  if (report === null) return skipped(id, "the report does not parse");
+  const expected = await reportDataOf(rebuilt);
+  const held = equalBytes(report.reportData, expected);
+  return judged(id, held, hexOf(report.reportData), `${hexOf(expected)}, from keyset and nonce`);
+}
+
+/** The nonce that a statement claims, or null. @param {string} statement @returns {Uint8Array | null} */
+function nonceOf(statement) {
+  const document = parseJson(encodeUtf8(statement), "statement");
+  const nonce = isObject(document) && Object.hasOwn(document, "nonce") ? document.nonce : "";
+  return nonce === null ? null : parseNonce(nonce);
+}
+
+/** The persistent identity signed this keyset: continuity across boots, not trust by itself. */
+async function checkIdentity({ workload, identitySignature }, keysetDigest) {
+  const held = await verifyEd25519(workload.identityKey, identitySignature, identityMessage(keysetDigest));
+  const found = held ? "a signature that verifies" : "a signature that does not verify";
+  const wanted = `Ed25519 by identity ${hexOf(workload.identityKey)} over the keyset digest`;
+  return judged("bind.identity", held, found, wanted);
+}
+
+function checkExpiry(notAfter, now) {
+  const left = (notAfter - now) / 1000;
+  const held = left > 0 && left <= MAX_KEYSET_SECONDS;
+  return judged("bind.keyset-expiry", held, isoSeconds(notAfter), "in the future, at most 7 days ahead");
+}
+
+/** What must have passed, and what stays unproven, for this scope. @returns {Verdict} */
+function conclude(checks, { policy, mock, quote, fresh, addressed }) {
+  const full = quote || policy !== null;
+  const excused = new Set([
+    ...(!full || policy?.revocationRequired === false ? ["hw.revocation"] : []),
+    ...(fresh ? [] : ["bind.nonce"]),
+    ...(addressed ? [] : ["bind.audience"]),
+    ...(mock ? ["hw.root"] : []),
+    ...OPTIONAL,
+  ]);
+  const asked = [...REPORT_CHECKS, ...(full ? APPRAISAL_CHECKS : []), ...(quote ? BIND_CHECKS : [])];
+  const all = quote ? [...checks, ...NOT_BUILT] : checks;
+  const unjudged = full ? [] : ["guest.*, code.*: no policy was given, so no value of the report was judged"];
+  return newVerdict({
+    scope: full ? "full" : "authenticity",
+    mock,
+    checks: all,
+    required: asked.filter((id) => !excused.has(id)),
+    notProven: [...all.filter((check) => check.outcome === "skip").map(unproven), ...unjudged, ...LIMITS],
+  });
+}
+
+/** @param {Check} check */
+const unproven = (check) => `${check.id}: ${check.reason}`;
