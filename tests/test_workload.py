@@ -1,0 +1,204 @@
+"""Keys, quotes and their renewal, and the contract of every attester."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.signing import SigningKey
+
+from gateway import workload
+from gateway.config import decode_config
+from gateway.errors import RateLimited
+from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
+from tee.attest.attester import Attester
+from tee.attest.detect import detect_attester
+from tee.attest.mock import MockChip, load_chip_secrets
+from tee.errors import Malformed, Unavailable
+from tee.evidence import Evidence
+from tee.policy import policy_for_measurements
+from tee.snp.report import parse_report
+from tee.verify import verify_quote, verify_report
+
+MEASUREMENT = bytes(range(48))
+DEMO: dict[str, Any] = {
+    "providers": [{"id": "mock", "family": "mock"}],
+    "models": [{"id": "mock-1", "provider": "mock"}],
+}
+
+
+@pytest.fixture(scope="module")
+def attesters(chip_file: Path) -> Iterator[list[Attester]]:
+    """Every attester that this machine can run."""
+    yield [MockChip(load_chip_secrets(chip_file.parent), MEASUREMENT)]
+
+
+def test_every_attester_answers_with_its_report_data(attesters: list[Attester]) -> None:
+    for attester in attesters:
+        for data in (bytes(64), bytes(range(64)), b"\xff" * 64):
+            evidence = attester.attest(data)
+            assert parse_report(evidence.report).report_data == data
+            verdict = verify_report(evidence, now=dt.datetime.now(dt.UTC), policy=None, accept_mock=True)
+            assert verdict.outcome == "authentic"
+
+
+def test_every_attester_refuses_other_sizes(attesters: list[Attester]) -> None:
+    for attester in attesters:
+        for size in (0, 32, 63, 65):
+            with pytest.raises(ValueError, match="wanted 64"):
+                attester.attest(bytes(size))
+
+
+def test_a_mock_chip_is_the_same_after_a_restart(chip_file: Path) -> None:
+    first, second = (load_chip_secrets(chip_file.parent) for _ in range(2))
+    assert (first.chip_id, first.vcek) == (second.chip_id, second.vcek)
+    assert chip_file.stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE" not in repr(first)
+
+
+def test_a_broken_chip_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mock-chip.bin").write_bytes(b"\x00\x00\x00\x01x")
+    with pytest.raises(Malformed, match=r"mock-chip\.bin"):
+        load_chip_secrets(tmp_path)
+
+
+def test_without_hardware_the_mock_needs_permission(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="--insecure-mock"):
+        detect_attester(tmp_path, MEASUREMENT, allow_mock=False)
+
+
+def test_the_identity_persists_and_is_private(tmp_path: Path) -> None:
+    first, second = load_identity(tmp_path), load_identity(tmp_path)
+    assert bytes(first) == bytes(second)
+    assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "identity.key").write_bytes(b"short")
+    with pytest.raises(Malformed, match="5 bytes"):
+        load_identity(tmp_path)
+
+
+class Clock:
+    """A clock that only a test moves."""
+
+    def __init__(self) -> None:
+        self.now = dt.datetime.now(dt.UTC).timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _keys(clock: Clock, **changes: Any) -> WorkloadKeys:
+    config = decode_config(DEMO | changes, {})
+    identity = SigningKey.generate()
+    document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key))
+    return WorkloadKeys(identity, document, 600, clock)
+
+
+def test_the_boot_quote_is_stored_before_anything_is_signed(attesters: list[Attester]) -> None:
+    keys = _keys(Clock())
+    stored: dict[str, str] = {}
+    desk = QuoteDesk(attesters[0], keys, 4)
+    asyncio.run(desk.start(stored.__setitem__))
+    document = json.loads(stored[keys.signer().keyset_digest])
+    policy = policy_for_measurements(MEASUREMENT.hex())
+    settings: Any = {"policy": policy, "audience": "http://127.0.0.1:8484", "accept_mock": True}
+    now = dt.datetime.now(dt.UTC)
+    assert verify_quote(document, now=now, nonce=None, **settings).outcome == "verified"
+    assert verify_quote(document, now=now, nonce=bytes(32), **settings).failures() == ("bind.report-data", "bind.nonce")
+    later = now + dt.timedelta(seconds=700)
+    assert verify_quote(document, now=later, nonce=None, **settings).failures() == ("bind.keyset-expiry",)
+
+
+def test_a_keyset_is_renewed_at_half_life_and_attested_first(
+    attesters: list[Attester], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workload, "RENEW_CHECK_SECONDS", 0.01)
+    clock = Clock()
+    keys = _keys(clock)
+    stored: dict[str, str] = {}
+    desk = QuoteDesk(attesters[0], keys, 4)
+
+    async def scene() -> None:
+        await desk.start(stored.__setitem__)
+        first = keys.signer()
+        renewing = asyncio.create_task(desk.renew(stored.__setitem__))
+        clock.now += 200
+        await asyncio.sleep(0.1)
+        assert keys.signer().keyset_digest == first.keyset_digest
+        clock.now += 200
+        while keys.signer().keyset_digest == first.keyset_digest:
+            await asyncio.sleep(0.01)
+        renewing.cancel()
+        assert set(stored) == {first.keyset_digest, keys.signer().keyset_digest}
+        assert keys.signer().key_id == first.key_id
+        shared = await desk.quote(None)
+        assert shared["keyset"]["not_after"] == int(clock.now) + 600
+
+    asyncio.run(scene())
+
+
+def test_the_queue_at_the_device_is_bounded(attesters: list[Attester]) -> None:
+    desk = QuoteDesk(attesters[0], _keys(Clock()), 3)
+
+    async def scene() -> list[Any]:
+        nonces = [bytes([n]) * 32 for n in range(8)]
+        return list(await asyncio.gather(*map(desk.quote, nonces), return_exceptions=True))
+
+    answers = asyncio.run(scene())
+    served = [answer for answer in answers if isinstance(answer, dict)]
+    assert [f'"nonce":"{bytes([n]).hex() * 32}"' in row["statement"] for n, row in enumerate(served)] == [True] * 3
+    assert all(isinstance(answer, RateLimited) and answer.retry_after for answer in answers[3:])
+
+
+def test_a_report_that_does_not_verify_is_never_served(attesters: list[Attester]) -> None:
+    class Flaky:
+        tee_type = "mock"
+
+        def attest(self, report_data: bytes) -> Evidence:
+            evidence = attesters[0].attest(report_data)
+            return replace(evidence, report=evidence.report[:0x90] + b"\x00" * 48 + evidence.report[0xC0:])
+
+    desk = QuoteDesk(Flaky(), _keys(Clock()), 4)
+    with pytest.raises(Malformed, match=r"hw\.signature"):
+        asyncio.run(desk.quote(bytes(32)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"colour": "blue"}, "config.colour"),
+        ({"port": "8484"}, "config.port"),
+        ({"port": 65536}, "config.port"),
+        ({"providers": []}, "config.providers"),
+        ({"providers": [{"id": "a", "family": "nobody"}]}, "config.providers[0].family"),
+        ({"models": [{"id": "m", "provider": "nobody"}]}, "config.models[0].provider"),
+        (
+            {"models": [{"id": "m", "provider": "mock"}, {"id": "n", "provider": "mock", "aliases": ["m"]}]},
+            "config.models",
+        ),
+        ({"limits": {"body": 0}}, "config.limits.body"),
+        ({"limits": {"bodies": 1}}, "config.limits.bodies"),
+        ({"keyset_seconds": 8 * 24 * 3600}, "config.keyset_seconds"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_by_name(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        decode_config(DEMO | changes, {})
+    assert caught.value.field == field
+
+
+def test_what_steers_behaviour_changes_a_digest() -> None:
+    plain = decode_config(DEMO, {}).digests()
+    changes: dict[str, dict[str, Any]] = {
+        "providers": {"providers": [{"id": "mock", "family": "mock", "credential_env": "X"}]},
+        "models": {"models": [{"id": "mock-1", "provider": "mock", "upstream_model": "mock-2"}]},
+        "settings": {"limits": {"body": 1000}},
+    }
+    for name, change in changes.items():
+        other = decode_config(DEMO | change, {}).digests()
+        assert {key for key in plain if plain[key] != other[key]} == {name}
