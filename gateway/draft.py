@@ -9,6 +9,7 @@ from typing import Any
 from tee.canonical import digest_bytes
 from tee.log.receipt import API_VERSION
 
+MAX_CHAT_ID = 512  # characters; the provider chose it, and a receipt must stay small and canonical whatever it chose
 LEAK_SCAN = "not_checked"  # until the scan is built, every receipt says so
 
 
@@ -65,7 +66,9 @@ def decode_draft(text: str) -> ReceiptDraft:
 
 
 def close_draft(draft: ReceiptDraft, returned: Returned, chat_id: str | None, signer: Signer) -> dict[str, Any]:
-    """The unsigned receipt."""
+    """The unsigned receipt. A `chat_id` that is no printable text of at most 512 characters is left out."""
+    if chat_id is not None and (len(chat_id) > MAX_CHAT_ID or not chat_id.isprintable()):
+        chat_id = None
     body_hash = "sha256:" + returned.sha256
     answer = {
         "type": "response.returned",

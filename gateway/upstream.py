@@ -82,7 +82,7 @@ class Upstream:
         return UpstreamAnswer(
             status=response.status_code,
             content_type=response.headers.get("content-type", "application/octet-stream"),
-            retry_after=response.headers.get("retry-after"),
+            retry_after=_retry_after(response),
             tls=_tls_facts(response, connector),
             _response=response,
             _limit=self._limit,
@@ -91,6 +91,12 @@ class Upstream:
     async def close(self) -> None:
         """Drop all connections."""
         await self._client.aclose()
+
+
+def _retry_after(response: httpx2.Response) -> str | None:
+    """A number of seconds or a date, passed on as it is; anything that no header of ours could carry is dropped."""
+    value: str = response.headers.get("retry-after", "")
+    return value if 0 < len(value) <= 64 and value.isascii() and value.isprintable() else None
 
 
 def _failure(error: httpx2.HTTPError) -> UpstreamFailed:

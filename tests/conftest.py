@@ -2,10 +2,15 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tee.attest.mock import load_chip_secrets
+from tests.worlds.gateway import RunningGateway
+from tests.worlds.upstream import UPSTREAM_CREDENTIAL, ScriptedUpstream, scripted_upstream, wired_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,3 +34,29 @@ def find_vectors() -> Path:
 def read_manifest(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / "MANIFEST.json").read_text())
     return manifest
+
+
+@pytest.fixture(scope="session")
+def chip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One mock chip for every gateway of the run: its RSA keys are slow to make."""
+    folder = tmp_path_factory.mktemp("chip", numbered=False)
+    load_chip_secrets(folder)
+    return folder / "mock-chip.bin"
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[ScriptedUpstream]:
+    """The provider behind the models `wire-1` and `wire-renamed` of `live_gateway`."""
+    with scripted_upstream() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def live_gateway(
+    tmp_path_factory: pytest.TempPathFactory, chip_file: Path, upstream: ScriptedUpstream
+) -> Iterator[RunningGateway]:
+    """One gateway for all tests that do it no harm."""
+    state = tmp_path_factory.mktemp("live", numbered=False) / "state"
+    environ = {"WIRE_KEY": UPSTREAM_CREDENTIAL}
+    with RunningGateway(state, config=wired_config(upstream.base_url), chip=chip_file, environ=environ) as gateway:
+        yield gateway

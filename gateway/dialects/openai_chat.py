@@ -30,6 +30,7 @@ __all__ = ["Decoder", "Encoder", "decode_answer", "decode_request", "encode_answ
 
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 _MAX_TOKENS = (1 << 31) - 1
+_MAX_MODEL = 256  # characters: receipts and records repeat the name, also that of a model which does not exist
 # Members that have a place of their own in InferenceRequest; all others ride along in `extra`.
 _PLACED = frozenset(
     {"model", "messages", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop",
@@ -173,6 +174,9 @@ def _model(fields: dict[str, object]) -> str:
     model = _text(fields, "model")
     if not model:
         raise InvalidRequest.at("model", "nothing", "the id of a model")
+    if len(model) > _MAX_MODEL or not model.isprintable():
+        found = f"{len(model)} characters" if len(model) > _MAX_MODEL else "unprintable characters"
+        raise InvalidRequest.at("model", found, f"at most {_MAX_MODEL} printable characters")
     return model
 
 

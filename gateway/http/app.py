@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import GatewayError
 from gateway.http import problems
@@ -32,6 +33,13 @@ _CORS: dict[str, Any] = {
     "allow_headers": ["*"],
     "expose_headers": ["x-receipt-id", "x-request-id"],
 }
+
+
+_PAGE_HEADERS = [
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
 
 
 def build_app(instance: Instance) -> Starlette:
@@ -55,7 +63,7 @@ def build_app(instance: Instance) -> Starlette:
     page = verifier_folder()
     if page is not None:
         routes += [
-            Mount("/verifier", StaticFiles(directory=page, html=True)),
+            Mount("/verifier", _unframed(StaticFiles(directory=page, html=True))),
             Route("/", _to_verifier, methods=["GET"]),
         ]
     return Starlette(
@@ -69,6 +77,20 @@ def verifier_folder() -> Path | None:
     """The page's files: beside the package in a checkout, beside it in site-packages once installed."""
     root = Path(__file__).resolve().parent.parent.parent
     return next((root / name for name in ("verifier-web", "saferouter_verifier_web") if (root / name).is_dir()), None)
+
+
+def _unframed(files: ASGIApp) -> ASGIApp:
+    """No other page may show the verifier inside itself; the page's own policy cannot say so in its head."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_PAGE_HEADERS]
+            await send(message)
+
+        await files(scope, receive, send_with_headers)
+
+    return serve
 
 
 def _handlers() -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:

@@ -136,9 +136,23 @@ function stateOf(question, checks, verdict) {
     const reason = checks.find((check) => check.id === open)?.reason || "it never ran";
     return { state: "skip", why: `“${describeCheck(open).title}” was not checked (${reason}).`, open };
   }
+  const ground = groundOf(question, verdict);
+  if (ground) return { state: "skip", why: `The values hold, but rest on “${ground}”, which fails.` };
   if (verdict.mock && question.id === "genuine")
     return { state: "mock", why: "A key made in software signed this, not a chip.", open: "hw.root" };
   return { state: "pass", why: "" };
+}
+
+/**
+ * The first question that fails among those that this one rests on: what a forged chip says of itself is no answer.
+ * @param {typeof QUESTIONS[number]} question
+ * @param {Verdict} verdict
+ */
+function groundOf(question, verdict) {
+  const failing = (id) =>
+    verdict.checks.some((check) => check.outcome === "fail" && describeCheck(check.id).question === id);
+  const below = question.id === "genuine" ? [] : question.id === "answer" ? ["genuine", "keys"] : ["genuine"];
+  return QUESTIONS.find((other) => below.includes(other.id) && failing(other.id))?.title;
 }
 
 /**

@@ -1,0 +1,77 @@
+"""The operator as an adversary: a reverse proxy that tells one lie in the JSON that it passes on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Lie = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def honest(document: dict[str, Any]) -> dict[str, Any]:
+    """No lie."""
+    return document
+
+
+@dataclass
+class LyingProxy:
+    """Stands where the public origin is. `lie` changes each JSON document under `lies_at`, all else passes as it is."""
+
+    origin: str
+    gateway_port: int = 0
+    lie: Lie = honest
+    lies_at: str = "/attestation/quote"
+    told: list[dict[str, Any]] = field(default_factory=list)  # the documents as the gateway made them
+
+
+def _handler(proxy: LyingProxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _pass(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+            connection = http.client.HTTPConnection("127.0.0.1", proxy.gateway_port, timeout=30)
+            try:
+                kept = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                connection.request(self.command, self.path, body, kept)
+                response = connection.getresponse()
+                answer = response.read()
+            finally:
+                connection.close()
+            if response.status == 200 and self.path.startswith(proxy.lies_at):
+                truth = json.loads(answer)
+                proxy.told.append(truth)
+                answer = json.dumps(proxy.lie(json.loads(answer))).encode()
+            self.send_response(response.status)
+            for name, value in response.getheaders():
+                if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
+                    self.send_header(name, value)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_POST = _pass  # noqa: N815
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Tests print nothing."""
+
+    return Handler
+
+
+@contextmanager
+def lying_proxy() -> Iterator[LyingProxy]:
+    """A LyingProxy at its own origin; give it the port of a gateway."""
+    proxy = LyingProxy("")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy)) as server:
+        proxy.origin = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            server.shutdown()
+            thread.join()
