@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from gateway.connectors.catalog import FAMILIES, normalise_base_url
+from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
 from tee.canonical import digest
@@ -145,10 +146,13 @@ def _connector(row: Any, path: str) -> Connector:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
     known = FAMILIES[family]
     variable = _typed(row, "credential_env", str, None, path)
+    base_url = _typed(row, "base_url", str, known.base_url, path)
+    if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
+        raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
     return replace(
         known,
         id=_typed(row, "id", str, family, path),
-        base_url=normalise_base_url(_typed(row, "base_url", str, known.base_url, path)),
+        base_url=normalise_base_url(base_url),
         credential_env=(variable,) if variable else known.credential_env,
         credential_file=_typed(row, "credential_file", str, None, path),
     )

@@ -10,7 +10,6 @@ from tee.canonical import digest_bytes
 from tee.log.receipt import API_VERSION
 
 MAX_CHAT_ID = 512  # characters; the provider chose it, and a receipt must stay small and canonical whatever it chose
-LEAK_SCAN = "not_checked"  # until the scan is built, every receipt says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway import leakscan
 from gateway.admission import Admission
 from gateway.audit import AuditRecord
 from gateway.call import CLIENT_LEFT, JSON_TYPE, POLICY_ID, STREAM_TYPE, Answer, Call, Demands, Sent, whole
@@ -18,7 +19,7 @@ from gateway.connectors.connector import Connector
 from gateway.dialects import openai_chat
 from gateway.dialects.openai_chat_fields import read_usage
 from gateway.dialects.verbatim import attach_attestation, forward_body
-from gateway.draft import LEAK_SCAN, ReceiptDraft, new_draft
+from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, error_body
 from gateway.inference import InferenceRequest, Usage
 from gateway.jsonbody import read_json_object
@@ -67,9 +68,10 @@ class Pipeline:
         draft = new_draft("rcpt-" + secrets.token_hex(16), "route-" + secrets.token_hex(8), endpoint, body)
         try:
             request = openai_chat.decode_request(body)
-            draft = replace(draft, model=request.model).with_event("leak_scan", result=LEAK_SCAN)  # 2
+            draft = replace(draft, model=request.model)
+            leak_scan = leakscan.scan(request)  # 2
             route = self._route(request, demands)  # 3
-            draft = _routed(draft, route)
+            draft = _routed(draft, route, leak_scan)
             credential = self._unseal(route.connector)  # 4
             url = self._url(route.connector)
             forwarded = forward_body(body, request, route.model.upstream_model)
@@ -179,7 +181,7 @@ class Pipeline:
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
 
 
-def _routed(draft: ReceiptDraft, route: Route) -> ReceiptDraft:
+def _routed(draft: ReceiptDraft, route: Route, leak_scan: str) -> ReceiptDraft:
     return draft.with_event(
         "route",
         decision_id=draft.decision_id,
@@ -187,6 +189,7 @@ def _routed(draft: ReceiptDraft, route: Route) -> ReceiptDraft:
         policy_id=POLICY_ID,
         upstream_model=route.model.upstream_model,
         tier_observed=tier_observed(route.connector),
+        leak_scan=leak_scan,
     )
 
 

@@ -176,6 +176,7 @@ def test_a_report_that_does_not_verify_is_never_served(attesters: list[Attester]
         ({"port": 65536}, "config.port"),
         ({"providers": []}, "config.providers"),
         ({"providers": [{"id": "a", "family": "nobody"}]}, "config.providers[0].family"),
+        ({"providers": [{"family": "vllm", "base_url": "localhost:8000"}]}, "config.providers[0].base_url"),
         ({"models": [{"id": "m", "provider": "nobody"}]}, "config.models[0].provider"),
         (
             {"models": [{"id": "m", "provider": "mock"}, {"id": "n", "provider": "mock", "aliases": ["m"]}]},
