@@ -28,9 +28,14 @@ class AuditRecord:
     async def open(self, draft: ReceiptDraft, key_id: str) -> int:
         """Open a call, durably: from here on its receipt is owed. Returns the row number. Raises NotRecorded."""
         text = draft.encode()
-        number: int = await self._writer.durable(
-            lambda connection: insert_call(connection, draft.receipt_id, key_id, text)
-        )
+        try:
+            number: int = await self._writer.durable(
+                lambda connection: insert_call(connection, draft.receipt_id, key_id, text)
+            )
+        except asyncio.CancelledError:
+            # The row is written all the same, so its receipt is owed: nothing left.
+            self.submit_close(draft, Returned(0, "", 0, EMPTY_SHA256, complete=False), None, None)
+            raise
         return number
 
     def follow(self, draft: ReceiptDraft, progress: Callable[[], Progress]) -> None:
@@ -62,6 +67,7 @@ class AuditRecord:
 
     def finish_cut_calls(self, cut: list[OpenCall]) -> None:
         """After a crash: sign `complete:false` for the calls it cut, up to their last durable prefix."""
+        written = []
         for call in cut:
             returned = Returned(
                 status=call.status or 0,
@@ -70,7 +76,9 @@ class AuditRecord:
                 sha256=call.sent_sha256 or EMPTY_SHA256,
                 complete=False,
             )
-            self.submit_close(decode_draft(call.draft), returned, None, None).result()
+            written.append(self.submit_close(decode_draft(call.draft), returned, None, None))
+        for done in written:
+            done.result()
 
     def _closing(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None

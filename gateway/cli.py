@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import time
 from pathlib import Path
@@ -45,6 +46,7 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Mint a demo key and print what to try.")] = False,
 ) -> None:
     """Serve the gateway until Ctrl-C."""
+    os.umask(0o077)  # whatever is made below is for this user only
     loaded = _load(config)
     from gateway.http.server import run
 
@@ -60,6 +62,7 @@ def serve(
 @keys_app.command("create")
 def keys_create(tenant: Annotated[str, typer.Argument(help="Whose key it is.")], config: ConfigOption = None) -> None:
     """Mint an API key and print it, this once: only its hash is kept."""
+    os.umask(0o077)
     loaded = _load(config)
     loaded.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     typer.echo(_mint(loaded.database_url, tenant))

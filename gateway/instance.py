@@ -46,13 +46,13 @@ class Instance:
         return [self.audit.record_progress(), self.desk.renew(self._store_quote)]
 
     async def drain(self) -> None:
-        """Stop answering: cut what runs, and leave a receipt for each."""
+        """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""
         self.closing = True
         await self.pipeline.drain()
+        await self.upstream.close()
 
     async def close(self) -> None:
-        """Write what is owed, then let go of everything."""
-        await self.upstream.close()
+        """Write what is owed, then let go of the database."""
         await asyncio.to_thread(self.writer.stop)
         self.engine.dispose()
 

@@ -12,6 +12,9 @@ from gateway.errors import InvalidRequest
 
 MAX_DEPTH = 128
 """Levels of nesting. JSON schemas of real tools stay below 30; parsers in other languages give up near 100 to 1000."""
+MAX_CONTAINERS = 100_000
+"""Objects and lists in a request. Real ones hold a few thousand; parsed, each takes a hundred times its two bytes.
+Answers have no such bound: one with log probabilities holds 40 for each token."""
 
 # The closing quote is optional so that an unterminated string is consumed in one match: otherwise each escaped quote
 # in it would start a fresh scan to the end, and the cost would be quadratic.
@@ -34,8 +37,8 @@ def parse_json_object(body: bytes) -> dict[str, object]:
     UTF-8, unpaired surrogates, nesting deeper than `MAX_DEPTH`, and anything that is not an object.
     """
     text = _decode(body)
-    if _is_deep(body):
-        raise InvalidRequest.at("body", f"nesting deeper than {MAX_DEPTH} levels", f"at most {MAX_DEPTH} levels")
+    if excess := _excess(body, MAX_CONTAINERS):
+        raise InvalidRequest.at("body", *excess)
     try:
         value = json.loads(
             text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant, parse_float=_finite_float
@@ -56,7 +59,7 @@ def read_json_object(text: str | bytes) -> dict[str, object] | None:
     """The JSON object that a provider sent, or None if it is not one. The last of duplicate keys counts."""
     try:
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        if _is_deep(raw):
+        if _excess(raw, len(raw)):
             return None
         value = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -90,12 +93,19 @@ def _decode(body: bytes) -> str:
         raise InvalidRequest.at("body", f"a byte that is not UTF-8 at offset {error.start}", "UTF-8") from None
 
 
-def _is_deep(body: bytes) -> bool:
-    """Measure nesting in linear time and without recursion. A closing bracket too many is left to the parser."""
+def _excess(body: bytes, max_containers: int) -> tuple[str, str] | None:
+    """Which bound on nesting is passed, as found and wanted; measured in linear time and without recursion.
+
+    A closing bracket too many is left to the parser.
+    """
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return False
+        return None
     brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > MAX_DEPTH
+    if brackets.count(b"[") + brackets.count(b"{") > max_containers:
+        return f"more than {max_containers} objects and lists", f"at most {max_containers}"
+    if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > MAX_DEPTH:
+        return f"nesting deeper than {MAX_DEPTH} levels", f"at most {MAX_DEPTH} levels"
+    return None
 
 
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -170,7 +170,13 @@ def _quote_of_receipt(document: Json, raw: bytes, origin: str | None) -> tuple[J
     typer.echo(
         f"The receipt was signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True
     )
-    return fetch_past_quote(origin, receipt.keyset_digest), dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
+    try:
+        past = fetch_past_quote(origin, receipt.keyset_digest)
+    except Unavailable as error:
+        if error.retryable:
+            raise
+        return document, None  # the gateway knows no such keyset: receipt.keyset fails by name
+    return past, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
 
 
 def _read(path: Path) -> bytes:

@@ -63,7 +63,7 @@ def build_app(instance: Instance) -> Starlette:
     page = verifier_folder()
     if page is not None:
         routes += [
-            Mount("/verifier", _unframed(StaticFiles(directory=page, html=True))),
+            Mount("/verifier", _page_only(StaticFiles(directory=page, html=True))),
             Route("/", _to_verifier, methods=["GET"]),
         ]
     return Starlette(
@@ -79,10 +79,14 @@ def verifier_folder() -> Path | None:
     return next((root / name for name in ("verifier-web", "saferouter_verifier_web") if (root / name).is_dir()), None)
 
 
-def _unframed(files: ASGIApp) -> ASGIApp:
-    """No other page may show the verifier inside itself; the page's own policy cannot say so in its head."""
+def _page_only(files: ASGIApp) -> ASGIApp:
+    """The page's own files, which no other page may show inside itself: its head cannot say that."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix("/verifier")
+        if path not in ("", "/", "/index.html", "/style.css") and not path.startswith("/src/"):
+            raise HTTPException(404)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *_PAGE_HEADERS]

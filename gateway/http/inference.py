@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -16,8 +17,10 @@ from gateway.errors import BodyTooLarge, UnknownModel
 from gateway.http.problems import NotFound
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.tenancy.tenant import ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+STALL_SECONDS = 120.0  # how long a client may take none of the bytes that wait for it
 CREATED = 1767225600  # models carry a date; ours is the year's first second, since no provider tells
 
 
@@ -34,36 +37,45 @@ class ChatEndpoint:
         with self._pipeline.running():
             key = await self._pipeline.admit(dict(request.headers))
             body = await read_body(request, self._max_body)
-            answer = await self._pipeline.complete(key, body, request.url.path, _demands(request))
-            if isinstance(answer.body, bytes):
-                response = Response(answer.body, answer.status, _headers(answer), answer.content_type)
-                await response(scope, receive, send)
-            else:
-                await _relay(answer, answer.body, receive, send)
+            await _while_connected(receive, self._answer(request, key, body, send))
+
+    async def _answer(self, request: Request, key: ApiKey, body: bytes, send: Send) -> None:
+        answer = await self._pipeline.complete(key, body, request.url.path, _demands(request))
+        if isinstance(answer.body, bytes):
+            response = Response(answer.body, answer.status, _headers(answer), answer.content_type)
+            await response(request.scope, request.receive, send)
+        else:
+            await _relay(answer, answer.body, send)
 
 
-async def _relay(answer: Answer, body: StreamedBody, receive: Receive, send: Send) -> None:
-    """Send a stream until it ends, the client leaves, or the gateway stops."""
+async def _relay(answer: Answer, body: StreamedBody, send: Send) -> None:
+    """Send a stream; however it ends, its receipt is written."""
     head = Response(None, answer.status, _headers(answer) | STREAM_HEADERS, answer.content_type)
     headers = [row for row in head.raw_headers if row[0] != b"content-length"]
-
-    async def pump() -> None:
+    try:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                async with asyncio.timeout(STALL_SECONDS):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except TimeoutError:
+        return  # as if the client had left: it must not hold the provider for ever
+    finally:
+        await body.close()
 
-    pumping = asyncio.ensure_future(pump())
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Work until it is done, the client leaves, or the gateway stops. Raises what the work raises."""
+    working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
-        await asyncio.wait({pumping, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()
-        pumping.cancel()
+        working.cancel()
         # Both results are looked at, so that no error of theirs is lost; a cancellation is what we asked for.
-        results = await asyncio.gather(pumping, gone, return_exceptions=True)
-        await body.close()
+        results = await asyncio.gather(working, gone, return_exceptions=True)
     if isinstance(results[0], Exception):
         raise results[0]
 

@@ -64,6 +64,7 @@ def _serve(app: Any, listener: socket.socket, config: Config, stop: asyncio.Even
     settings.bind = [f"fd://{listener.detach()}"]
     settings.h11_max_incomplete_size = config.limits.header
     settings.include_server_header = False
+    settings.backlog = 1024  # a burst of callers must not wait a second for their second SYN
     settings.keep_alive_timeout = 75
     settings.keep_alive_max_requests = 1 << 30
     settings.graceful_timeout = STOP_SECONDS
