@@ -71,6 +71,12 @@ class Sent:
         """What left, for the database while the stream goes on."""
         return Progress(receipt_id, self.status, self.content_type, self.size, self.hash.hexdigest())
 
+    def followed_by(self, tail: bytes, complete: bool) -> Returned:
+        """What will have left once `tail` has: signed before it does."""
+        total = self.hash.copy()
+        total.update(tail)
+        return Returned(self.status, self.content_type, self.size + len(tail), total.hexdigest(), complete)
+
     def returned(self, complete: bool) -> Returned:
         """What left, as a receipt says it."""
         return Returned(self.status, self.content_type, self.size, self.hash.hexdigest(), complete)
@@ -78,9 +84,7 @@ class Sent:
 
 def whole(status: int, body: bytes) -> Returned:
     """A buffered answer, returned whole."""
-    sent = Sent(status, JSON_TYPE)
-    sent.add(body)
-    return sent.returned(True)
+    return Sent(status, JSON_TYPE).followed_by(body, complete=True)
 
 
 class StreamedBody(Protocol):

@@ -33,13 +33,8 @@ class Relay:
             tail, complete = self._ending()
         except UpstreamFailed as error:
             tail, complete = _error_frame(error), False
-        self._sent.add(tail)
-        await self._audit.close(
-            self._call.draft,
-            self._sent.returned(complete),
-            self._chat_id,
-            self._call.meter.read(200, self._verbatim.usage),
-        )
+        activity = self._call.meter.read(200, self._verbatim.usage)
+        await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self._recorded = True
         yield tail
 
