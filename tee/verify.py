@@ -32,7 +32,7 @@ BIND_CHECKS = (
 OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
 NOT_BUILT = {
     "code.release": "no signed release manifest is built in yet; the measurement stands on your policy alone",
-    "log.inclusion": "this gateway has no transparency log yet",
+    "log.inclusion": "this version checks no transparency log",
     "channel.binding": "evidence alone cannot say who holds your connection; a session through the SDK can",
 }
 LIMITS = (

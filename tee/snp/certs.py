@@ -122,13 +122,13 @@ def parse_certificate(raw: bytes, field: str) -> Certificate:
     """Parse one DER certificate of AMD's shape; nothing may follow it. Raises Malformed."""
     if len(raw) > MAX_CERTIFICATE_SIZE:
         raise Malformed(field, f"{len(raw)} bytes", f"at most {MAX_CERTIFICATE_SIZE}")
-    tbs, signature = _parse_signed(raw, field)
+    tbs, algorithm, signature = _parse_signed(raw, field)
     fields = der.read_all(tbs.content, field)
     if len(fields) != 8:
         raise Malformed(field, f"{len(fields)} fields", "8 fields: an X.509 version 3 certificate")
     if fields[0].raw != b"\xa0\x03\x02\x01\x02":
         raise Malformed(f"{field}.version", fields[0].raw.hex(), "version 3")
-    _require_pss(fields[2], f"{field}.signature")
+    _require_pss(fields[2], algorithm, f"{field}.signature")
     validity = der.read_all(der.require_tag(fields[4], der.SEQUENCE, f"{field}.validity").content, f"{field}.validity")
     if len(validity) != 2:
         raise Malformed(f"{field}.validity", f"{len(validity)} times", "two times")
@@ -187,11 +187,11 @@ def parse_crl(raw: bytes) -> RevocationList:
     """Parse one DER CRL of AMD's shape (RFC 5280 §5). Raises Malformed."""
     if len(raw) > MAX_CRL_SIZE:
         raise Malformed("CRL", f"{len(raw)} bytes", f"at most {MAX_CRL_SIZE}")
-    tbs, signature = _parse_signed(raw, "CRL")
+    tbs, algorithm, signature = _parse_signed(raw, "CRL")
     fields = der.read_all(tbs.content, "CRL")
     if len(fields) not in (6, 7) or der.parse_integer(fields[0], "CRL.version") != 1:
         raise Malformed("CRL", f"{len(fields)} fields", "a version 2 list with nextUpdate and extensions")
-    _require_pss(fields[1], "CRL.signature")
+    _require_pss(fields[1], algorithm, "CRL.signature")
     _parse_name(fields[2], "CRL.issuer")
     revoked: frozenset[int] = frozenset()
     if len(fields) == 7:
@@ -221,19 +221,19 @@ def signed_by(tbs: bytes, signature: bytes, spki: bytes) -> bool:
     return True
 
 
-def _parse_signed(raw: bytes, field: str) -> tuple[Element, bytes]:
+def _parse_signed(raw: bytes, field: str) -> tuple[Element, Element, bytes]:
     """Split SIGNED{tbs, algorithm, signature}."""
     parts = der.read_all(der.read_only(raw, der.SEQUENCE, field).content, field)
     if len(parts) != 3:
         raise Malformed(field, f"{len(parts)} parts", "three: content, algorithm, signature")
     tbs, algorithm, signature = parts
-    _require_pss(algorithm, f"{field}.signatureAlgorithm")
-    return der.require_tag(tbs, der.SEQUENCE, field), der.parse_bits(signature, f"{field}.signatureValue")
+    return der.require_tag(tbs, der.SEQUENCE, field), algorithm, der.parse_bits(signature, f"{field}.signatureValue")
 
 
-def _require_pss(algorithm: Element, field: str) -> None:
-    if algorithm.raw not in _PSS_ALGORITHMS:
-        raise Malformed(field, "another algorithm", "RSASSA-PSS, SHA-384, MGF1-SHA-384, salt 48")
+def _require_pss(inner: Element, outer: Element, field: str) -> None:
+    """Both AlgorithmIdentifiers are the one we accept, in one spelling (RFC 5280 §4.1.1.2)."""
+    if inner.raw not in _PSS_ALGORITHMS or outer.raw != inner.raw:
+        raise Malformed(field, "another algorithm", "RSASSA-PSS, SHA-384, MGF1-SHA-384, salt 48, named twice alike")
 
 
 def _parse_name(element: Element, field: str) -> dict[str, str]:
@@ -255,8 +255,12 @@ def _parse_name(element: Element, field: str) -> dict[str, str]:
 
 def _parse_extensions(element: Element, field: str, tag: int = der.CONTEXT_3) -> dict[str, bytes]:
     listing = der.read_only(der.require_tag(element, tag, field).content, der.SEQUENCE, field)
+    return _read_extensions(listing, field)
+
+
+def _read_extensions(listing: Element, field: str) -> dict[str, bytes]:
     extensions: dict[str, bytes] = {}
-    for entry in der.read_all(listing.content, field):
+    for entry in der.read_all(der.require_tag(listing, der.SEQUENCE, field).content, field):
         parts = der.read_all(der.require_tag(entry, der.SEQUENCE, field).content, field)
         critical = len(parts) == 3 and parts[1].raw == b"\x01\x01\xff"
         if not (len(parts) == 2 or critical):
@@ -276,6 +280,8 @@ def _parse_revoked(entry: Element) -> int:
     if len(parts) not in (2, 3):
         raise Malformed("CRL.revoked", f"{len(parts)} parts", "a serial and a date")
     der.parse_time(parts[1], "CRL.revoked.date")
+    if len(parts) == 3:  # a critical one could say that another authority's certificate is meant
+        _read_extensions(parts[2], "CRL.revoked.extensions")
     return der.parse_integer(parts[0], "CRL.revoked.serial")
 
 

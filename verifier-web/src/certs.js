@@ -133,14 +133,14 @@ export function parseCertificate(raw, field) {
   if (raw.length > MAX_CERTIFICATE_SIZE) {
     throw new Malformed(field, `${raw.length} bytes`, `at most ${MAX_CERTIFICATE_SIZE}`);
   }
-  const { tbs, signature } = parseSigned(raw, field);
+  const { tbs, algorithm: outer, signature } = parseSigned(raw, field);
   const fields = readAll(tbs.content, field);
   if (fields.length !== 8) {
     throw new Malformed(field, `${fields.length} fields`, "8 fields: an X.509 version 3 certificate");
   }
   const [version, serial, algorithm, issuer, validity, subject, spki, extensions] = fields;
   if (hexOf(version.raw) !== "a003020102") throw new Malformed(`${field}.version`, hexOf(version.raw), "version 3");
-  requirePss(algorithm, `${field}.signature`);
+  requirePss(algorithm, outer, `${field}.signature`);
   const times = readAll(
     requireTag(validity, SEQUENCE, `${field}.validity`).content,
     `${field}.validity`,
@@ -203,13 +203,13 @@ export function requireP384Spki(spki, field) {
 /** Parse one DER CRL of AMD's shape (RFC 5280 §5). @param {Uint8Array} raw @returns {RevocationList} */
 export function parseCrl(raw) {
   if (raw.length > MAX_CRL_SIZE) throw new Malformed("CRL", `${raw.length} bytes`, `at most ${MAX_CRL_SIZE}`);
-  const { tbs, signature } = parseSigned(raw, "CRL");
+  const { tbs, algorithm: outer, signature } = parseSigned(raw, "CRL");
   const fields = readAll(tbs.content, "CRL");
   if (![6, 7].includes(fields.length) || parseInteger(fields[0], "CRL.version") !== 1n) {
     throw new Malformed("CRL", `${fields.length} fields`, "a version 2 list with nextUpdate and extensions");
   }
   const [, algorithm, issuer, thisUpdate, nextUpdate] = fields;
-  requirePss(algorithm, "CRL.signature");
+  requirePss(algorithm, outer, "CRL.signature");
   parseCommonName(issuer, "CRL.issuer");
   const listing = fields.length === 7 ? requireTag(fields[5], SEQUENCE, "CRL.revoked").content : null;
   const revoked = listing ? readAll(listing, "CRL.revoked").map(parseRevoked) : [];
@@ -266,16 +266,17 @@ function parseSigned(raw, field) {
     throw new Malformed(field, `${parts.length} parts`, "three: content, algorithm, signature");
   }
   const [tbs, algorithm, signature] = parts;
-  requirePss(algorithm, `${field}.signatureAlgorithm`);
   return {
     tbs: requireTag(tbs, SEQUENCE, field),
+    algorithm,
     signature: parseBits(signature, `${field}.signatureValue`),
   };
 }
 
-function requirePss(algorithm, field) {
-  if (!PSS_ALGORITHMS.includes(hexOf(algorithm.raw))) {
-    throw new Malformed(field, "another algorithm", "RSASSA-PSS, SHA-384, MGF1-SHA-384, salt 48");
+/** Both AlgorithmIdentifiers are the one we accept, in one spelling (RFC 5280 §4.1.1.2). */
+function requirePss(inner, outer, field) {
+  if (!PSS_ALGORITHMS.includes(hexOf(inner.raw)) || hexOf(outer.raw) !== hexOf(inner.raw)) {
+    throw new Malformed(field, "another algorithm", "RSASSA-PSS, SHA-384, MGF1-SHA-384, salt 48, named twice alike");
   }
 }
 
@@ -300,9 +301,12 @@ function parseCommonName(element, field) {
 }
 
 function parseExtensions(element, field, tag) {
-  const listing = readOnly(requireTag(element, tag, field).content, SEQUENCE, field);
+  return readExtensions(readOnly(requireTag(element, tag, field).content, SEQUENCE, field), field);
+}
+
+function readExtensions(listing, field) {
   const extensions = new Map();
-  for (const entry of readAll(listing.content, field)) {
+  for (const entry of readAll(requireTag(listing, SEQUENCE, field).content, field)) {
     const parts = readAll(requireTag(entry, SEQUENCE, field).content, field);
     const critical = parts.length === 3 && hexOf(parts[1].raw) === "0101ff";
     if (parts.length !== 2 && !critical) {
@@ -324,6 +328,8 @@ function parseRevoked(entry) {
     throw new Malformed("CRL.revoked", `${parts.length} parts`, "a serial and a date");
   }
   parseTime(parts[1], "CRL.revoked.date");
+  // A critical one could say that another authority's certificate is meant.
+  if (parts.length === 3) readExtensions(parts[2], "CRL.revoked.extensions");
   return parseInteger(parts[0], "CRL.revoked.serial");
 }
 

@@ -32,7 +32,7 @@ const BIND_CHECKS = [
 const OPTIONAL = ["guest.mitigations", "guest.pins"];
 const NOT_BUILT = [
   skipped("code.release", "no signed release manifest is built in yet; the measurement stands on your policy alone"),
-  skipped("log.inclusion", "this gateway has no transparency log yet"),
+  skipped("log.inclusion", "this version checks no transparency log"),
   skipped("channel.binding", "evidence alone cannot say who holds your connection; a session through the SDK can"),
 ];
 const LIMITS = [

@@ -1,0 +1,174 @@
+"""Our own vectors, one fault each: tee must give every one its expected verdict."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import datetime as dt
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tee.canonical import encode_canonical, parse_json
+from tee.errors import Malformed
+from tee.evidence import Endorsements, Evidence, Verdict
+from tee.keys.binding import parse_nonce
+from tee.policy import AppraisalPolicy, decode_policy, parse_policy
+from tee.snp.certtable import certificates_of, parse_certificate_table
+from tee.verify import verify_answer, verify_quote, verify_report
+
+FOLDER = Path(__file__).resolve().parent / "vectors"
+SHARED: dict[str, str] = json.loads((FOLDER / "collateral.json").read_text())
+PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+_EVERY = {"about", "stage", "expect"}
+_JUDGED = _EVERY | {"now", "policy", "accept_mock"}
+_QUOTED = _JUDGED | {"nonce", "audience"}
+# The names of each stage's vectors; a vector with another name, or without one, fails.
+NAMES = {
+    "report": _JUDGED | {"report", "vek", "intermediate", "ark", "crl"},
+    "quote": _QUOTED | {"document"},
+    "answer": _QUOTED | {"quote", "receipt", "request", "response"},
+    "policy": _EVERY | {"document"},
+    "json": _EVERY | {"input"},
+    "table": _EVERY | {"input"},
+}
+FILES = sorted(path for path in FOLDER.glob("*/*") if path.parent.name != "__pycache__")
+Vector = dict[str, Any]
+Found = dict[str, Any]
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text, validate=True)
+
+
+def _given(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _filled(text: str) -> bytes:
+    """A quote's text with its collateral in place of `${name}`."""
+    return PLACEHOLDER.sub(lambda match: SHARED[match[1]], text).encode()
+
+
+def _settings(vector: Vector) -> dict[str, Any]:
+    return {
+        "now": dt.datetime.fromisoformat(vector["now"]),
+        "policy": None if vector["policy"] is None else _policy(vector["policy"]),
+        "accept_mock": vector["accept_mock"],
+    }
+
+
+def _policy(document: Any) -> AppraisalPolicy:
+    return decode_policy(document)
+
+
+def _verdict(verdict: Verdict) -> Found:
+    return {"verdict": verdict.outcome, "fails": list(verdict.failures()), "missing": list(verdict.missing())}
+
+
+def _report(vector: Vector) -> Found:
+    vek, intermediate, ark = (_given(SHARED[vector[role]]) for role in ("vek", "intermediate", "ark"))
+    crl = None if vector["crl"] is None else _given(SHARED[vector["crl"]])
+    evidence = Evidence(_given(vector["report"]), Endorsements(vek, intermediate, ark, crl))
+    return _verdict(verify_report(evidence, **_settings(vector)))
+
+
+def _judge(vector: Vector, document: Any) -> Verdict:
+    nonce = None if vector["nonce"] is None else parse_nonce(vector["nonce"])
+    return verify_quote(document, nonce=nonce, audience=vector["audience"], **_settings(vector))
+
+
+def _quote(vector: Vector) -> Found:
+    return _verdict(_judge(vector, parse_json(_filled(vector["document"]), "quote")))
+
+
+def _answer(vector: Vector) -> Found:
+    document = parse_json(_filled(_given(SHARED[vector["quote"]]).decode()), "quote")
+    request, response = _bytes(vector["request"]), _bytes(vector["response"])
+    return _verdict(
+        verify_answer(_judge(vector, document), document, _given(vector["receipt"]), request, response),
+    )
+
+
+def _policy_file(vector: Vector) -> Found:
+    parse_policy(vector["document"].encode())
+    return {"loads": True}
+
+
+def _json(vector: Vector) -> Found:
+    return {"canonical": encode_canonical(parse_json(_given(vector["input"]), "test")).decode()}
+
+
+def _table(vector: Vector) -> Found:
+    entries = parse_certificate_table(_given(vector["input"]))
+    certificates = certificates_of(entries)
+    return {
+        "entries": [[str(entry.guid), entry.name, hashlib.sha256(entry.payload).hexdigest()] for entry in entries],
+        "certificates": {name: hashlib.sha256(raw).hexdigest() for name, raw in certificates.items()},
+    }
+
+
+READERS: dict[str, Callable[[Vector], Found]] = {
+    "report": _report,
+    "quote": _quote,
+    "answer": _answer,
+    "policy": _policy_file,
+    "json": _json,
+    "table": _table,
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_vector(path: Path) -> None:
+    vector = json.loads(path.read_text())
+    stage = path.parent.name
+    assert vector["stage"] == stage
+    assert vector.keys() == NAMES[stage]
+    try:
+        found = READERS[stage](vector)
+    except Malformed as error:
+        found = {"malformed": error.field}
+    assert found == vector["expect"], vector["about"]
+
+
+def test_every_stage_has_a_good_vector_and_every_file_a_number() -> None:
+    for stage in NAMES:
+        assert (FOLDER / stage / "000-good.json").is_file()
+    assert all(re.fullmatch(r"[0-9]{3}-[0-9a-z-]+\.json", path.name) for path in FILES)
+    numbers = [(path.parent.name, path.name[:3]) for path in FILES]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_every_piece_of_collateral_is_read() -> None:
+    used: set[str] = set()
+    for path in FILES:
+        vector = json.loads(path.read_text())
+        used |= {vector[role] for role in ("vek", "intermediate", "ark", "crl", "quote") if vector.get(role)}
+        if vector["stage"] == "quote":
+            used |= set(PLACEHOLDER.findall(vector["document"]))
+    for name in used & SHARED.keys():
+        if name.startswith("quote-"):
+            used |= set(PLACEHOLDER.findall(_given(SHARED[name]).decode()))
+    assert used == SHARED.keys()
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+
+
+def test_the_generator_knows_neither_verifier() -> None:
+    """A fault shared by generator and verifier would show in neither."""
+    allowed = sys.stdlib_module_names | {"cryptography", "nacl"}
+    for path in FOLDER.glob("*.py"):
+        foreign = {name for name in _imported(path) if name.split(".")[0] not in allowed}
+        assert all(name.split(".")[:2] == ["tests", "vectors"] for name in foreign), path.name

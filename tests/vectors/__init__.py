@@ -1,0 +1,1 @@
+"""Test vectors, and the generator that makes them from fixed seeds."""

@@ -1,0 +1,142 @@
+// Our own vectors, one fault each: the browser's code must give every one its expected verdict.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { parseNonce } from "../../verifier-web/src/binding.js";
+import { base64Bytes, encodeUtf8, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
+import { encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
+import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
+import { Malformed } from "../../verifier-web/src/errors.js";
+import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
+
+const FOLDER = join(dirname(fileURLToPath(import.meta.url)), "..", "vectors");
+const readJson = (...path) => JSON.parse(readFileSync(join(FOLDER, ...path), "utf8"));
+const SHARED = new Map(Object.entries(readJson("collateral.json")));
+const PLACEHOLDER = /\$\{([^}]*)\}/g;
+
+const EVERY = ["about", "stage", "expect"];
+const JUDGED = [...EVERY, "now", "policy", "accept_mock"];
+const QUOTED = [...JUDGED, "nonce", "audience"];
+// The names of each stage's vectors; a vector with another name, or without one, fails.
+const NAMES = {
+  report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
+  quote: [...QUOTED, "document"],
+  answer: [...QUOTED, "quote", "receipt", "request", "response"],
+  policy: [...EVERY, "document"],
+  json: [...EVERY, "input"],
+  table: [...EVERY, "input"],
+};
+
+const read = new Set();
+
+/** The bytes of a piece of collateral. */
+function shared(name) {
+  assert.ok(SHARED.has(name), `no collateral ${name}`);
+  read.add(name);
+  return base64Bytes(SHARED.get(name));
+}
+
+const optional = (text) => (text === null ? null : base64Bytes(text));
+
+/** A quote's text with its collateral in place of `${name}`, parsed. */
+function parseQuoteText(text) {
+  const filled = text.replace(PLACEHOLDER, (_, name) => {
+    read.add(name);
+    return SHARED.get(name);
+  });
+  return parseJson(encodeUtf8(filled), "quote");
+}
+
+const settingsOf = (vector) => ({
+  now: new Date(vector.now),
+  policy: vector.policy === null ? null : decodePolicy(vector.policy),
+  acceptMock: vector.accept_mock,
+});
+
+const judge = (vector, document) =>
+  verifyQuote(document, {
+    ...settingsOf(vector),
+    nonce: vector.nonce === null ? null : parseNonce(vector.nonce),
+    audience: vector.audience,
+  });
+
+function shortOf({ verdict, checks, required }) {
+  const done = new Set(checks.filter((check) => check.outcome !== "skip").map((check) => check.id));
+  return {
+    verdict,
+    fails: checks.filter((check) => check.outcome === "fail").map((check) => check.id),
+    missing: [...required].filter((id) => !done.has(id)).sort(),
+  };
+}
+
+const digestOf = async (bytes) => hexOf(await sha256(bytes));
+
+const READERS = {
+  report: async (vector) => {
+    const [vek, intermediate, ark] = [vector.vek, vector.intermediate, vector.ark].map(shared);
+    const crl = vector.crl === null ? null : shared(vector.crl);
+    const evidence = { report: base64Bytes(vector.report), vek, intermediate, ark, crl };
+    return shortOf(await verifyReport(evidence, settingsOf(vector)));
+  },
+  quote: async (vector) => shortOf(await judge(vector, parseQuoteText(vector.document))),
+  answer: async (vector) => {
+    const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
+    const bodies = [vector.receipt, vector.request, vector.response].map(optional);
+    return shortOf(await verifyAnswer(await judge(vector, document), document, ...bodies));
+  },
+  policy: (vector) => {
+    parsePolicy(encodeUtf8(vector.document));
+    return { loads: true };
+  },
+  json: (vector) => {
+    const canonical = encodeCanonical(parseJson(base64Bytes(vector.input), "test"));
+    return { canonical: new TextDecoder().decode(canonical) };
+  },
+  table: async (vector) => {
+    const entries = parseCertificateTable(base64Bytes(vector.input));
+    const certificates = Object.entries(certificatesOf(entries));
+    return {
+      entries: await Promise.all(entries.map(async ({ guid, name, payload }) => [guid, name, await digestOf(payload)])),
+      certificates: Object.fromEntries(
+        await Promise.all(certificates.map(async ([name, raw]) => [name, await digestOf(raw)])),
+      ),
+    };
+  },
+};
+
+async function findingOf(stage, vector) {
+  try {
+    return await READERS[stage](vector);
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    return { malformed: error.field };
+  }
+}
+
+const stages = readdirSync(FOLDER, { withFileTypes: true }).filter((row) => row.isDirectory() && row.name !== "__pycache__");
+
+test("the stages are the known ones", () => {
+  assert.deepEqual(stages.map((row) => row.name).sort(), Object.keys(NAMES).sort());
+});
+
+for (const { name: stage } of stages) {
+  test(`${stage} vectors`, async (t) => {
+    for (const file of readdirSync(join(FOLDER, stage)).sort()) {
+      await t.test(file, async () => {
+        const vector = readJson(stage, file);
+        assert.equal(vector.stage, stage);
+        assert.deepEqual(Object.keys(vector).sort(), [...NAMES[stage]].sort());
+        assert.deepEqual(await findingOf(stage, vector), vector.expect, vector.about);
+      });
+    }
+  });
+}
+
+test("every piece of collateral is read", () => {
+  assert.deepEqual([...SHARED.keys()].filter((name) => !read.has(name)), []);
+});
