@@ -18,7 +18,7 @@ from tee.attest.mock import MockChip, load_chip_secrets
 from tee.cli import app
 from tests.worlds.gateway import Answered, RunningGateway, chat_body, free_port, run_cli
 from tests.worlds.lies import LIES, drop_crl, flip_hex
-from tests.worlds.lying_proxy import LyingProxy, honest, lying_proxy
+from tests.worlds.lying_proxy import LyingProxy, gateway_behind, honest, lying_proxy
 
 Document = dict[str, Any]
 
@@ -35,14 +35,8 @@ def gateway(
     operator: LyingProxy, tmp_path_factory: pytest.TempPathFactory, chip_file: Path
 ) -> Iterator[RunningGateway]:
     """A gateway behind the operator's reverse proxy."""
-    config = f"""
-        audience = "{operator.origin}"
-        providers = [{{id = "mock", family = "mock"}}]
-        models = [{{id = "mock-1", provider = "mock"}}]
-    """
     state = tmp_path_factory.mktemp("verify", numbered=False) / "state"
-    with RunningGateway(state, config=config, chip=chip_file) as running:
-        operator.gateway_port = running.port
+    with gateway_behind(operator, state, chip_file) as running:
         yield running
 
 

@@ -16,7 +16,7 @@ from tests.web.conftest import NewPage
 from tests.web.reading import ask, outcomes, verify
 from tests.worlds.gateway import Answered, RunningGateway
 from tests.worlds.lies import LIES
-from tests.worlds.lying_proxy import LyingProxy, honest, lying_proxy
+from tests.worlds.lying_proxy import LyingProxy, gateway_behind, honest, lying_proxy
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,8 @@ def operator() -> Iterator[LyingProxy]:
 @pytest.fixture(scope="module")
 def live(operator: LyingProxy, tmp_path_factory: pytest.TempPathFactory, chip_file: Path) -> Iterator[RunningGateway]:
     """A gateway whose public origin is the operator's."""
-    config = f"""
-        audience = "{operator.origin}"
-        providers = [{{id = "mock", family = "mock"}}]
-        models = [{{id = "mock-1", provider = "mock"}}]
-    """
     state = tmp_path_factory.mktemp("page", numbered=False) / "state"
-    with RunningGateway(state, config=config, chip=chip_file) as running:
-        operator.gateway_port = running.port
+    with gateway_behind(operator, state, chip_file) as running:
         yield running
 
 

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from tests.worlds.gateway import RunningGateway
 
 Lie = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -75,3 +78,16 @@ def lying_proxy() -> Iterator[LyingProxy]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def gateway_behind(operator: LyingProxy, state: Path, chip: Path) -> Iterator[RunningGateway]:
+    """A gateway with the mock provider whose attested audience is the operator's origin."""
+    config = f"""
+        audience = "{operator.origin}"
+        providers = [{{id = "mock", family = "mock"}}]
+        models = [{{id = "mock-1", provider = "mock"}}]
+    """
+    with RunningGateway(state, config=config, chip=chip) as running:
+        operator.gateway_port = running.port
+        yield running
