@@ -20,7 +20,7 @@ def build_version() -> str:
 
 
 def source_digest() -> str:
-    """`sha256:<hex>` over every module and data file of both packages, by name (REQUIREMENTS C28)."""
+    """`sha256:<hex>` over every module and data file of both packages, by name."""
     total = hashlib.sha256()
     for package in (tee, gateway):
         folder = Path(str(package.__file__)).parent

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tee.errors import Unavailable
+from tee.errors import Malformed, Unavailable
 from tee.private_files import write_private
 
 if TYPE_CHECKING:
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 DEMO_FILE = "demo.json"
 DEMO_MODEL = "mock-1"
-DEMO_QUESTION = '{"model":"mock-1","messages":[{"role":"user","content":"Which build answers me?"}]}'
+DEMO_QUESTION = '{"model":"mock-1","messages":[{"role":"user","content":"Hello"}]}'
 
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of callers.")
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="The gateway's TOML file.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The gateway's TOML file; without one, the demo with its mock provider.")
+]
 
 
 @keys_app.callback()
@@ -48,13 +50,22 @@ def serve(
     """Serve the gateway until Ctrl-C."""
     os.umask(0o077)  # whatever is made below is for this user only
     loaded = _load(config)
+    from gateway.config import read_credential
     from gateway.http.server import run
+
+    for provider in loaded.models.connectors.values():
+        if provider.needs_credential and read_credential(provider) is None:
+            place = provider.credential_file or " or ".join(provider.credential_env)
+            typer.echo(f"Warning: provider {provider.id} has no key yet: {place}. Its calls get 503.", err=True)
 
     async def on_ready(instance: Instance) -> None:
         if demo:
             _write_demo(instance)
         else:
-            typer.echo(f"SafeRouter serves {loaded.audience}. {instance.attester_reason}")
+            typer.echo(
+                f"Listening on {loaded.host}:{loaded.port}, attested as {loaded.audience}; state in {loaded.state}.\n"
+                f"{instance.attester_reason}"
+            )
 
     asyncio.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready))
 
@@ -64,8 +75,13 @@ def keys_create(tenant: Annotated[str, typer.Argument(help="Whose key it is.")],
     """Mint an API key and print it, this once: only its hash is kept."""
     os.umask(0o077)
     loaded = _load(config)
-    loaded.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    from gateway.state import make_state
+
+    if not tenant.isprintable() or not tenant.strip():
+        raise Malformed("TENANT", "no name", "a printable name: whose key it is")
+    make_state(loaded.state)
     typer.echo(_mint(loaded.database_url, tenant))
+    typer.echo(f"Stored, as its hash, in {loaded.state}.", err=True)
 
 
 def _load(path: Path | None) -> Config:
@@ -123,7 +139,7 @@ def _write_demo(instance: Instance) -> None:
 SafeRouter {build_version()} is ready.
 
   MOCK: no confidential hardware here. A mock chip signs the evidence, and a mock provider answers.
-  Everything works as in production, and proves nothing about hardware.
+  The protocol is the same as on hardware; it proves nothing about hardware.
 
   URL      {url}/v1
   API key  {key}

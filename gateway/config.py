@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
-from tee.canonical import digest
+from tee.canonical import digest, kind_of
 from tee.errors import Malformed
 
 DEFAULT_PORT = 8484
+_KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     return Config(
         host=host,
         port=port,
-        audience=_typed(document, "audience", str, f"http://{host}:{port}", "config"),
+        audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
         models=ModelTable(models, by_id),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
@@ -177,12 +178,23 @@ def _limits(table: dict[str, Any]) -> Limits:
     )
 
 
+def _audience(configured: str, host: str, port: int) -> str:
+    """The origin that callers use, exactly as verifiers compare it."""
+    if not configured and host in ("0.0.0.0", "::"):
+        raise Malformed("config.audience", "nothing, with a wildcard host", "the origin that callers use")
+    audience = configured or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    parts = urlsplit(audience)
+    if parts.scheme not in ("http", "https") or not parts.hostname or audience != f"{parts.scheme}://{parts.netloc}":
+        raise Malformed("config.audience", repr(audience[:200]), "an origin: https://HOST[:PORT], nothing after it")
+    return audience
+
+
 def _port(variable: str | None, configured: int) -> int:
     if variable is None:
-        return _bounded(configured, 0, 65535, "config.port")
+        return _bounded(configured, 1, 65535, "config.port")
     if not (variable.isascii() and variable.isdigit()):
-        raise Malformed("PORT", repr(variable[:32]), "a port number")
-    return _bounded(int(variable), 0, 65535, "PORT")
+        raise Malformed("PORT", repr(variable[:32]), "a port number, 1 to 65535")
+    return _bounded(int(variable), 1, 65535, "PORT")
 
 
 def _bounded(value: int, least: int, most: int, path: str) -> int:
@@ -201,12 +213,12 @@ def _rows(document: Mapping[str, Any], name: str) -> list[Any]:
 def _typed(table: Mapping[str, Any], name: str, kind: type, default: Any, path: str) -> Any:
     value = table.get(name, default)
     if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise Malformed(f"{path}.{name}", type(value).__name__, kind.__name__)
+        raise Malformed(f"{path}.{name}", kind_of(value), _KINDS[kind])
     return value
 
 
 def _refuse_unknown(table: Any, known: set[str], path: str) -> None:
     if not isinstance(table, Mapping):
-        raise Malformed(path, type(table).__name__, "a table")
+        raise Malformed(path, kind_of(table), "a table")
     if unknown := sorted(set(table) - known):
         raise Malformed(f"{path}.{unknown[0][:64]}", "an unknown name", f"one of {', '.join(sorted(known))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.pipeline import Embedded, Pipeline
+from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import find_open_calls
 from gateway.storage.engine import Engine, open_database
@@ -39,6 +41,7 @@ class Instance:
     pipeline: Pipeline
     attester_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
+    lock: int  # holds the state folder
     closing: bool = False
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
@@ -55,6 +58,7 @@ class Instance:
         """Write what is owed, then let go of the database."""
         await asyncio.to_thread(self.writer.stop)
         self.engine.dispose()
+        os.close(self.lock)
 
     def _store_quote(self, digest: str, document: str) -> None:
         add_quote(self.engine, digest, document, int(time.time()))
@@ -62,7 +66,8 @@ class Instance:
 
 async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded | None) -> Instance:
     """Detect, attest, recover, and be ready to serve. Raises Unavailable, Malformed."""
-    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_state(config.state)
+    lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
     attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
@@ -75,7 +80,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
     desk = QuoteDesk(attester, keys, config.limits.waiting_quotes)
-    instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, reason, measurement)
+    instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, reason, measurement, lock)
     await desk.start(instance._store_quote)
     audit.finish_cut_calls(find_open_calls(engine))
     return instance

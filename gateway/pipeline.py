@@ -120,9 +120,7 @@ class Pipeline:
             return self._embedded.api_key if self._embedded else None
         credential = read_credential(connector)
         if credential is None and connector.needs_credential:
-            place = connector.credential_file or " or ".join(connector.credential_env)
-            message = f"The operator has not set a key for provider {connector.id}: {place}."
-            raise NoRoute(message, code="no_credential")
+            raise NoRoute(f"The operator has not set a key for provider {connector.id}.", code="no_credential")
         return credential
 
     def _url(self, connector: Connector) -> str:

@@ -57,7 +57,7 @@ def kind_of(value: object) -> str:
 def shown(value: object) -> str:
     """A value for a message, printable and short: text quoted in ASCII, integers as they are, else its kind."""
     if isinstance(value, str):
-        return json.dumps(value)[:96]
+        return json.dumps(value)[:200]
     return str(value)[:32] if type(value) is int else kind_of(value)
 
 

@@ -1,4 +1,4 @@
-"""The `saferouter` command: verify a gateway, an answer, or a bare report (DESIGN §5)."""
+"""The `saferouter` command: verify a gateway, an answer, or a bare report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import sys
-from importlib.metadata import entry_points
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,8 +39,18 @@ MockOption = Annotated[bool, typer.Option("--accept-mock", help="Accept a MOCK, 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("saferouter"))
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """SafeRouter: check for yourself which measured build answered you."""
 
 
@@ -59,28 +70,18 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a gateway, a saved bundle, or one answer of a gateway."""
-    accepted = _load_policy(policy)
-    now, nonce = _moment(at), None
-    if target.startswith(("http://", "https://")):
-        origin = parse_origin(target)
-        nonce = secrets.token_bytes(32)
-        document = fetch_quote(origin, nonce)
-    else:
-        bundle = parse_bundle(_read(Path(target)))
-        origin, document = bundle.origin, bundle.document
-    if save is not None:
-        _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": origin, "quote": document}))
-    settings: dict[str, Any] = {"policy": accepted, "audience": origin or None, "accept_mock": accept_mock}
-    if receipt is None:
-        verdict = verify_quote(document, now=now, nonce=nonce, **settings)
-    else:
-        raw = _load_receipt(receipt, origin if nonce else None, key_file)
-        document, past = _quote_of_receipt(document, raw, origin if nonce else None)
-        # An earlier keyset's evidence is judged at the receipt's own time, and answers no nonce of ours.
-        now, nonce = (past, None) if past else (now, nonce)
+    if receipt is None and (request or response):
+        wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
+        raise Malformed("--receipt", "nothing", wanted)
+    judged = _judge_target(target, _moment(at), {"policy": _load_policy(policy), "accept_mock": accept_mock})
+    # A gateway whose evidence failed is shown no API key.
+    if receipt is not None and judged.verdict.outcome != "rejected":
+        raw = _load_receipt(receipt, judged.origin if judged.live else None, key_file)
         bodies = [_read(path) if path else None for path in (request, response)]
-        verdict = verify_answer(verify_quote(document, now=now, nonce=nonce, **settings), document, raw, *bodies)
-    _finish(verdict, as_json)
+        judged = _judge_answer(judged, raw, *bodies)
+    if save is not None:
+        _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}))
+    _finish(judged.verdict, as_json)
 
 
 @report_app.command("verify")
@@ -150,33 +151,70 @@ def _moment(at: str | None) -> dt.datetime:
 def _load_receipt(receipt: str, origin: str | None, key_file: Path | None) -> bytes:
     """A receipt from its file, or by its id from the gateway at `origin`."""
     path = Path(receipt)
-    if origin is None or path.is_file():
+    if path.is_file():
         return _read(path)
+    if origin is None:
+        raise Malformed("--receipt", "no such file", "the receipt's file: an id needs a live gateway")
     key = _read(key_file).decode(errors="replace").strip() if key_file else os.environ.get("SAFEROUTER_API_KEY", "")
     if not key:
         raise Malformed("--key-file", "nothing", "the API key that made the call: only it may read the receipt")
     return fetch_receipt(origin, receipt, key)
 
 
-def _quote_of_receipt(document: Json, raw: bytes, origin: str | None) -> tuple[Json, dt.datetime | None]:
-    """The quote of the keyset that signed the receipt: this one, or an earlier boot's and the receipt's time."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A quote with its verdict; `live` if it answered a nonce of ours just now."""
+
+    origin: str
+    document: Json
+    live: bool
+    verdict: Verdict
+    settings: dict[str, Any]
+
+
+def _judge_target(target: str, now: dt.datetime, settings: dict[str, Any]) -> _Judged:
+    """Fetch the quote of a gateway, or read a bundle, and judge it."""
+    live = "://" in target
+    if live:
+        origin, nonce = parse_origin(target), secrets.token_bytes(32)
+        document = fetch_quote(origin, nonce)
+    elif not Path(target).exists():
+        raise Malformed(target, "no such file", "a saved bundle, or a URL that starts with http:// or https://")
+    else:
+        bundle = parse_bundle(_read(Path(target)))
+        origin, document, nonce = bundle.origin, bundle.document, None
+    settings = settings | {"audience": origin or None}
+    verdict = verify_quote(document, now=now, nonce=nonce, **settings)
+    return _Judged(origin, document, live, verdict, settings)
+
+
+def _judge_answer(judged: _Judged, receipt: bytes, request: bytes | None, response: bytes | None) -> _Judged:
+    """Add the receipt's checks; one of an earlier boot is judged under that boot's own evidence."""
+    past = _past_quote(judged, receipt)
+    if past is not None:
+        document, served_at = past
+        verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
+        judged = replace(judged, document=document, verdict=verdict)
+    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response)
+    return replace(judged, verdict=verdict)
+
+
+def _past_quote(judged: _Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
+    """The evidence of the earlier keyset that signed the receipt, and the receipt's time; None for this keyset."""
     try:
         receipt = parse_receipt(raw)
-        live = decode_quote(document).keyset.digest
     except Malformed:
-        return document, None  # verify_answer names the fault
-    if origin is None or receipt.keyset_digest == live:
-        return document, None
-    typer.echo(
-        f"The receipt was signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True
-    )
+        return None  # receipt.format names the fault
+    if not judged.live or receipt.keyset_digest == decode_quote(judged.document).keyset.digest:
+        return None
+    typer.echo(f"Signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True)
     try:
-        past = fetch_past_quote(origin, receipt.keyset_digest)
+        document = fetch_past_quote(judged.origin, receipt.keyset_digest)
     except Unavailable as error:
         if error.retryable:
             raise
-        return document, None  # the gateway knows no such keyset: receipt.keyset fails by name
-    return past, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
+        return None  # the gateway knows no such keyset: receipt.keyset fails by name
+    return document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
 
 
 def _read(path: Path) -> bytes:

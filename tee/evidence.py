@@ -115,16 +115,18 @@ class Verdict:
         if self.outcome != "rejected":
             word = "Verified" if self.scope is Scope.FULL else "Authentic: real signatures, but no policy was applied"
             return f"{word}. MOCK: this proves nothing about hardware." if self.mock else f"{word}."
-        for check in self.checks:
-            if check.outcome is Outcome.FAIL:
-                reason = f" ({check.reason})" if check.reason else ""
-                return f"Rejected: {check.id} failed: found {check.found}, wanted {check.wanted}{reason}."
+        failed = [check for check in self.checks if check.outcome is Outcome.FAIL]
+        if failed:
+            check, others = failed[0], ", ".join(each.id for each in failed[1:])
+            reason = f" ({check.reason})" if check.reason else ""
+            also = f" Also failed: {others}." if others else ""
+            return f"Rejected: {check.id} failed: found {check.found}, wanted {check.wanted}{reason}.{also}"
         first = self.missing()[0]
         reasons = [check.reason for check in self.checks if check.id == first]
         return f"Rejected: {first} is required but was not checked: {reasons[0] if reasons else 'it never ran'}."
 
     def to_json(self) -> dict[str, object]:
-        """The `--json` form of every verifying command (DESIGN §5)."""
+        """The `--json` form of every verifying command."""
         return {
             "verdict": self.outcome,
             "scope": self.scope.value,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,20 @@ PLATFORM_WORDS = {
     "iommu-write-safe": PlatformInfo.IOMMU_WRITE_SAFE,
     "tio": PlatformInfo.TIO_EN,
 }
+ROOT_NAMES = (
+    "measurements",
+    "vmpl",
+    "minimum_abi",
+    "minimum_guest_svn",
+    "tcb_floor",
+    "launch_tcb_floor",
+    "guest_policy",
+    "platform",
+    "required_mitigations",
+    "allow_provisional_firmware",
+    "pins",
+    "revocation",
+)
 # Bytes of each pin. An empty list of pins means: any value.
 PIN_SIZES = {
     "chip_ids": 64,
@@ -85,17 +100,17 @@ def parse_policy(raw: bytes) -> AppraisalPolicy:
 
 def decode_policy(document: Any) -> AppraisalPolicy:
     """A policy from its parsed document. An unknown name is refused: it may be a misspelt demand. Raises Malformed."""
-    root = _Table(document, "policy")
+    root = _Table(document, "policy", ROOT_NAMES)
     measurements = tuple(_hex_list(root.take("measurements", list, None), "policy.measurements", 48))
     if not measurements:
         raise Malformed("policy.measurements", "an empty list", "at least one measurement")
-    guest = _Table(root.take("guest_policy", dict, {}), "policy.guest_policy")
-    platform = _Table(root.take("platform", dict, {}), "policy.platform")
-    pins = _Table(root.take("pins", dict, {}), "policy.pins")
+    guest = _Table(root.take("guest_policy", dict, {}), "policy.guest_policy", ("allow", "require"))
+    platform = _Table(root.take("platform", dict, {}), "policy.platform", ("require", "forbid"))
+    pins = _Table(root.take("pins", dict, {}), "policy.pins", (*PIN_SIZES, "csp_ids"))
     revocation = root.take("revocation", str, "required")
     if revocation not in ("required", "when-given"):
         raise Malformed("policy.revocation", revocation, "required or when-given")
-    policy = AppraisalPolicy(
+    return AppraisalPolicy(
         measurements=measurements,
         vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
         minimum_abi=_abi(root.take("minimum_abi", str, "0.0")),
@@ -117,35 +132,30 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         csp_ids=tuple(_texts(pins.take("csp_ids", list, []), "policy.pins.csp_ids")),
         revocation_required=revocation == "required",
     )
-    for table in (root, guest, platform, pins):
-        table.require_empty()
-    return policy
 
 
 _KINDS = {list: "an array", dict: "an object", str: "text", int: "an integer", bool: "a boolean"}
 
 
 class _Table:
-    """A table of the document whose members are taken once; what is left over is unknown."""
+    """A table of the document; a name that it does not know is refused at once: it may be a misspelt demand."""
 
-    def __init__(self, value: Any, path: str) -> None:
+    def __init__(self, value: Any, path: str, names: Iterable[str]) -> None:
         if not isinstance(value, dict):
             raise Malformed(path, kind_of(value), "a table")
-        self._left, self.path = dict(value), path
+        if unknown := sorted(set(value) - set(names)):
+            raise Malformed(f"{path}.{unknown[0][:64]}", "an unknown name", f"one of {', '.join(sorted(names))}")
+        self._members, self.path = value, path
 
     def take(self, name: str, kind: type, default: Any) -> Any:
-        if name not in self._left:
+        if name not in self._members:
             if default is None:
                 raise Malformed(f"{self.path}.{name}", "nothing", "a value: it is required")
             return default
-        value = self._left.pop(name)
+        value = self._members[name]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise Malformed(f"{self.path}.{name}", kind_of(value), _KINDS[kind])
         return value
-
-    def require_empty(self) -> None:
-        if self._left:
-            raise Malformed(f"{self.path}.{min(map(str, self._left))[:64]}", "an unknown name", "a name of SPEC §5")
 
 
 def _integer(value: int, path: str, maximum: int) -> int:
@@ -166,10 +176,9 @@ def _floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
     for name, components in table.items():
         if name not in PRODUCTS:
             raise Malformed(f"{path}.{str(name)[:64]}", "an unknown product", "Milan, Genoa or Turin")
-        rows = _Table(components, f"{path}.{name}")
+        rows = _Table(components, f"{path}.{name}", PRODUCTS[name].tcb_layout)
         parts = [part for part in PRODUCTS[name].tcb_layout if part in components]
         floors[name] = {part: _integer(rows.take(part, int, None), f"{path}.{name}.{part}", 255) for part in parts}
-        rows.require_empty()
     return floors
 
 

@@ -33,7 +33,7 @@ OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
 NOT_BUILT = {
     "code.release": "no signed release manifest is built in yet; the measurement stands on your policy alone",
     "log.inclusion": "this version checks no transparency log",
-    "channel.binding": "evidence alone cannot say who holds your connection; a session through the SDK can",
+    "channel.binding": "evidence alone cannot say who holds your connection, and this release does not bind it",
 }
 LIMITS = (
     "model weights and anything after an upstream that is not itself attested",
@@ -156,7 +156,8 @@ def _bind_checks(
     if audience is None:
         checks.append(skipped("bind.audience", "the origin is unknown"))
     else:
-        checks.append(judged("bind.audience", quote.workload.audience == audience, quote.workload.audience, audience))
+        found, wanted = f"attested for {quote.workload.audience}", f"{audience}, the address that was used"
+        checks.append(judged("bind.audience", quote.workload.audience == audience, found, wanted))
     return checks
 
 

@@ -1,4 +1,4 @@
-"""The direction of imports (DESIGN §2): the table in pyproject.toml, kept by reading every import."""
+"""The direction of imports: the table in pyproject.toml, kept by reading every import."""
 
 from __future__ import annotations
 

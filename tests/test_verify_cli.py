@@ -166,7 +166,7 @@ def test_an_unreadable_file_is_a_usage_error(tmp_path: Path, content: bytes | No
         ("--policy", "no-such-policy.toml"),
         ("--at", "yesterday"),
         ("--save", "no-such-folder/bundle.evidence"),
-        ("--receipt", "rcpt-1"),
+        ("--request", "request.json"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_a_usage_error(operator: LyingProxy, arguments: tuple[str, str]) -> None:
@@ -346,3 +346,33 @@ def test_another_chips_endorsements_do_not_fit(
     operator.lie = lambda quote: quote | {"endorsements": quote["endorsements"] | theirs}
     code, verdict = verify(gateway, operator.origin)
     assert (code, failures(verdict)) == (1, expected)
+
+
+def test_a_receipt_needs_a_key_and_a_known_id(gateway: RunningGateway, operator: LyingProxy, tmp_path: Path) -> None:
+    trusted = ("verify", operator.origin, "--policy", gateway.policy, "--accept-mock", "--receipt", "rcpt-1")
+    done = run_cli(*trusted, environ={"SAFEROUTER_API_KEY": ""})
+    assert (done.returncode, "--key-file: found nothing" in done.stderr) == (2, True)
+    for key, word in (("sk-router-wrong", "--key-file: found a key"), (gateway.api_key, "--receipt: found no receipt")):
+        (tmp_path / "key").write_text(key)
+        done = run_cli(*trusted, "--key-file", tmp_path / "key")
+        assert (done.returncode, word in done.stderr) == (2, True), done.stderr
+
+
+def test_a_gateway_whose_evidence_fails_is_shown_no_key(gateway: RunningGateway, operator: LyingProxy) -> None:
+    operator.asked.clear()
+    done = run_cli("verify", operator.origin, "--receipt", "rcpt-1", environ={"SAFEROUTER_API_KEY": gateway.api_key})
+    assert done.returncode == 1
+    assert operator.asked == ["/attestation/quote"]
+    assert "hw.root" in done.stdout
+
+
+def test_a_saved_bundle_holds_the_quote_that_was_judged(
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
+) -> None:
+    gateway.restart()
+    bundle = files["request"].with_name("past.evidence")
+    bodies = ("--request", files["request"], "--response", files["response"])
+    by_id = ("--receipt", answered.receipt_id, "--key-file", files["key"], "--save", bundle)
+    assert verify(gateway, operator.origin, *by_id, *bodies)[0] == 0
+    code, verdict = verify(gateway, bundle, "--receipt", files["receipt"], *bodies)
+    assert (code, verdict["verdict"]) == (0, "verified")

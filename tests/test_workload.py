@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from nacl.signing import SigningKey
 from gateway import workload
 from gateway.config import decode_config
 from gateway.errors import RateLimited
+from gateway.state import lock_state, make_state
+from gateway.storage.engine import open_database
 from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
 from tee.attest.attester import Attester
 from tee.attest.detect import detect_attester
@@ -174,6 +177,10 @@ def test_a_report_that_does_not_verify_is_never_served(attesters: list[Attester]
         ({"colour": "blue"}, "config.colour"),
         ({"port": "8484"}, "config.port"),
         ({"port": 65536}, "config.port"),
+        ({"port": 0}, "config.port"),
+        ({"host": "0.0.0.0"}, "config.audience"),
+        ({"audience": "gw.example.com"}, "config.audience"),
+        ({"audience": "https://gw.example.com/"}, "config.audience"),
         ({"providers": []}, "config.providers"),
         ({"providers": [{"id": "a", "family": "nobody"}]}, "config.providers[0].family"),
         ({"providers": [{"family": "vllm", "base_url": "localhost:8000"}]}, "config.providers[0].base_url"),
@@ -191,6 +198,22 @@ def test_a_wrong_configuration_is_refused_by_name(changes: dict[str, Any], field
     with pytest.raises(Malformed) as caught:
         decode_config(DEMO | changes, {})
     assert caught.value.field == field
+
+
+def test_a_state_folder_serves_one_gateway_at_a_time(tmp_path: Path) -> None:
+    held = lock_state(tmp_path)
+    with pytest.raises(Unavailable, match=f"process {os.getpid()}"):
+        lock_state(tmp_path)
+    os.close(held)
+    os.close(lock_state(tmp_path))
+
+
+def test_a_state_or_database_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a database, and long enough to be read as one" * 100)
+    with pytest.raises(Unavailable, match="SAFEROUTER_STATE"):
+        make_state(tmp_path / "file")
+    with pytest.raises(Unavailable, match="restore it"):
+        open_database(f"sqlite:///{tmp_path / 'file'}")
 
 
 def test_what_steers_behaviour_changes_a_digest() -> None:

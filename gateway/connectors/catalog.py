@@ -23,6 +23,6 @@ FAMILIES: dict[str, Connector] = {
 
 
 def normalise_base_url(url: str) -> str:
-    """`url` without a trailing slash, and with `/v1` where its path is empty (REQUIREMENTS C13)."""
+    """`url` without a trailing slash, and with `/v1` where its path is empty."""
     trimmed = url.rstrip("/")
     return trimmed if urlsplit(trimmed).path or trimmed == EMBEDDED_MOCK else f"{trimmed}/v1"

@@ -34,7 +34,7 @@ class ModelTable:
     connectors: dict[str, Connector]
 
     def route(self, name: str) -> Route:
-        """The route of a model: exact id, else an alias (REQUIREMENTS C18). Raises UnknownModel."""
+        """The route of a model: exact id, else an alias. Raises UnknownModel."""
         for model in self.models:
             if name == model.id or name in model.aliases:
                 return Route(model, self.connectors[model.provider])

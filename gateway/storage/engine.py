@@ -17,6 +17,9 @@ from sqlalchemy import (
     create_engine,
     event,
 )
+from sqlalchemy.exc import DatabaseError
+
+from tee.errors import Unavailable
 
 SCHEMA = MetaData()
 _ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
@@ -71,11 +74,16 @@ __all__ = ["ACTIVITY", "API_KEYS", "CALLS", "QUOTES", "SCHEMA", "Engine", "open_
 
 
 def open_database(url: str) -> Engine:
-    """Connect, and create what is missing."""
+    """Connect, and create what is missing. Raises Unavailable."""
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
-    SCHEMA.create_all(engine)
+    try:
+        SCHEMA.create_all(engine)
+    except DatabaseError as error:
+        place = engine.url.render_as_string(hide_password=True)
+        reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
+        raise Unavailable(place, reason, retryable=False) from None
     return engine
 
 

@@ -22,7 +22,7 @@ def hash_api_key(secret: str) -> str:
 
 
 def secret_of(headers: dict[str, str]) -> str | None:
-    """The first key that the headers carry: X-Router-Key, Bearer, x-api-key, api-key (REQUIREMENTS C1)."""
+    """The first key that the headers carry: X-Router-Key, Bearer, x-api-key, api-key."""
     bearer = headers.get("authorization", "")
     candidates = (
         headers.get("x-router-key"),

@@ -42,12 +42,23 @@ def fetch_past_quote(origin: str, keyset_digest: str) -> Json:
 
 
 def fetch_receipt(origin: str, receipt_id: str, api_key: str) -> bytes:
-    """A receipt as served, unverified. Raises Unavailable."""
+    """A receipt as served, unverified. Raises Unavailable, and Malformed for a wrong key or id."""
     url = f"{origin}/v1/aci/receipts/{quote(receipt_id, safe='')}"
-    return _fetch("GET", url, MAX_RECEIPT_SIZE, headers={"authorization": f"Bearer {api_key}"})
+    refusals = {
+        401: Malformed("--key-file", "a key that the gateway does not know (401)", "the key that made the call"),
+        404: Malformed("--receipt", "no receipt of that id under this key (404)", "the X-Receipt-Id of an ended call"),
+    }
+    return _fetch("GET", url, MAX_RECEIPT_SIZE, headers={"authorization": f"Bearer {api_key}"}, refusals=refusals)
 
 
-def _fetch(method: str, url: str, limit: int, json: Json = None, headers: dict[str, str] | None = None) -> bytes:
+def _fetch(
+    method: str,
+    url: str,
+    limit: int,
+    json: Json = None,
+    headers: dict[str, str] | None = None,
+    refusals: dict[int, Malformed] | None = None,
+) -> bytes:
     """One request, no redirects, at most `limit` bytes of answer."""
     try:
         with (
@@ -60,7 +71,9 @@ def _fetch(method: str, url: str, limit: int, json: Json = None, headers: dict[s
                 if len(body) > limit:
                     raise Unavailable(url, f"answered more than {limit} bytes", retryable=False)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise Unavailable(url, f"no answer ({type(error).__name__})", retryable=True) from None
+        raise Unavailable(url, f"no answer, is it running? ({error or type(error).__name__})", retryable=True) from None
+    if refusals and response.status_code in refusals:
+        raise refusals[response.status_code]
     if response.status_code != 200:
         retryable = response.status_code in (429, 503)
         raise Unavailable(url, f"answered with status {response.status_code}", retryable=retryable)

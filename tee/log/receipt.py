@@ -128,8 +128,9 @@ def _check_body(check_id: str, receipt: Receipt, event: str, body: bytes | None,
         return skipped(check_id, f"{name} was not given")
     if event not in receipt.events:
         return failed(check_id, f"no {event} event", digest_bytes(body))
-    recorded = receipt.events[event]["body_hash"]
-    return judged(check_id, recorded == digest_bytes(body), recorded, digest_bytes(body))
+    recorded, observed = receipt.events[event]["body_hash"], digest_bytes(body)
+    wanted = f"{observed}, the SHA-256 of {name} that was given"
+    return judged(check_id, recorded == observed, f"{recorded} in the receipt", wanted)
 
 
 def _parse_events(value: Any) -> dict[str, dict[str, Any]]:

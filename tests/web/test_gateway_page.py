@@ -111,6 +111,19 @@ def _files(live: RunningGateway, answered: Answered) -> dict[str, bytes]:
     }
 
 
+def test_bodies_without_a_receipt_give_no_verdict(
+    new_page: NewPage, live: RunningGateway, operator: LyingProxy, answered: Answered
+) -> None:
+    page = new_page(allowed=(operator.origin,))
+    ask(page, operator.origin, _measurement(live))
+    page.locator("#files").set_input_files(
+        FilePayload(name="response.json", mimeType="application/json", buffer=answered.raw)
+    )
+    page.get_by_role("button", name="Verify", exact=True).click()
+    page.get_by_text("No verdict").first.wait_for()
+    assert page.get_by_text("the receipt's file or id").first.is_visible()
+
+
 @pytest.mark.parametrize(
     ("changed", "check"),
     [

@@ -30,12 +30,14 @@ class LyingProxy:
     gateway_port: int = 0
     lie: Lie = honest
     lies_at: str = "/attestation/quote"
+    asked: list[str] = field(default_factory=list)  # every path
     told: list[dict[str, Any]] = field(default_factory=list)  # the documents as the gateway made them
 
 
 def _handler(proxy: LyingProxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def _pass(self) -> None:
+            proxy.asked.append(self.path)
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
             connection = http.client.HTTPConnection("127.0.0.1", proxy.gateway_port, timeout=30)
             try:

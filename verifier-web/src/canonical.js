@@ -87,7 +87,7 @@ export const cut = (text, limit) => Array.from(text.slice(0, 2 * limit)).slice(0
 
 /** A value for a message, printable and short: text quoted in ASCII, integers as they are, else its kind. */
 export function shown(value) {
-  if (typeof value === "string") return quoted(value).slice(0, 96);
+  if (typeof value === "string") return quoted(value).slice(0, 200);
   return isInteger(value) ? String(value).slice(0, 32) : kindOf(value);
 }
 

@@ -87,7 +87,9 @@ function acceptance(scope, mock) {
 function rejection(failure, missing, checks) {
   if (failure) {
     const reason = failure.reason && ` (${failure.reason})`;
-    return `Rejected: ${failure.id} failed: found ${failure.found}, wanted ${failure.wanted}${reason}.`;
+    const others = checks.filter((check) => check.outcome === "fail" && check !== failure).map((check) => check.id);
+    const also = others.length ? ` Also failed: ${others.join(", ")}.` : "";
+    return `Rejected: ${failure.id} failed: found ${failure.found}, wanted ${failure.wanted}${reason}.${also}`;
   }
   if (missing) {
     const reason = checks.find((check) => check.id === missing)?.reason ?? "it never ran";

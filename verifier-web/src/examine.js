@@ -24,6 +24,7 @@ import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
  * @returns {Promise<Examination>}
  */
 export async function examine(request, progress) {
+  requireReceiptFor(request);
   const { policy, policyName } = choosePolicy(request);
   const settings = { now: request.at ?? new Date(), policy, acceptMock: request.acceptMock };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
@@ -49,6 +50,14 @@ export async function examine(request, progress) {
   if (origin)
     shared.notices.push(`The file says that it came from ${origin}. The address check holds the workload to that.`);
   return withQuote({ ...shared, kind: "stored", origin }, document, settings);
+}
+
+/** Bodies are checked against a receipt: without one they must not look checked. @param {Request} request */
+function requireReceiptFor({ files, receiptId }) {
+  const has = (role) => files.some((file) => file.role === role);
+  if ((has("request") || has("response")) && !has("receipt") && !receiptId) {
+    throw new Malformed("receipt", "nothing", "the receipt's file or id: request and response are checked against it");
+  }
 }
 
 /** @param {Request} request */

@@ -56,6 +56,21 @@ const PIN_SIZES = Object.entries({
  * @property {boolean} revocationRequired
  */
 
+const ROOT_NAMES = [
+  "measurements",
+  "vmpl",
+  "minimum_abi",
+  "minimum_guest_svn",
+  "tcb_floor",
+  "launch_tcb_floor",
+  "guest_policy",
+  "platform",
+  "required_mitigations",
+  "allow_provisional_firmware",
+  "pins",
+  "revocation",
+];
+
 /** The strict defaults for these launch measurements (96 lowercase hex each). @param {...string} measurements */
 export const policyForMeasurements = (...measurements) => decodePolicy({ measurements });
 
@@ -76,14 +91,14 @@ export function parsePolicy(raw) {
  * @param {import("./canonical.js").Json} document @returns {AppraisalPolicy}
  */
 export function decodePolicy(document) {
-  const root = new Table(document, "policy");
+  const root = new Table(document, "policy", ROOT_NAMES);
   const measurements = hexList(root.take("measurements", "an array", null), "policy.measurements", 48);
   if (measurements.length === 0) {
     throw new Malformed("policy.measurements", "an empty list", "at least one measurement");
   }
-  const guest = new Table(root.take("guest_policy", "an object", {}), "policy.guest_policy");
-  const platform = new Table(root.take("platform", "an object", {}), "policy.platform");
-  const pins = new Table(root.take("pins", "an object", {}), "policy.pins");
+  const guest = new Table(root.take("guest_policy", "an object", {}), "policy.guest_policy", ["allow", "require"]);
+  const platform = new Table(root.take("platform", "an object", {}), "policy.platform", ["require", "forbid"]);
+  const pins = new Table(root.take("pins", "an object", {}), "policy.pins", [...PIN_SIZES.map(([name]) => name), "csp_ids"]);
   const revocation = root.take("revocation", "text", "required");
   if (!["required", "when-given"].includes(revocation)) {
     throw new Malformed("policy.revocation", revocation, "required or when-given");
@@ -108,34 +123,32 @@ export function decodePolicy(document) {
     cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
     revocationRequired: revocation === "required",
   };
-  for (const table of [root, guest, platform, pins]) table.requireEmpty();
   return Object.freeze(policy);
 }
 
-/** A table of the document whose members are taken once; what is left over is unknown. */
+/** A table of the document; a name that it does not know is refused at once: it may be a misspelt demand. */
 class Table {
-  constructor(value, path) {
+  constructor(value, path, names) {
     if (!isObject(value)) throw new Malformed(path, kindOf(value), "a table");
-    this.left = new Map(Object.entries(value));
+    const [unknown] = Object.keys(value)
+      .filter((name) => !names.includes(name))
+      .sort();
+    if (unknown !== undefined) {
+      throw new Malformed(`${path}.${cut(unknown, 64)}`, "an unknown name", `one of ${[...names].sort().join(", ")}`);
+    }
+    this.members = value;
     this.path = path;
   }
 
-  /** The member `name`, of that type; `fallback` where it is missing, unless that is null. */
-  take(name, type, fallback) {
-    if (!this.left.has(name)) {
+  /** The member `name`, of that kind; `fallback` where it is missing, unless that is null. */
+  take(name, kind, fallback) {
+    if (!Object.hasOwn(this.members, name)) {
       if (fallback === null) throw new Malformed(`${this.path}.${name}`, "nothing", "a value: it is required");
       return fallback;
     }
-    const value = this.left.get(name);
-    this.left.delete(name);
-    if (kindOf(value) !== type) throw new Malformed(`${this.path}.${name}`, kindOf(value), type);
+    const value = this.members[name];
+    if (kindOf(value) !== kind) throw new Malformed(`${this.path}.${name}`, kindOf(value), kind);
     return value;
-  }
-
-  requireEmpty() {
-    const [unknown] = [...this.left.keys()].sort();
-    if (unknown === undefined) return;
-    throw new Malformed(`${this.path}.${cut(unknown, 64)}`, "an unknown name", "a name of SPEC §5");
   }
 }
 
@@ -157,11 +170,10 @@ function decodeFloors(table, path) {
   for (const [name, components] of Object.entries(table)) {
     const product = PRODUCTS.get(name);
     if (!product) throw new Malformed(`${path}.${cut(name, 64)}`, "an unknown product", "Milan, Genoa or Turin");
-    const rows = new Table(components, `${path}.${name}`);
+    const rows = new Table(components, `${path}.${name}`, Object.keys(product.tcbLayout));
     const parts = Object.keys(product.tcbLayout).filter((part) => Object.hasOwn(components, part));
     const floor = (part) => boundedInteger(rows.take(part, "an integer", null), `${path}.${name}.${part}`, 255);
     floors[name] = Object.fromEntries(parts.map((part) => [part, floor(part)]));
-    rows.requireEmpty();
   }
   return floors;
 }

@@ -125,7 +125,12 @@ async function checkBody(id, { events }, type, body, name) {
   const recorded = events.get(type)?.body_hash;
   return recorded === undefined
     ? failed(id, `no ${type} event`, observed)
-    : judged(id, recorded === observed, recorded, observed);
+    : judged(
+        id,
+        recorded === observed,
+        `${recorded} in the receipt`,
+        `${observed}, the SHA-256 of ${name} that was given`,
+      );
 }
 
 function parseEvents(value) {

@@ -33,7 +33,7 @@ const OPTIONAL = ["guest.mitigations", "guest.pins"];
 const NOT_BUILT = [
   skipped("code.release", "no signed release manifest is built in yet; the measurement stands on your policy alone"),
   skipped("log.inclusion", "this version checks no transparency log"),
-  skipped("channel.binding", "evidence alone cannot say who holds your connection; a session through the SDK can"),
+  skipped("channel.binding", "evidence alone cannot say who holds your connection, and this release does not bind it"),
 ];
 const LIMITS = [
   "model weights and anything after an upstream that is not itself attested",
@@ -162,7 +162,12 @@ async function checkBinding(quote, report, { now, nonce, audience }) {
     checkExpiry(quote.keyset.notAfter, now),
     audience === null
       ? skipped("bind.audience", "the origin is unknown")
-      : judged("bind.audience", quote.workload.audience === audience, quote.workload.audience, audience),
+      : judged(
+          "bind.audience",
+          quote.workload.audience === audience,
+          `attested for ${quote.workload.audience}`,
+          `${audience}, the address that was used`,
+        ),
   ];
 }
 

@@ -32,7 +32,7 @@ export function renderResult(root, found, equal) {
  * @param {string} message
  */
 export function renderFailure(root, message) {
-  const heading = banner("skip", "No verdict", "Nothing was checked.");
+  const heading = banner("skip", "No verdict", "The checks were not completed.");
   root.replaceChildren(
     element("div", { class: "verdict", "data-state": "skip" }, heading, element("p", { class: "detail" }, message)),
   );
