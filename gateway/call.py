@@ -61,11 +61,10 @@ class Sent:
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, raw: bytes) -> bytes:
-        """Count bytes that leave now."""
+    def add(self, raw: bytes) -> None:
+        """Count bytes that have left."""
         self.size += len(raw)
         self.hash.update(raw)
-        return raw
 
     def progress(self, receipt_id: str) -> Progress:
         """What left, for the database while the stream goes on."""

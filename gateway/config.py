@@ -15,6 +15,7 @@ from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
 from tee.canonical import digest, kind_of
 from tee.errors import Malformed
+from tee.origin import parse_origin
 
 DEFAULT_PORT = 8484
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
@@ -121,13 +122,18 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The provider's key: from its file, else the first variable that is set. Read per call, never kept."""
+    """The provider's key: from its file, else the first variable that is set. Read per call, never kept.
+
+    One that no header can carry (not one line of printable ASCII) counts as missing.
+    """
+    found = [environ.get(name, "") for name in connector.credential_env]
     if connector.credential_file is not None:
         try:
-            return Path(connector.credential_file).read_text().strip() or None
+            found = [Path(connector.credential_file).read_text(errors="replace")]
         except OSError:
             return None
-    return next((value for name in connector.credential_env if (value := environ.get(name, "").strip())), None)
+    keys = [value.strip() for value in found]
+    return next((key for key in keys if key and key.isascii() and key.isprintable()), None)
 
 
 def _demo_document() -> dict[str, Any]:
@@ -183,9 +189,12 @@ def _audience(configured: str, host: str, port: int) -> str:
     if not configured and host in ("0.0.0.0", "::"):
         raise Malformed("config.audience", "nothing, with a wildcard host", "the origin that callers use")
     audience = configured or f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    parts = urlsplit(audience)
-    if parts.scheme not in ("http", "https") or not parts.hostname or audience != f"{parts.scheme}://{parts.netloc}":
-        raise Malformed("config.audience", repr(audience[:200]), "an origin: https://HOST[:PORT], nothing after it")
+    try:
+        spelled = parse_origin(audience)
+    except Malformed as error:
+        raise Malformed("config.audience", error.found, error.wanted) from None
+    if audience != spelled:
+        raise Malformed("config.audience", repr(audience[:200]), f"{spelled}, an origin and nothing after it")
     return audience
 
 

@@ -17,7 +17,7 @@ from gateway.config import Config, read_credential
 from gateway.connectors.catalog import EMBEDDED_MOCK
 from gateway.connectors.connector import Connector
 from gateway.dialects import openai_chat
-from gateway.dialects.openai_chat_fields import read_usage
+from gateway.dialects.openai_chat_fields import FAILED_FINISHES, objects_in, read_usage
 from gateway.dialects.verbatim import attach_attestation, forward_body
 from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, error_body
@@ -143,7 +143,8 @@ class Pipeline:
             return await self._finish(call, answer, await answer.read())
         except GatewayError as error:
             return await self._refuse(call.draft, error, call.meter)
-        except asyncio.CancelledError:
+        except BaseException:
+            # Cancelled, or a fault of ours: the receipt is owed either way.
             cut = Sent(0, "").returned(complete=False)
             self._audit.submit_close(call.draft, cut, None, call.meter.read(CLIENT_LEFT, None))
             raise
@@ -157,10 +158,11 @@ class Pipeline:
             raise UpstreamFailed("The provider refused the gateway's own key.", code="upstream_refused_key")
         if not 200 <= answer.status < 300:
             return await self._pass_failure(call, answer, body)
-        usage, chat_id = _facts(body)
+        usage, chat_id, gave_up = _facts(body)
         if call.demands.attestation:
             body = attach_attestation(body, call.attestation())
-        await self._audit.close(call.draft, whole(200, body), chat_id, call.meter.read(200, usage))
+        returned = replace(whole(200, body), complete=not gave_up)
+        await self._audit.close(call.draft, returned, chat_id, call.meter.read(200, usage))
         return Answer(200, JSON_TYPE, call.draft.receipt_id, body)
 
     async def _pass_failure(self, call: Call, answer: UpstreamAnswer, body: bytes) -> Answer:
@@ -200,10 +202,12 @@ def _answered(draft: ReceiptDraft, route: Route, answer: UpstreamAnswer) -> Rece
     )
 
 
-def _facts(body: bytes) -> tuple[Usage | None, str | None]:
-    """Usage and chat id of a buffered answer. Raises UpstreamFailed."""
+def _facts(body: bytes) -> tuple[Usage | None, str | None, bool]:
+    """Usage and chat id of a buffered answer, and whether the provider gave up on it. Raises UpstreamFailed."""
     fields = read_json_object(body)
     if fields is None:
         raise UpstreamFailed("The provider answered with a body that is no JSON object.")
     chat_id = fields.get("id")
-    return read_usage(fields.get("usage")), chat_id if isinstance(chat_id, str) else None
+    reasons = [choice.get("finish_reason") for choice in objects_in(fields.get("choices"))]
+    gave_up = bool(fields.get("error")) or any(isinstance(word, str) and word in FAILED_FINISHES for word in reasons)
+    return read_usage(fields.get("usage")), chat_id if isinstance(chat_id, str) else None, gave_up

@@ -19,7 +19,7 @@ class Relay:
         self._call = call
         self._answer = answer
         self._audit = audit
-        self._verbatim = VerbatimStream(call.request.include_usage, max_frame)
+        self._verbatim = VerbatimStream(call.request.include_usage, max_frame, _choices(call))
         self._sent = Sent(200, STREAM_TYPE)
         self._recorded = False
         audit.follow(call.draft, lambda: self._sent.progress(call.draft.receipt_id))
@@ -29,7 +29,8 @@ class Relay:
         try:
             async for chunk in self._answer.chunks():
                 if ready := self._verbatim.push(chunk):
-                    yield self._sent.add(ready)
+                    yield ready
+                    self._sent.add(ready)  # the reader came back for more, so these were taken
             tail, complete = self._ending()
         except UpstreamFailed as error:
             tail, complete = _error_frame(error), False
@@ -57,12 +58,16 @@ class Relay:
             created = stream.created or int(time.time())
             frame = attestation_frame(stream.chat_id, created, stream.model, self._call.attestation())
         tail = stream.closing(frame)
-        if stream.failure is not None:
-            return tail, False
-        if not (stream.done_seen or stream.finish_reason):
-            cut = UpstreamFailed("The provider broke off before the end of its answer.", code="upstream_cut")
-            return tail + _error_frame(cut), False
-        return tail, True
+        if stream.failure is not None or stream.whole:
+            return tail, stream.whole
+        cut = UpstreamFailed("The provider broke off before the end of its answer.", code="upstream_cut")
+        return tail + _error_frame(cut), False
+
+
+def _choices(call: Call) -> int:
+    """How many choices the client asked for."""
+    count = call.request.extra.get("n")
+    return int(count) if isinstance(count, int | float) and count >= 1 else 1
 
 
 def _error_frame(error: UpstreamFailed) -> bytes:

@@ -14,6 +14,8 @@ from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 
+# What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
+_FAULTS = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError)
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "saferouter"}
 
 
@@ -38,7 +40,7 @@ class UpstreamAnswer:
         try:
             async for chunk in self._response.aiter_raw():
                 yield chunk
-        except httpx2.HTTPError as error:
+        except _FAULTS as error:
             raise _failure(error) from None
 
     async def read(self) -> bytes:
@@ -71,10 +73,10 @@ class Upstream:
         headers = dict(_HEADERS)
         if credential is not None:
             headers["authorization"] = f"Bearer {credential}"
-        request = self._client.build_request("POST", url, content=body, headers=headers)
         try:
+            request = self._client.build_request("POST", url, content=body, headers=headers)
             response = await self._client.send(request, stream=True)
-        except httpx2.HTTPError as error:
+        except _FAULTS as error:
             raise _failure(error) from None
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
@@ -99,7 +101,7 @@ def _retry_after(response: httpx2.Response) -> str | None:
     return value if 0 < len(value) <= 64 and value.isascii() and value.isprintable() else None
 
 
-def _failure(error: httpx2.HTTPError) -> UpstreamFailed:
+def _failure(error: Exception) -> UpstreamFailed:
     if isinstance(error, httpx2.TimeoutException):
         return UpstreamFailed("The provider did not answer in time.", code="upstream_timeout")
     return UpstreamFailed(f"The provider could not be reached, or broke off ({type(error).__name__}).")

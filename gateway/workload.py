@@ -21,13 +21,14 @@ from gateway.draft import Signer
 from gateway.errors import RateLimited
 from tee.attest.attester import Attester
 from tee.canonical import digest
-from tee.errors import Malformed
-from tee.evidence import Evidence, Outcome
+from tee.errors import Malformed, Unavailable
+from tee.evidence import Evidence
 from tee.keys.binding import encode_statement, report_data_of
 from tee.keys.identity import identity_message, subject_of
 from tee.log.receipt import sign_receipt
 from tee.private_files import write_private
 from tee.quote import FORMAT, encode_base64
+from tee.snp.report import parse_report
 from tee.verify import verify_report
 
 IDENTITY_FILE = "identity.key"
@@ -209,7 +210,8 @@ class QuoteDesk:
         evidence = self._attester.attest(report_data)
         mock = self._attester.tee_type == "mock"
         verdict = verify_report(evidence, now=dt.datetime.now(dt.UTC), policy=None, accept_mock=mock)
-        failures = [check.id for check in verdict.checks if check.outcome is Outcome.FAIL]
-        if failures:
-            raise Malformed("own report", f"failed {', '.join(failures)}", "a report that verifies")
+        if verdict.outcome != "authentic":
+            raise Unavailable("attester", f"its own report does not verify: {verdict.sentence()}", retryable=False)
+        if parse_report(evidence.report).report_data != report_data:
+            raise Unavailable("attester", "its report is over other data than was asked", retryable=False)
         return evidence

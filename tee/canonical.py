@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import rfc8785
@@ -59,6 +60,11 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return json.dumps(value)[:200]
     return str(value)[:32] if type(value) is int else kind_of(value)
+
+
+def step(name: str) -> str:
+    """A member's name as a step of a path in a message: as it is if plain and short, else quoted."""
+    return name if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name, re.ASCII) else shown(name)
 
 
 def parse_json(raw: bytes, field: str) -> Json:
@@ -118,7 +124,7 @@ def _require_unambiguous(value: Json, path: str, depth: int) -> None:
         for name, member in value.items():
             if not isinstance(name, str) or not name.isascii():
                 raise Malformed(path, "a member name outside ASCII", "ASCII member names")
-            _require_unambiguous(member, f"{path}.{name}", depth + 1)
+            _require_unambiguous(member, f"{path}.{step(name)}", depth + 1)
     elif isinstance(value, list | tuple):
         for index, member in enumerate(value):
             _require_unambiguous(member, f"{path}[{index}]", depth + 1)

@@ -15,10 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from tee.canonical import Json
-from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt, parse_origin
+from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Outcome, Verdict
 from tee.log.receipt import parse_receipt
+from tee.origin import parse_origin
 from tee.policy import AppraisalPolicy, parse_policy
 from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
 from tee.snp.collateral import gather_endorsements
@@ -74,6 +75,8 @@ def verify(
         wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
         raise Malformed("--receipt", "nothing", wanted)
     judged = _judge_target(target, _moment(at), {"policy": _load_policy(policy), "accept_mock": accept_mock})
+    if at is not None:
+        judged = replace(judged, verdict=_with_asserted_time(judged.verdict, _moment(at), "asserted by you"))
     # A gateway whose evidence failed is shown no API key.
     if receipt is not None and judged.verdict.outcome != "rejected":
         raw = _load_receipt(receipt, judged.origin if judged.live else None, key_file)
@@ -108,7 +111,8 @@ def report_verify(
         _finish(verdict_without_certificates(error, accepted), as_json)
     else:
         evidence = Evidence(raw, endorsements)
-        _finish(verify_report(evidence, now=_moment(at), policy=accepted, accept_mock=accept_mock), as_json)
+        verdict = verify_report(evidence, now=_moment(at), policy=accepted, accept_mock=accept_mock)
+        _finish(verdict if at is None else _with_asserted_time(verdict, _moment(at), "asserted by you"), as_json)
 
 
 @report_app.command("show")
@@ -158,6 +162,8 @@ def _load_receipt(receipt: str, origin: str | None, key_file: Path | None) -> by
     key = _read(key_file).decode(errors="replace").strip() if key_file else os.environ.get("SAFEROUTER_API_KEY", "")
     if not key:
         raise Malformed("--key-file", "nothing", "the API key that made the call: only it may read the receipt")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise Malformed("--key-file", "no single line of printable ASCII", "the API key, and nothing else")
     return fetch_receipt(origin, receipt, key)
 
 
@@ -183,7 +189,8 @@ def _judge_target(target: str, now: dt.datetime, settings: dict[str, Any]) -> _J
     else:
         bundle = parse_bundle(_read(Path(target)))
         origin, document, nonce = bundle.origin, bundle.document, None
-    settings = settings | {"audience": origin or None}
+    # A file's own word about where it came from is no origin that we used.
+    settings = settings | {"audience": origin if live else None}
     verdict = verify_quote(document, now=now, nonce=nonce, **settings)
     return _Judged(origin, document, live, verdict, settings)
 
@@ -194,9 +201,16 @@ def _judge_answer(judged: _Judged, receipt: bytes, request: bytes | None, respon
     if past is not None:
         document, served_at = past
         verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
+        verdict = _with_asserted_time(verdict, served_at, "as the receipt asserts")
         judged = replace(judged, document=document, verdict=verdict)
     verdict = verify_answer(judged.verdict, judged.document, receipt, request, response)
     return replace(judged, verdict=verdict)
+
+
+def _with_asserted_time(verdict: Verdict, moment: dt.datetime, whose: str) -> Verdict:
+    """The verdict with its time among what is not proven."""
+    line = f"time: judged at {moment.isoformat(timespec='seconds')}, {whose}"
+    return replace(verdict, not_proven=(*verdict.not_proven, line))
 
 
 def _past_quote(judged: _Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
@@ -249,16 +263,21 @@ def _print(verdict: Verdict) -> None:
         detail = check.reason if check.outcome is Outcome.SKIP else check.found
         if check.outcome is Outcome.FAIL:
             detail = f"found {check.found}, wanted {check.wanted}"
-        typer.echo(f"{coloured} {check.id:20} {detail}")
+        typer.echo(f"{coloured} {check.id:20} {_printable(detail)}")
     typer.echo("")
     if verdict.mock:
         typer.echo("MOCK MOCK MOCK: a mock attester made this evidence.")
-    typer.echo(verdict.sentence())
+    typer.echo(_printable(verdict.sentence()))
     typer.echo("Not proven:")
     for line in verdict.not_proven:
-        typer.echo(f"  - {line}")
+        typer.echo(f"  - {_printable(line)}")
+
+
+def _printable(text: str) -> str:
+    """Evidence is hostile: no control character of it reaches the terminal."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(f"saferouter: {message}", err=True)
+    typer.echo(f"saferouter: {_printable(message)}", err=True)
     sys.exit(code)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tee.canonical import kind_of, parse_json, shown
+from tee.canonical import kind_of, parse_json, shown, step
 from tee.errors import Malformed
 from tee.snp.product import DEFAULT_TCB_FLOOR, PRODUCTS, Tcb
 from tee.snp.report import PlatformInfo
@@ -115,7 +115,7 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
         minimum_abi=_abi(root.take("minimum_abi", str, "0.0")),
         minimum_guest_svn=_integer(root.take("minimum_guest_svn", int, 0), "policy.minimum_guest_svn", 2**32 - 1),
-        tcb_floor=DEFAULT_TCB_FLOOR | _floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor"),
+        tcb_floor=_merged(_floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor")),
         launch_tcb_floor=_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
         guest_allow=_words(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
         guest_require=_words(guest, "require", GUEST_RESTRICTIONS, []),
@@ -144,7 +144,7 @@ class _Table:
         if not isinstance(value, dict):
             raise Malformed(path, kind_of(value), "a table")
         if unknown := sorted(set(value) - set(names)):
-            raise Malformed(f"{path}.{unknown[0][:64]}", "an unknown name", f"one of {', '.join(sorted(names))}")
+            raise Malformed(f"{path}.{step(unknown[0])}", "an unknown name", f"one of {', '.join(sorted(names))}")
         self._members, self.path = value, path
 
     def take(self, name: str, kind: type, default: Any) -> Any:
@@ -175,11 +175,16 @@ def _floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
     floors: dict[str, Tcb] = {}
     for name, components in table.items():
         if name not in PRODUCTS:
-            raise Malformed(f"{path}.{str(name)[:64]}", "an unknown product", "Milan, Genoa or Turin")
+            raise Malformed(f"{path}.{step(name)}", "an unknown product", "Milan, Genoa or Turin")
         rows = _Table(components, f"{path}.{name}", PRODUCTS[name].tcb_layout)
         parts = [part for part in PRODUCTS[name].tcb_layout if part in components]
         floors[name] = {part: _integer(rows.take(part, int, None), f"{path}.{name}.{part}", 255) for part in parts}
     return floors
+
+
+def _merged(floors: dict[str, Tcb]) -> dict[str, Tcb]:
+    """The default floor with this policy's components in place of its own: only a lower number lowers it."""
+    return {name: default | floors.get(name, {}) for name, default in DEFAULT_TCB_FLOOR.items()}
 
 
 def _texts(values: list[Any], path: str) -> list[str]:

@@ -227,6 +227,8 @@ def _verdict(
     if mock:
         required.discard("hw.root")
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
+    if not quote and scope is Scope.FULL:
+        not_proven.append("bind.*: a bare report: nobody judged what its REPORT_DATA commits to, nor its freshness")
     if scope is Scope.AUTHENTICITY:
         not_proven.append("guest.*, code.*: no policy was given, so no value of the report was judged")
     return Verdict(scope, tuple(checks), frozenset(required), mock, (*not_proven, *LIMITS))

@@ -97,3 +97,10 @@ def test_a_nonce_is_64_lowercase_hex(nonce: object) -> None:
 
 def test_digest_form() -> None:
     assert digest_bytes(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_hostile_member_name_is_quoted_in_the_message() -> None:
+    with pytest.raises(Malformed) as caught:
+        encode_canonical({"\x1b[2J" + "x" * 500: 1.5})
+    assert str(caught.value).isprintable()
+    assert len(caught.value.field) < 250

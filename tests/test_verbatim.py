@@ -270,3 +270,30 @@ def test_our_attestation_wins(forged: bytes) -> None:
 def test_what_is_no_answer_is_not_attested(answer: bytes) -> None:
     with pytest.raises(UpstreamFailed):
         attach_attestation(answer, {})
+
+
+def _finish(index: int, reason: str) -> bytes:
+    choice = {"index": index, "delta": {}, "finish_reason": reason}
+    return b"data: " + json.dumps({"id": "c", "choices": [choice]}).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    ("frames", "choices", "whole"),
+    [
+        ([_finish(0, "stop")], 1, True),
+        ([_finish(0, "stop")], 2, False),
+        ([_finish(0, "stop"), _finish(1, "length")], 2, True),
+        ([_finish(0, "stop"), b"data: [DONE]\n\n"], 2, True),
+        ([_finish(0, "network_error"), b"data: [DONE]\n\n"], 1, False),
+        ([b'data: {"error":{"message":"gone"}}\n\n', b"data: [DONE]\n\n"], 1, False),
+        ([], 1, False),
+    ],
+)
+def test_an_answer_is_whole_only_if_the_provider_says_so_of_every_choice(
+    frames: list[bytes], choices: int, whole: bool
+) -> None:
+    stream = VerbatimStream(False, choices=choices)
+    for frame in frames:
+        stream.push(frame)
+    stream.closing(b"")
+    assert stream.whole is whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from gateway.dialects.openai_chat_fields import chunk_usage, objects_in, read_failure
+from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, objects_in, read_failure
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest, Usage
@@ -57,7 +57,9 @@ class VerbatimStream:
     - `done_seen`: whether `[DONE]` came; `failure`: an error in the middle of the stream
     """
 
-    def __init__(self, keep_usage_chunk: bool, max_frame: int = MAX_FRAME) -> None:
+    def __init__(self, keep_usage_chunk: bool, max_frame: int = MAX_FRAME, choices: int = 1) -> None:
+        self._choices = choices
+        self._finished: set[object] = set()
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
         self.chat_id = ""
@@ -72,6 +74,11 @@ class VerbatimStream:
         self._held_size = 0
         self._last_whole = b""
         self._id_attempts = _ID_ATTEMPTS
+
+    @property
+    def whole(self) -> bool:
+        """Whether the provider said that the answer is whole: `[DONE]`, or a finish of every choice, and no failure."""
+        return self.failure is None and (self.done_seen or len(self._finished) >= self._choices)
 
     def push(self, chunk: bytes) -> bytes:
         """Take the provider's next bytes, and give those that may go to the client now.
@@ -133,6 +140,9 @@ class VerbatimStream:
             reason = choice.get("finish_reason")
             if isinstance(reason, str) and reason:
                 self.finish_reason = reason
+                self._finished.add(choice.get("index", 0))
+                if reason in FAILED_FINISHES and self.failure is None:
+                    self.failure = Failure(f"The provider ended with {reason[:64]}.")
         if self._id_attempts:
             self._learn_identity(chunk)
 

@@ -12,7 +12,7 @@ from gateway.http.inference import read_body
 from gateway.http.problems import NotFound
 from gateway.jsonbody import parse_json_object
 from gateway.workload import QuoteDesk, WorkloadKeys
-from tee.canonical import Json
+from tee.canonical import Json, digest
 from tee.errors import Malformed
 from tee.keys.binding import parse_nonce
 from tee.log.receipt import API_VERSION
@@ -54,15 +54,15 @@ class AttestationEndpoints:
         """`GET /v1/aci/attestation?nonce=`: the same evidence in ACI/1's shape (§4.1)."""
         value = request.query_params.get("nonce")
         quote = await self._desk.quote(None if value is None else parse_nonce(value))
-        return JSONResponse(_aci_report(quote, self._keys.keyset.digest), headers=OPEN)
+        return JSONResponse(_aci_report(quote), headers=OPEN)
 
 
-def _aci_report(quote: Json, keyset_digest: str) -> Json:
+def _aci_report(quote: Json) -> Json:
     report = decode_base64(quote["report_b64"], "report_b64")
     build = quote["workload"]["build"]
     return {
         "api_version": API_VERSION,
-        "workload_keyset_digest": keyset_digest,
+        "workload_keyset_digest": digest(quote["keyset"]),
         "attestation": {
             "tee_type": quote["tee_type"],
             "workload_keyset": quote["keyset"],

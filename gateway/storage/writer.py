@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import GatewayError
 
@@ -72,7 +71,7 @@ class GroupCommit:
         try:
             with self._engine.begin() as connection:
                 results = [job.operation(connection) for job in jobs]
-        except SQLAlchemyError as error:
+        except Exception as error:  # the rim of this thread: if it died, every later call would wait for ever
             for job in jobs:
                 job.done.set_exception(NotRecorded(f"The call could not be recorded ({type(error).__name__})."))
             return

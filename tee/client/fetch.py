@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx2
 
 from tee.canonical import Json, parse_json
 from tee.errors import Malformed, Unavailable
 from tee.log.receipt import MAX_RECEIPT_SIZE
+from tee.origin import is_private_channel
 from tee.quote import MAX_QUOTE_SIZE
 
 TIMEOUT_SECONDS = 30.0  # a busy device may hold a report back for a while
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def parse_origin(url: str) -> str:
-    """`scheme://host[:port]` of a gateway URL, as its workload's `audience` spells it. Raises Malformed."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise Malformed("URL", url[:200], "https://HOST[:PORT]") from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
-        raise Malformed("URL", url[:200], "https://HOST[:PORT] (or http:// on this machine)")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{host}{shown}"
 
 
 def fetch_quote(origin: str, nonce: bytes) -> Json:
@@ -43,6 +29,8 @@ def fetch_past_quote(origin: str, keyset_digest: str) -> Json:
 
 def fetch_receipt(origin: str, receipt_id: str, api_key: str) -> bytes:
     """A receipt as served, unverified. Raises Unavailable, and Malformed for a wrong key or id."""
+    if not is_private_channel(origin):
+        raise Malformed("URL", f"{origin}, in clear", "https://: the API key would travel readable")
     url = f"{origin}/v1/aci/receipts/{quote(receipt_id, safe='')}"
     refusals = {
         401: Malformed("--key-file", "a key that the gateway does not know (401)", "the key that made the call"),
@@ -71,7 +59,9 @@ def _fetch(
                 if len(body) > limit:
                     raise Unavailable(url, f"answered more than {limit} bytes", retryable=False)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise Unavailable(url, f"no answer, is it running? ({error or type(error).__name__})", retryable=True) from None
+        # A protocol error may quote a header, and with it the key: only a connection's own words are shown.
+        words = error if isinstance(error, httpx2.ConnectError) else type(error).__name__
+        raise Unavailable(url, f"no answer, is it running? ({words})", retryable=True) from None
     if refusals and response.status_code in refusals:
         raise refusals[response.status_code]
     if response.status_code != 200:

@@ -10,12 +10,13 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from tee.canonical import MAX_SAFE_INTEGER, digest, kind_of, shown
+from tee.canonical import digest, kind_of, shown, step
 from tee.errors import Malformed
 
 SUBJECT_PREFIX = "urn:saferouter:workload:"
 IDENTITY_CONTEXT = b"saferouter/keyset/v1\n"
 MAX_KEYS = 16  # a keyset names a handful of keys; more is an attempt to bury one
+LAST_SECOND = 253402300799  # the end of the year 9999
 MAX_KEYSET_SECONDS = 7 * 24 * 3600
 
 KEYSET_MEMBERS = {"subject", "not_after", "receipt_signing_keys", "e2ee_public_keys", "tls_public_keys"}
@@ -71,7 +72,7 @@ def parse_keyset(document: Any) -> WorkloadKeyset:
     """Parse a keyset (ACI/1 §3.1). Raises Malformed."""
     require_members(document, KEYSET_MEMBERS, "keyset")
     not_after = document["not_after"]
-    if type(not_after) is not int or not 0 < not_after <= 253402300799:  # the year 9999
+    if type(not_after) is not int or not 0 < not_after <= LAST_SECOND:
         raise Malformed("keyset.not_after", shown(not_after), "seconds since 1970")
     keys = [_parse_receipt_key(row) for row in _rows(document, "receipt_signing_keys")]
     if len({key.key_id for key in keys}) != len(keys):
@@ -145,7 +146,7 @@ def require_members(value: Any, members: set[str], path: str, *, exact: bool = F
     if missing := sorted(members - value.keys()):
         raise Malformed(f"{path}.{missing[0]}", "nothing", "a value: it is required")
     if exact and (unknown := sorted(value.keys() - members)):
-        raise Malformed(f"{path}.{unknown[0][:64]}", "an unknown member", f"{', '.join(sorted(members))}")
+        raise Malformed(f"{path}.{step(unknown[0])}", "an unknown member", f"{', '.join(sorted(members))}")
 
 
 def text(value: Any, path: str, limit: int = 512) -> str:
@@ -170,8 +171,8 @@ def digest_text(value: Any, path: str) -> str:
 
 
 def seconds(value: Any, path: str) -> int:
-    """`value` as a non-negative safe integer. Raises Malformed."""
-    if type(value) is not int or not 0 <= value <= MAX_SAFE_INTEGER:
+    """`value` as seconds since 1970, up to the year 9999. Raises Malformed."""
+    if type(value) is not int or not 0 <= value <= LAST_SECOND:
         raise Malformed(path, shown(value), "an integer of at least 0")
     return value
 

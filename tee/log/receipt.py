@@ -54,7 +54,7 @@ class Receipt:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole answer left the gateway."""
+        """Whether these bytes are the whole answer."""
         return self.events.get("stream", {}).get("complete") is True
 
 
@@ -117,8 +117,8 @@ def verify_receipt(raw: bytes, keyset: WorkloadKeyset, request: bytes | None, re
         judged(
             "receipt.complete",
             receipt.complete,
-            "the whole answer left the gateway" if receipt.complete else "the answer was cut",
-            "the whole answer left the gateway",
+            "these bytes are the whole answer" if receipt.complete else "the answer was cut",
+            "these bytes are the whole answer",
         ),
     ]
 

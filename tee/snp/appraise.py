@@ -53,17 +53,23 @@ def _check_tcbs(report: AttestationReport, product: Product, policy: AppraisalPo
         lattice = failed("guest.tcb-lattice", f"{error.field}: {error.found}", error.wanted)
         return [lattice, skipped("guest.tcb-floor", "the TCB versions do not parse")]
     return [
-        _check_lattice(reported, committed, current, policy),
+        _check_lattice(report, reported, committed, current, policy),
         _check_floor(reported, launch, product, policy),
     ]
 
 
-def _check_lattice(reported: Tcb, committed: Tcb, current: Tcb, policy: AppraisalPolicy) -> Check:
+def _check_lattice(
+    report: AttestationReport, reported: Tcb, committed: Tcb, current: Tcb, policy: AppraisalPolicy
+) -> Check:
     """REPORTED <= COMMITTED <= CURRENT; a CURRENT above COMMITTED can be rolled back by the host."""
-    found = f"reported {tcb_text(reported)}; committed {tcb_text(committed)}; current {tcb_text(current)}"
-    if not (tcb_at_least(committed, reported) and tcb_at_least(current, committed)):
+    firmware = ".".join(map(str, report.current_firmware)), ".".join(map(str, report.committed_firmware))
+    found = f"reported {tcb_text(reported)}; committed {tcb_text(committed)}, firmware {firmware[1]}; "
+    found += f"current {tcb_text(current)}, firmware {firmware[0]}"
+    ordered = report.current_firmware >= report.committed_firmware
+    if not (tcb_at_least(committed, reported) and tcb_at_least(current, committed) and ordered):
         return failed("guest.tcb-lattice", found, "reported <= committed <= current, component by component")
-    if current != committed and not policy.allow_provisional_firmware:
+    provisional = current != committed or report.current_firmware != report.committed_firmware
+    if provisional and not policy.allow_provisional_firmware:
         return failed("guest.tcb-lattice", found, "current equal to committed: no provisional firmware")
     wanted = "reported <= committed <= current" if policy.allow_provisional_firmware else "current equal to committed"
     return passed("guest.tcb-lattice", found, wanted)

@@ -24,4 +24,4 @@ def gather_endorsements(vek: bytes | None, chain: list[bytes], crl: bytes | None
     for name, meaning in (("vek", "the VCEK or VLEK"), ("ask", "the ASK or ASVK"), ("ark", "the ARK")):
         if name not in found:
             raise Malformed(name.upper(), "nothing", f"{meaning}, given as a file or in the table")
-    return Endorsements(found["vek"], found["ask"], found["ark"], crl or found.get("crl"))
+    return Endorsements(found["vek"], found["ask"], found["ark"], found.get("crl") if crl is None else crl)

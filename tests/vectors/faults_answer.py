@@ -105,7 +105,7 @@ def good() -> Iterator[Vector]:
     about = "Empty bodies are bodies."
     empty = receipt(event_log=events(b"", b""))
     yield answer_vector("empty-bodies", about, empty, request=b"", response=b"")
-    for moment in (0, 2**53 - 1):
+    for moment in (0, 253402300799):
         yield answer_vector(f"served-at-{moment}", "served_at at an end of its range.", receipt(served_at=moment))
     about = "Bodies are bytes, also where they are no UTF-8."
     raw = b"\xff\x00\xfe"

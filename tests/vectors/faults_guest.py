@@ -168,6 +168,18 @@ def lattice() -> Iterator[Vector]:
     yield from _vectors(rows)
 
 
+def firmware_versions() -> Iterator[Vector]:
+    wrong, allow = rejected("guest.tcb-lattice"), {"allow_provisional_firmware": True}
+    rows: list[Row] = []
+    newer: dict[str, Value] = {"current_firmware": bytes((50, 55, 1))}
+    older: dict[str, Value] = {"current_firmware": bytes((255, 54, 1))}
+    about = "Firmware above the committed one, with the same TCB: the host can roll it back."
+    rows.append(("provisional-firmware", about, newer, {}, wrong))
+    rows.append(("provisional-firmware-allowed", "The same, which the policy allows.", newer, allow, VERIFIED))
+    rows.append(("older-firmware", "Firmware below the committed one, whatever is allowed.", older, allow, wrong))
+    yield from _vectors(rows)
+
+
 def floors() -> Iterator[Vector]:
     wrong = rejected("guest.tcb-floor")
     rows: list[Row] = []

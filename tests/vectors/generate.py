@@ -43,6 +43,7 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (420, faults_guest.mitigations),
     (430, faults_guest.expected_values),
     (460, faults_guest.clouds),
+    (490, faults_guest.firmware_versions),
     (500, faults_leaf.extensions),
     (540, faults_leaf.authority_extensions),
     (555, faults_leaf.chip_extensions),

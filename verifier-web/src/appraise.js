@@ -52,20 +52,32 @@ function checkTcbs(report, product, policy) {
     const committed = parseTcb(report.committedTcb, product, "COMMITTED_TCB");
     const current = parseTcb(report.currentTcb, product, "CURRENT_TCB");
     const launch = parseTcb(report.launchTcb, product, "LAUNCH_TCB");
-    return [checkLattice({ reported, committed, current }, policy), checkFloor({ reported, launch }, product, policy)];
+    return [
+      checkLattice(report, { reported, committed, current }, policy),
+      checkFloor({ reported, launch }, product, policy),
+    ];
   } catch (error) {
     return [unparsed("guest.tcb-lattice", error), skipped("guest.tcb-floor", "the TCB versions do not parse")];
   }
 }
 
+/** Whether version `a` (major, minor, build) comes before `b`. @param {number[]} a @param {number[]} b */
+function isEarlier(a, b) {
+  const at = a.findIndex((part, index) => part !== b[index]);
+  return at >= 0 && a[at] < b[at];
+}
+
 /** REPORTED <= COMMITTED <= CURRENT; a CURRENT above COMMITTED can be rolled back by the host. */
-function checkLattice({ reported, committed, current }, { allowProvisionalFirmware }) {
-  const found = `reported ${tcbText(reported)}; committed ${tcbText(committed)}; current ${tcbText(current)}`;
-  if (!tcbAtLeast(committed, reported) || !tcbAtLeast(current, committed)) {
+function checkLattice(report, { reported, committed, current }, { allowProvisionalFirmware }) {
+  const { currentFirmware: now, committedFirmware: kept } = report;
+  const found =
+    `reported ${tcbText(reported)}; committed ${tcbText(committed)}, firmware ${kept.join(".")}; ` +
+    `current ${tcbText(current)}, firmware ${now.join(".")}`;
+  if (!tcbAtLeast(committed, reported) || !tcbAtLeast(current, committed) || isEarlier(now, kept)) {
     return failed("guest.tcb-lattice", found, "reported <= committed <= current, component by component");
   }
   if (allowProvisionalFirmware) return passed("guest.tcb-lattice", found, "reported <= committed <= current");
-  return tcbText(current) === tcbText(committed)
+  return tcbText(current) === tcbText(committed) && now.join() === kept.join()
     ? passed("guest.tcb-lattice", found, "current equal to committed")
     : failed("guest.tcb-lattice", found, "current equal to committed: no provisional firmware");
 }

@@ -91,6 +91,9 @@ export function shown(value) {
   return isInteger(value) ? String(value).slice(0, 32) : kindOf(value);
 }
 
+/** A member's name as a step of a path in a message: as it is if plain and short, else quoted. */
+export const step = (name) => (/^[A-Za-z0-9_.-]{1,64}$/.test(name) ? name : shown(name));
+
 const quoted = (text) =>
   JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
@@ -279,7 +282,7 @@ function requireUnambiguous(value, path, depth) {
       if (!/^[\u0000-\u007f]*$/.test(name)) {
         throw new Malformed(path, "a member name outside ASCII", "ASCII member names");
       }
-      requireUnambiguous(member, `${path}.${name}`, depth + 1);
+      requireUnambiguous(member, `${path}.${step(name)}`, depth + 1);
     }
   }
 }

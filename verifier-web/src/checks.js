@@ -37,6 +37,6 @@ export const CHECKS = [
   {"id": "receipt.signature", "title": "An attested key signed the receipt", "section": "SPEC §7", "question": "answer", "does_not_prove": ""},
   {"id": "receipt.request", "title": "The receipt commits to my request", "section": "SPEC §7", "question": "answer", "does_not_prove": "What an unattested upstream did with it."},
   {"id": "receipt.response", "title": "The receipt commits to the answer I got", "section": "SPEC §7", "question": "answer", "does_not_prove": "That the answer is true."},
-  {"id": "receipt.complete", "title": "The whole answer left the gateway", "section": "SPEC §7", "question": "answer", "does_not_prove": ""},
+  {"id": "receipt.complete", "title": "The receipt covers the whole answer", "section": "SPEC §7", "question": "answer", "does_not_prove": "That all of it reached you: compare the bytes that you hold."},
   {"id": "upstream.provenance", "title": "What is known of the upstream", "section": "SPEC §7", "question": "answer", "does_not_prove": "Weights of a third party's model."},
 ];

@@ -48,7 +48,7 @@ export async function examine(request, progress) {
   }
   const { origin, document } = parseBundle(one(quotes, "evidence", "a quote, a bundle or a raw report").bytes);
   if (origin)
-    shared.notices.push(`The file says that it came from ${origin}. The address check holds the workload to that.`);
+    shared.notices.push(`The file says that it came from ${origin}. That is its own word: the address is not checked.`);
   return withQuote({ ...shared, kind: "stored", origin }, document, settings);
 }
 
@@ -93,7 +93,7 @@ async function examineLive(request, settings, shared, progress) {
 /** Judge a quote, and the receipt that came or can be fetched with it. */
 async function withQuote(examination, document, settings) {
   const judge = (quote, now, nonce) =>
-    verifyQuote(quote, { ...settings, now, nonce, audience: examination.origin || null });
+    verifyQuote(quote, { ...settings, now, nonce, audience: examination.kind === "live" ? examination.origin : null });
   let verdict = await judge(document, examination.now, examination.nonce);
   const found = { ...examination, notices: [...examination.notices], quote: document };
   found.receipt = await findReceipt(found, verdict);

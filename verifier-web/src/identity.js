@@ -1,7 +1,7 @@
 // WorkloadKeyset and Workload: the documents that a report commits to (SPEC §4.1, §4.3; ACI/1 §3.1).
 
 import { bytesOfHex, encodeUtf8 } from "./bytes.js";
-import { cut, encodeCanonical, isObject, shown, kindOf } from "./canonical.js";
+import { encodeCanonical, isObject, shown, kindOf, step } from "./canonical.js";
 import { Malformed } from "./errors.js";
 
 const SUBJECT_PREFIX = "urn:saferouter:workload:";
@@ -120,7 +120,7 @@ export function requireMembers(value, members, path, { exact = false } = {}) {
     .filter((name) => !members.includes(name))
     .sort();
   if (exact && unknown !== undefined) {
-    throw new Malformed(`${path}.${cut(unknown, 64)}`, "an unknown member", known.join(", "));
+    throw new Malformed(`${path}.${step(unknown)}`, "an unknown member", known.join(", "));
   }
 }
 
@@ -154,9 +154,9 @@ export function digestText(value, path) {
   return value;
 }
 
-/** `value` as a non-negative safe integer. @param {Json} value @param {string} path @returns {number} */
+/** `value` as seconds since 1970, up to the year 9999. @param {Json} value @param {string} path @returns {number} */
 export function seconds(value, path) {
-  if (!Number.isSafeInteger(value) || value < 0) {
+  if (!Number.isSafeInteger(value) || value < 0 || value > LAST_SECOND) {
     throw new Malformed(path, shown(value), "an integer of at least 0");
   }
   return value;

@@ -1,6 +1,6 @@
 // AppraisalPolicy: what its owner accepts, read strictly from JSON (SPEC §5).
 
-import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf } from "./canonical.js";
+import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf, step } from "./canonical.js";
 import { Malformed } from "./errors.js";
 import { DEFAULT_TCB_FLOOR, PRODUCTS } from "./product.js";
 import { GUEST_POLICY, PLATFORM_INFO } from "./report.js";
@@ -109,7 +109,7 @@ export function decodePolicy(document) {
     vmpl: integer("vmpl", 3),
     minimumAbi: parseAbi(root.take("minimum_abi", "text", "0.0")),
     minimumGuestSvn: integer("minimum_guest_svn", 2 ** 32 - 1),
-    tcbFloor: { ...DEFAULT_TCB_FLOOR, ...decodeFloors(root.take("tcb_floor", "an object", {}), "policy.tcb_floor") },
+    tcbFloor: merged(decodeFloors(root.take("tcb_floor", "an object", {}), "policy.tcb_floor")),
     launchTcbFloor: decodeFloors(root.take("launch_tcb_floor", "an object", {}), "policy.launch_tcb_floor"),
     guestAllow: decodeWords(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
     guestRequire: decodeWords(guest, "require", GUEST_RESTRICTIONS, []),
@@ -134,7 +134,7 @@ class Table {
       .filter((name) => !names.includes(name))
       .sort();
     if (unknown !== undefined) {
-      throw new Malformed(`${path}.${cut(unknown, 64)}`, "an unknown name", `one of ${[...names].sort().join(", ")}`);
+      throw new Malformed(`${path}.${step(unknown)}`, "an unknown name", `one of ${[...names].sort().join(", ")}`);
     }
     this.members = value;
     this.path = path;
@@ -169,13 +169,19 @@ function decodeFloors(table, path) {
   const floors = {};
   for (const [name, components] of Object.entries(table)) {
     const product = PRODUCTS.get(name);
-    if (!product) throw new Malformed(`${path}.${cut(name, 64)}`, "an unknown product", "Milan, Genoa or Turin");
+    if (!product) throw new Malformed(`${path}.${step(name)}`, "an unknown product", "Milan, Genoa or Turin");
     const rows = new Table(components, `${path}.${name}`, Object.keys(product.tcbLayout));
     const parts = Object.keys(product.tcbLayout).filter((part) => Object.hasOwn(components, part));
     const floor = (part) => boundedInteger(rows.take(part, "an integer", null), `${path}.${name}.${part}`, 255);
     floors[name] = Object.fromEntries(parts.map((part) => [part, floor(part)]));
   }
   return floors;
+}
+
+/** The default floor with this policy's components in place of its own: only a lower number lowers it. */
+function merged(floors) {
+  const rows = Object.entries(DEFAULT_TCB_FLOOR).map(([name, floor]) => [name, { ...floor, ...floors[name] }]);
+  return Object.fromEntries(rows);
 }
 
 function textList(values, path) {

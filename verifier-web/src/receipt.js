@@ -44,7 +44,7 @@ export const CHECKS = Object.freeze([
  * @property {string} keyId
  * @property {string} keysetDigest
  * @property {Map<string, {[name: string]: Json}>} events
- * @property {boolean} complete whether the whole answer left the gateway
+ * @property {boolean} complete whether these bytes are the whole answer
  * @property {Uint8Array} signature 64 bytes
  * @property {Json} document
  */
@@ -103,7 +103,7 @@ export async function verifyReceipt(raw, keyset, request, response) {
   const { receiptId, keyId, complete } = receipt;
   const key = keyset.receiptKeys.find((candidate) => candidate.keyId === keyId);
   const signed = key !== undefined && (await verifyEd25519(key.publicKey, receipt.signature, message));
-  const whole = "the whole answer left the gateway";
+  const whole = "these bytes are the whole answer";
   return [
     passed("receipt.format", `receipt ${receiptId}`, "an ACI/1 receipt"),
     judged("receipt.keyset", receipt.keysetDigest === keysetDigest, receipt.keysetDigest, keysetDigest),

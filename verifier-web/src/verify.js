@@ -230,7 +230,11 @@ function conclude(checks, { policy, mock, quote, fresh, addressed }) {
   ]);
   const asked = [...REPORT_CHECKS, ...(full ? APPRAISAL_CHECKS : []), ...(quote ? BIND_CHECKS : [])];
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
-  const unjudged = full ? [] : ["guest.*, code.*: no policy was given, so no value of the report was judged"];
+  const unjudged = [];
+  if (full && !quote) {
+    unjudged.push("bind.*: a bare report: nobody judged what its REPORT_DATA commits to, nor its freshness");
+  }
+  if (!full) unjudged.push("guest.*, code.*: no policy was given, so no value of the report was judged");
   return newVerdict({
     scope: full ? "full" : "authenticity",
     mock,
