@@ -51,10 +51,14 @@ def serve(
     from gateway.http.server import run
 
     async def on_ready(instance: Instance) -> None:
-        if demo:
+        if demo and instance.desk.tee_type == "mock":
             _write_demo(instance)
-        else:
-            typer.echo(f"SafeRouter serves {loaded.audience}. {instance.attester_reason}")
+            return
+        typer.echo(f"SafeRouter serves {loaded.audience}. {instance.attester_reason}")
+        if demo:  # its words and its policy are those of the mock
+            typer.echo(
+                "No demo on real hardware: `saferouter keys create` mints a key, and the policy is yours to write."
+            )
 
     asyncio.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready))
 

@@ -28,6 +28,7 @@ from tee.keys.identity import identity_message, subject_of
 from tee.log.receipt import sign_receipt
 from tee.private_files import write_private
 from tee.quote import FORMAT, encode_base64
+from tee.snp.report import parse_report
 from tee.verify import verify_report
 
 IDENTITY_FILE = "identity.key"
@@ -190,7 +191,9 @@ class QuoteDesk:
             "tee_type": self._attester.tee_type,
             "report_b64": encode_base64(evidence.report),
             "endorsements": {
-                "kind": "mock" if self._attester.tee_type == "mock" else "vcek",
+                "kind": "mock"
+                if self._attester.tee_type == "mock"
+                else parse_report(evidence.report).signing_key.name.lower(),
                 "vek_b64": encode_base64(ends.vek),
                 "ask_b64": encode_base64(ends.intermediate),
                 "ark_b64": encode_base64(ends.ark),
