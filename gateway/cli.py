@@ -59,12 +59,16 @@ def serve(
             typer.echo(f"Warning: provider {provider.id} has no key yet: {place}. Its calls get 503.", err=True)
 
     async def on_ready(instance: Instance) -> None:
-        if demo:
+        if demo and instance.desk.tee_type == "mock":
             _write_demo(instance)
-        else:
+            return
+        typer.echo(
+            f"Listening on {loaded.host}:{loaded.port}, attested as {loaded.audience}; state in {loaded.state}.\n"
+            f"{instance.attester_reason}"
+        )
+        if demo:  # its words and its policy are those of the mock
             typer.echo(
-                f"Listening on {loaded.host}:{loaded.port}, attested as {loaded.audience}; state in {loaded.state}.\n"
-                f"{instance.attester_reason}"
+                "No demo on real hardware: `saferouter keys create` mints a key, and the policy is yours to write."
             )
 
     asyncio.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready))

@@ -191,7 +191,9 @@ class QuoteDesk:
             "tee_type": self._attester.tee_type,
             "report_b64": encode_base64(evidence.report),
             "endorsements": {
-                "kind": "mock" if self._attester.tee_type == "mock" else "vcek",
+                "kind": "mock"
+                if self._attester.tee_type == "mock"
+                else parse_report(evidence.report).signing_key.name.lower(),
                 "vek_b64": encode_base64(ends.vek),
                 "ask_b64": encode_base64(ends.intermediate),
                 "ark_b64": encode_base64(ends.ark),

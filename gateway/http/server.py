@@ -31,14 +31,16 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     listener = _listen(config.host, config.port)
     servers: list[asyncio.Task[None]] = []
-    embedded = None
+    embedded, provider = None, None
     if any(row.base_url == EMBEDDED_MOCK for row in config.models.connectors.values()):
         provider = _listen("127.0.0.1", 0)
         embedded = Embedded(f"http://127.0.0.1:{provider.getsockname()[1]}/v1", secrets.token_hex(16))
-        servers.append(_serve(mock_provider_app(embedded.api_key), provider, config, stop))
+    # Before any server: one that a failed start leaves behind would end in a traceback.
     instance = await start_instance(config, allow_mock=allow_mock, embedded=embedded)
     work = [asyncio.create_task(each) for each in instance.background()]
     try:
+        if embedded is not None and provider is not None:
+            servers.append(_serve(mock_provider_app(embedded.api_key), provider, config, stop))
         servers.append(_serve(build_app(instance), listener, config, stop))
         await on_ready(instance)
         await _first_end([*servers, *work, asyncio.create_task(stop.wait())])

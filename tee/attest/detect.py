@@ -6,17 +6,34 @@ from pathlib import Path
 
 from tee.attest.attester import Attester
 from tee.attest.mock import MockChip, load_chip_secrets
+from tee.attest.sev_guest import DEVICE_PATH, SevGuestAttester, SevGuestDevice
 from tee.errors import Unavailable
+from tee.snp.collateral import Collateral, Endorser
+from tee.snp.report import AttestationReport
 
-SEV_GUEST_DEVICE = Path("/dev/sev-guest")
+SEV_GUEST_DEVICE = DEVICE_PATH
 CONFIGFS_TSM = Path("/sys/kernel/config/tsm/report")
 
 
-def detect_attester(folder: Path, mock_measurement: bytes, *, allow_mock: bool) -> tuple[Attester, str]:
-    """The attester to use and a sentence that says why. The mock only if allowed. Raises Unavailable."""
-    device = next((path for path in (CONFIGFS_TSM, SEV_GUEST_DEVICE) if path.exists()), None)
-    if device is not None and not allow_mock:
-        raise Unavailable(str(device), "found, but this release cannot drive it yet", retryable=False)
+def no_other_source(_report: AttestationReport) -> Collateral:
+    """Nothing, and why: certificates come from the host's table alone."""
+    return Collateral("nowhere else, since this release cannot ask AMD's key server yet")
+
+
+def detect_attester(
+    folder: Path, mock_measurement: bytes, *, allow_mock: bool, endorse: Endorser = no_other_source
+) -> tuple[Attester, str]:
+    """The attester to use and a sentence that says why. Hardware first; the mock only if allowed. Raises Unavailable.
+
+    A device that is there and does not work is an error even where the mock is allowed: a mock in its place would
+    hide that.
+    """
+    if SEV_GUEST_DEVICE.exists():
+        reason = f"SEV-SNP attester, because {SEV_GUEST_DEVICE} exists"
+        unused = "; --insecure-mock was given and is not used" if allow_mock else ""
+        return SevGuestAttester(SevGuestDevice(SEV_GUEST_DEVICE), endorse), reason + unused
+    if not allow_mock and CONFIGFS_TSM.exists():
+        raise Unavailable(str(CONFIGFS_TSM), "found, but this release cannot drive it yet", retryable=False)
     if not allow_mock:
         raise Unavailable(
             "attester",

@@ -1,11 +1,60 @@
-"""Endorsements from loose files and a host's certificate table, each DER or PEM (SPEC §3.5)."""
+"""Endorsements from loose files, a host's certificate table and other sources (SPEC §3.5)."""
 
 from __future__ import annotations
 
-from tee.errors import Malformed
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tee.errors import Malformed, Unavailable
 from tee.evidence import Endorsements
 from tee.snp.certs import decode_pem_or_der, parse_certificate
 from tee.snp.certtable import certificates_of, parse_certificate_table
+from tee.snp.report import AttestationReport, SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Collateral:
+    """What one source has for a report, DER; None where it has nothing. `source` follows "looked in … and"."""
+
+    source: str
+    vek: bytes | None = None
+    intermediate: bytes | None = None
+    ark: bytes | None = None
+    crl: bytes | None = None
+
+
+Endorser = Callable[[AttestationReport], Collateral]
+
+
+def complete_endorsements(
+    report: AttestationReport, found: dict[str, bytes], endorse: Endorser, device: str
+) -> Endorsements:
+    """What the host's table holds (`certificates_of` it), completed by `endorse`, which is asked only for the rest.
+
+    A missing CRL is no error here: verifiers judge it. Raises Unavailable, which names `device`, for any other.
+    """
+    # A host may hold both kinds: the report says which one signed it.
+    vlek = report.signing_key is SigningKey.VLEK
+    vek_name, intermediate_name = ("VLEK", "ASVK") if vlek else ("VCEK", "ASK")
+    vek, intermediate, ark, crl = (found.get(name) for name in (vek_name.lower(), "ask", "ark", "crl"))
+    source = ""
+    if vek is None or intermediate is None or ark is None or crl is None:
+        other = endorse(report)
+        source = other.source
+        vek, intermediate = vek or other.vek, intermediate or other.intermediate
+        ark, crl = ark or other.ark, crl or other.crl
+    if vek is None or intermediate is None or ark is None:
+        rows = ((vek_name, vek), (intermediate_name, intermediate), ("ARK", ark))
+        missing = " and ".join(name for name, blob in rows if blob is None)
+        held = ", ".join(name.upper() for name in found) or "nothing"
+        raise Unavailable(
+            device,
+            f"its report is signed by a {vek_name}, and of the certificates for that there is no {missing}: looked in "
+            f"the host's certificate table (it holds {held}) and {source}. Have the host's operator add the missing "
+            "to the host's table",
+            retryable=False,
+        )
+    return Endorsements(vek, intermediate, ark, crl)
 
 
 def gather_endorsements(vek: bytes | None, chain: list[bytes], crl: bytes | None, table: bytes) -> Endorsements:
