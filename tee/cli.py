@@ -19,6 +19,7 @@ from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Outcome, Verdict
 from tee.log.receipt import parse_receipt
+from tee.measure.cli import measure_app
 from tee.origin import parse_origin
 from tee.policy import AppraisalPolicy, parse_policy
 from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
@@ -33,6 +34,7 @@ COLOURS = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 report_app = typer.Typer(no_args_is_help=True, help="Bare attestation reports.")
 app.add_typer(report_app, name="report")
+app.add_typer(measure_app, name="measure")
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Your AppraisalPolicy, TOML or JSON.")]
 AtOption = Annotated[str | None, typer.Option("--at", help="Judge at this time (ISO 8601) instead of now.")]

@@ -1,0 +1,1 @@
+"""Expected launch measurements of SEV-SNP guests."""
