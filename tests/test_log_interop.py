@@ -14,7 +14,7 @@ from tee.log.checkpoint import cosigned_at, open_checkpoint
 from tee.log.merkle import verify_consistency
 from tee.log.note import parse_note_key
 from tee.log.proof import parse_leaf_proof, verify_leaf
-from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH, encode_entries, tiles_of
+from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH, encode_entries, tiles_between
 from tests.worlds.small_log import SmallLog, SmallWitness
 
 PROGRAM = Path(__file__).resolve().parent / "interop"
@@ -68,7 +68,7 @@ def published(tmp_path: Path) -> Path:
         "proof": log.proof(INDEX).encode(),
         "consistency": "\n".join(consistency).encode(),
     }
-    for tile in tiles_of(SIZE):
+    for tile in tiles_between(0, SIZE):
         places = range(tile.number * TILE_WIDTH, tile.number * TILE_WIDTH + tile.width)
         if tile.level is None:
             files[tile.path()] = encode_entries(log.leaves[at] for at in places)

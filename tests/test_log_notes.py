@@ -16,7 +16,7 @@ from tee.log.checkpoint import cosigned_at, open_checkpoint, parse_checkpoint
 from tee.log.entry import NO_LEAF, LogEntry, chain_hash, commitment_of, parse_entry
 from tee.log.note import KeyType, NoteKey, parse_note, parse_note_key
 from tee.log.proof import parse_leaf_proof, verify_leaf
-from tee.log.tiles import Tile, encode_entries, parse_entries, parse_hashes, parse_tile_path, tiles_of
+from tee.log.tiles import Tile, encode_entries, parse_entries, parse_hashes, parse_tile_path, tiles_between
 from tee.log.witnesses import parse_witness_policy
 from tests.worlds.small_log import COSIGNED_AT, ORIGIN, SmallLog, SmallWitness, sign_with
 
@@ -325,11 +325,11 @@ def test_a_tile_has_no_other_path(path: str) -> None:
 
 
 def test_tiles_cover_a_tree_and_no_more() -> None:
-    paths = [tile.path() for tile in tiles_of(256 * 256 + 257)]
+    paths = [tile.path() for tile in tiles_between(0, 256 * 256 + 257)]
     assert paths[256:259] == ["tile/entries/256", "tile/entries/257.p/1", "tile/0/000"]
     assert paths[-3:] == ["tile/1/000", "tile/1/001.p/1", "tile/2/000.p/1"]
     assert len(paths) == 2 * 258 + 3
-    assert list(tiles_of(0)) == []
+    assert list(tiles_between(5, 5)) == []
 
 
 def test_entry_tiles_come_back_as_their_leaves() -> None:

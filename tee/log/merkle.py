@@ -34,13 +34,15 @@ class Frontier:
     size: int = 0
     nodes: tuple[bytes, ...] = ()
 
-    def append(self, leaf_hash: bytes) -> Frontier:
-        """The tree with one more leaf."""
-        nodes, size = [*self.nodes, leaf_hash], self.size
+    def append(self, leaf_hash: bytes, completed: Callable[[int, int, bytes], None] | None = None) -> Frontier:
+        """The tree with one more leaf; `completed` is told level, index and hash of every inner node it makes."""
+        nodes, size, level = [*self.nodes, leaf_hash], self.size, 0
         while size & 1:
             right = nodes.pop()
             nodes[-1] = hash_children(nodes[-1], right)
-            size >>= 1
+            size, level = size >> 1, level + 1
+            if completed is not None:
+                completed(level, size, nodes[-1])
         return Frontier(self.size + 1, tuple(nodes))
 
     def root(self) -> bytes:

@@ -54,14 +54,22 @@ def parse_tile_path(path: str) -> Tile:
     return tile
 
 
-def tiles_of(size: int) -> Iterable[Tile]:
-    """Every tile of a tree of this size: leaves, then hashes, level by level."""
+def tiles_between(old: int, new: int) -> Iterable[Tile]:
+    """The tiles that a tree of `new` leaves has and one of `old` had not: leaves, then hashes, level by level."""
     for level in (None, *range(MAX_TILE_LEVEL + 1)):
-        width = size >> (TILE_HEIGHT * (level or 0))
-        for number in range(width // TILE_WIDTH):
+        before, width = (size >> (TILE_HEIGHT * (level or 0)) for size in (old, new))
+        if width == before:
+            continue
+        for number in range(before // TILE_WIDTH, width // TILE_WIDTH):
             yield Tile(level, number)
         if width % TILE_WIDTH:
             yield Tile(level, width // TILE_WIDTH, width % TILE_WIDTH)
+
+
+def tile_width(tile: Tile, size: int) -> int:
+    """How wide this tile is in a tree of `size` leaves, 0 to 256."""
+    entries = size >> (TILE_HEIGHT * (tile.level or 0))
+    return max(0, min(TILE_WIDTH, entries - tile.number * TILE_WIDTH))
 
 
 def encode_entries(leaves: Iterable[bytes]) -> bytes:
