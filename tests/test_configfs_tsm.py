@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 from gateway.build import source_digest
 from tee.attest.configfs_tsm import ConfigfsTsm
 from tee.attest.mock import ChipSecrets, load_chip_secrets, mock_measurement
-from tests.worlds.configfs_tsm import MANIFEST, Folder, TsmMachine, build_tsm_shim
+from tests.worlds.configfs_tsm import Folder, TsmMachine, build_tsm_shim
 from tests.worlds.gateway import free_port, run_cli
 from tests.worlds.sev_guest import build_shim
 
@@ -74,6 +74,10 @@ def test_no_level_but_the_four_is_asked_for(tmp_path: Path) -> None:
             ConfigfsTsm(tmp_path, level)
 
 
+def _nothing(_: Folder) -> None:
+    pass
+
+
 def _another_nonce(folder: Folder) -> None:
     folder.store("inblob", b"\xee" * 64)
 
@@ -87,15 +91,18 @@ def _a_service(folder: Folder) -> None:
 
 
 def _stale(folder: Folder) -> None:
-    folder.store("inblob", folder.values["inblob"])  # the same bytes: only the count shows it
+    folder.store("inblob", folder.values.get("inblob", bytes(64)))  # the same bytes: only the count shows it
 
 
 @pytest.mark.parametrize("intruder", [_another_nonce, _another_level, _a_service, _stale])
-@pytest.mark.parametrize("moment", ["write inblob", "read outblob", "read auxblob"])
+@pytest.mark.parametrize(
+    ("moment", "calm"),  # after which operation, and how many of these nobody follows
+    [("write privlevel", 1), ("write inblob", 0), ("read generation", 1), ("read outblob", 0), ("read auxblob", 0)],
+)
 def test_an_intruder_is_noticed_and_the_request_made_again(
-    machine: TsmMachine, moment: str, intruder: Callable[[Folder], None]
+    machine: TsmMachine, moment: str, calm: int, intruder: Callable[[Folder], None]
 ) -> None:
-    machine.intrusions[moment] = iter([intruder])
+    machine.intrusions[moment] = iter([*[_nothing] * calm, intruder])
     (answer,) = machine.drive("report:7")
     assert bytes.fromhex(answer["report"])[0x50:0x90] == b"\x07" * 64
     assert bytes.fromhex(answer["report"])[0x30] == 0
@@ -103,23 +110,25 @@ def test_an_intruder_is_noticed_and_the_request_made_again(
     assert machine.folders == []
 
 
-def test_an_intruder_before_our_writes_is_noticed_too(machine: TsmMachine) -> None:
-    for moment in ("read generation", "write privlevel"):
-        machine.intrusions[moment] = iter([lambda _: None, _another_nonce, lambda _: None])
-    assert "report" in machine.drive("report:7")[0]
+def test_a_report_of_an_svsms_services_is_never_taken_for_ours(machine: TsmMachine) -> None:
+    """Asked for by an intruder who comes before the first count, so that only the report shows it."""
+    machine.floor = 2
+    machine.intrusions["read provider"] = iter([_nothing, _a_service])
+    _expect(machine.drive("report:7"), "over other report data than was asked for. Trust nothing")
+    assert machine.reports == 1
 
 
 def test_an_intruder_who_stays_is_told_of_and_gets_no_more_than_three_reports(machine: TsmMachine) -> None:
     machine.intrusions["read outblob"] = itertools.repeat(_another_nonce)
     answers = machine.drive("report:7")
-    _expect(answers, "no report in 3 tries: generation counted other writes than ours", retryable=True)
+    _expect(answers, "no report in 3 tries: generation did not count our two writes alone", retryable=True)
     assert machine.log.count("read outblob") == 3
     assert machine.folders == []
 
 
 def test_a_write_that_the_kernel_lost_costs_no_report(machine: TsmMachine) -> None:
     machine.lose_inblob = True
-    _expect(machine.drive("report:7"), "generation counted other writes than ours", retryable=True)
+    _expect(machine.drive("report:7"), "generation did not count our two writes alone", retryable=True)
     assert machine.reports == 0
 
 
@@ -187,7 +196,7 @@ def test_a_throttling_host_may_be_asked_again(machine: TsmMachine) -> None:
     [
         ("read outblob", errno.EINVAL, "outblob: Invalid argument (EINVAL). The firmware or the kernel refuses"),
         ("read outblob", errno.ENXIO, "outblob: No such device or address (ENXIO)"),
-        ("read auxblob", errno.EFBIG, "auxblob: File too large (EFBIG). It is larger than the kernel passes on"),
+        ("read auxblob", errno.EFBIG, "auxblob: File too large (EFBIG). The kernel passes on no more"),
         ("read outblob", errno.ENOENT, "outblob: No such file or directory (ENOENT). Another process removed"),
         ("open auxblob", errno.ENOENT, "auxblob: No such file or directory (ENOENT). Another process removed"),
         ("write inblob", errno.EFBIG, "inblob: File too large (EFBIG)"),
@@ -221,16 +230,11 @@ def test_a_short_write_is_no_kernels(machine: TsmMachine) -> None:
     assert machine.folders == []
 
 
-def _service_report(report: bytes) -> bytes:
-    return report[:0x50] + hashlib.sha512(report[0x50:0x90] + MANIFEST).digest() + report[0x90:]
-
-
 FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "too short": (lambda report: report[:-1], "a report of 1183 bytes, wanted 1184"),
     "with the driver's header": (lambda report: bytes(32) + report, "a report of 1216 bytes, wanted 1184"),
     "none": (lambda _: b"", "a report of 0 bytes, wanted 1184"),
     "over other data": (lambda report: report[:0x50] + bytes(64) + report[0x90:], "over other report data"),
-    "of an SVSM's services": (_service_report, "over other report data than was asked for. Trust nothing"),
     "of another level": (lambda report: report[:0x30] + b"\x01" + report[0x31:], "of VMPL 1, wanted VMPL 0"),
     "asked for by the host": (lambda report: report[:0x30] + b"\xff" * 4 + report[0x34:], "of VMPL 4294967295, wanted"),
     "without end": (lambda _: bytes(0x8001), "outblob holds more than 32768 bytes"),
@@ -360,6 +364,8 @@ def test_a_gateway_finds_it_by_itself_and_its_quotes_verify(machine: TsmMachine,
     policy = tmp_path / "policy.toml"
     policy.write_text(f'measurements = ["{mock_measurement(source_digest()).hex()}"]\n')
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as gateway:
+        too_late = threading.Timer(60, gateway.kill)
+        too_late.start()
         try:
             assert gateway.stdout is not None
             words = list(itertools.islice(gateway.stdout, 2))
@@ -373,6 +379,8 @@ def test_a_gateway_finds_it_by_itself_and_its_quotes_verify(machine: TsmMachine,
             assert machine.folders == []
         finally:
             gateway.send_signal(signal.SIGINT)
+            gateway.wait()
+            too_late.cancel()
 
 
 def _refused(machine: TsmMachine, folder: Path) -> tuple[int, str]:

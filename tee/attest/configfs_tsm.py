@@ -40,6 +40,11 @@ _MAX_ATTRIBUTE = 0x8000  # TSM_OUTBLOB_MAX of the kernel; all other attributes a
 _TRY_AGAIN = (errno.EAGAIN, errno.EBUSY, errno.EINTR)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _KEY_IS_GONE = (errno.ENOTTY, errno.EIO, errno.EBADMSG)
+_HINTS = {
+    errno.EINVAL: ". The firmware or the kernel refuses the request; VMPL and privlevel_floor may not fit this guest",
+    errno.EFBIG: ". The kernel passes on no more. If it is auxblob, have the host's operator load a smaller table",
+    errno.ENOENT: ". Another process removed the request's folder, or this kernel has no such attribute",
+}
 
 
 class NotOffered(Unavailable):
@@ -106,7 +111,7 @@ class ConfigfsTsm:
                 else:
                     if answered is not None:
                         return answered
-                    why = "generation counted other writes than ours, so another process of root wrote to the request"
+                    why = "generation did not count our two writes alone, so another process of root writes too"
         reason = f"no report in {MAX_TRIES} tries: {why}. Try again in a moment"
         raise Unavailable(str(self._path), reason, retryable=True)
 
@@ -166,7 +171,7 @@ class ConfigfsTsm:
         try:
             yield folder
         except BaseException:
-            with suppress(OSError):  # the first failure is the one to tell; the next start removes what stays
+            with suppress(OSError):  # the first failure is the one to tell; a later start removes what stays
                 _remove(folder)
             raise
         _remove(folder)
@@ -210,7 +215,7 @@ class ConfigfsTsm:
         return raw
 
     def _write(self, folder: Path, name: str, value: bytes) -> None:
-        """In one piece: configfs takes no second one."""
+        """In one piece, as configfs wants it."""
         with _open(folder / name, os.O_WRONLY) as handle:
             taken = os.write(handle, value)
         if taken != len(value):
@@ -241,13 +246,6 @@ class ConfigfsTsm:
 
     def _unavailable(self, reason: str) -> Unavailable:
         return Unavailable(str(self._path), reason, retryable=False)
-
-
-_HINTS = {
-    errno.EINVAL: ". The firmware or the kernel refuses the request; VMPL and privlevel_floor may not fit this guest",
-    errno.EFBIG: ". It is larger than the kernel passes on. Have the host's operator load a smaller certificate table",
-    errno.ENOENT: ". Another process removed the request's folder, or this kernel has no such attribute",
-}
 
 
 class ConfigfsTsmAttester:
