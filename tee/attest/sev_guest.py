@@ -10,7 +10,7 @@ import os
 import threading
 from pathlib import Path
 
-from tee.errors import Malformed, Unavailable
+from tee.errors import DeviceDead, Malformed, Unavailable
 from tee.evidence import Evidence
 from tee.snp.certtable import MAX_TABLE_SIZE, certificates_of, parse_certificate_table
 from tee.snp.collateral import Endorser, complete_endorsements
@@ -105,7 +105,7 @@ class SevGuestDevice:
     """The device, one request at a time. A call may block for a minute: run it outside the event loop.
 
     Linux gives up the guest's message key after any failure but two, so that no AES-GCM nonce is used twice.
-    From then on this object answers with Unavailable and leaves the device alone.
+    From then on this object answers with DeviceDead and leaves the device alone.
     """
 
     def __init__(self, path: Path = DEVICE_PATH, table_size: int = MAX_TABLE_SIZE) -> None:
@@ -196,7 +196,7 @@ class SevGuestDevice:
     def _issue(self, code: int, request: ctypes.Structure, response: ctypes.Structure) -> bool:
         """One ioctl, under the lock. False where the buffer for certificates is too small. Raises Unavailable."""
         if self._dead is not None:
-            raise self._unavailable(self._dead)
+            raise DeviceDead(str(self._path), self._dead)
         # A whole page: Python hands larger buffers than 1024 bytes to the kernel as they are. Smaller ones it
         # copies, and whether a failed call's error codes come back is then up to the version of Python.
         page = mmap.mmap(-1, PAGE_SIZE)
@@ -230,7 +230,7 @@ class SevGuestDevice:
                 f"failed with {name} (firmware error 0x{fw_error:x}, host error {vmm_error}). Linux disables the "
                 "guest's message key after a failure (see `dmesg`): nothing can be attested until the guest is rebooted"
             )
-        return self._unavailable(self._dead)
+        return DeviceDead(str(self._path), self._dead)
 
     def _report_of(self, response: ReportResponse, report_data: bytes, vmpl: int) -> bytes:
         hint = f"VMPL {vmpl} may be more privileged than the level that this guest runs at"
