@@ -197,7 +197,7 @@ class QuoteDesk:
         """At the deadline: whose fault it was, as far as is known."""
         if self._busy is not None:
             return self._refusal(self._busy)
-        if place.asking or self._turnstile.busy_seconds >= self._limits.quote_seconds:
+        if place.asking or self._turnstile.busy_seconds > self._limits.quote_seconds / 2:
             return self._silent()
         return RateLimited(
             f"The attestation device is slower than its rate: your turn did not come within "

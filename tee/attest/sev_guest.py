@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import mmap
 import os
 import threading
@@ -97,6 +96,11 @@ def _request_code(number: int) -> int:
     """`_IOWR('S', number, struct snp_guest_request_ioctl)`."""
     return 3 << 30 | ctypes.sizeof(GuestRequest) << 16 | ord("S") << 8 | number
 
+
+# Not fcntl.ioctl: with a large buffer it keeps Python's lock, so one call that blocks would stop every thread, and of
+# a small one that fails it may not bring back the error codes.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 
 GET_REPORT, GET_DERIVED_KEY, GET_EXT_REPORT = (_request_code(number) for number in range(3))
 
@@ -197,21 +201,15 @@ class SevGuestDevice:
         """One ioctl, under the lock. False where the buffer for certificates is too small. Raises Unavailable."""
         if self._dead is not None:
             raise DeviceDead(str(self._path), self._dead)
-        # A whole page: Python hands larger buffers than 1024 bytes to the kernel as they are. Smaller ones it
-        # copies, and whether a failed call's error codes come back is then up to the version of Python.
-        page = mmap.mmap(-1, PAGE_SIZE)
-        envelope = GuestRequest.from_buffer(page)
-        envelope.msg_version = MESSAGE_VERSION
+        envelope = GuestRequest(MESSAGE_VERSION)
         envelope.req_data = ctypes.addressof(request)  # the caller's variables keep both alive
         envelope.resp_data = ctypes.addressof(response)
-        try:
-            fcntl.ioctl(self._fd, code, page, True)
-        except OSError as error:
-            too_small = error.errno == errno.EIO and envelope.vmm_error == VMM_INVALID_LEN
-            if too_small and code == GET_EXT_REPORT:
-                return False
-            raise self._failure(error.errno or 0, envelope.fw_error, envelope.vmm_error) from None
-        return True
+        if _LIBC.ioctl(self._fd, code, ctypes.byref(envelope)) >= 0:
+            return True
+        number = ctypes.get_errno()
+        if number == errno.EIO and envelope.vmm_error == VMM_INVALID_LEN and code == GET_EXT_REPORT:
+            return False
+        raise self._failure(number, envelope.fw_error, envelope.vmm_error)
 
     def _failure(self, number: int, fw_error: int, vmm_error: int) -> Unavailable:
         """What a failed ioctl means. All but throttling ends the device's life."""
