@@ -122,8 +122,9 @@ class QuoteDesk:
         if self._turnstile.busy_seconds > self._limits.quote_seconds:
             raise self._silent()
         waiting = sum(not place.asking for place in self._places.values())
-        ahead = waiting + bool(self._places)  # behind others one pace more, to be answered and not only asked
-        late = self._turnstile.seconds_until(ahead) - self._limits.quote_seconds
+        starts = self._turnstile.seconds_until(waiting)
+        # A device that is free is always tried: how slow it was last must not shut it out for ever.
+        late = starts + self._turnstile.answer_seconds - self._limits.quote_seconds if starts > 0 else 0.0
         if waiting >= self._limits.waiting_quotes:
             late = max(late, self._turnstile.seconds_until(1))
         if late > 0:
