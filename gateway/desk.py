@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.config import Limits
@@ -26,6 +26,8 @@ LOG = logging.getLogger("saferouter")
 DEVICE_PER_MINUTE = 30
 MOCK_PER_MINUTE = 6000
 LINUX_GIVES_UP = 60.0  # seconds after which Linux stops asking a host that is too busy
+# Logs and stores the quote of a new keyset; returns it with its place in the log.
+Record = Callable[[Keyset, Document], Awaitable[Document]]
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -49,8 +51,11 @@ class _Place:
 class QuoteDesk:
     """One device and a queue of bounded length and time; each nonce gets a report of its own."""
 
-    def __init__(self, attester: Attester, keys: WorkloadKeys, limits: Limits) -> None:
+    def __init__(
+        self, attester: Attester, keys: WorkloadKeys, limits: Limits, log_member: Callable[[str], Document]
+    ) -> None:
         self._attester = attester
+        self._log_member = log_member
         self._keys = keys
         self._limits = limits
         of_its_kind = MOCK_PER_MINUTE if attester.tee_type == "mock" else DEVICE_PER_MINUTE
@@ -82,8 +87,8 @@ class QuoteDesk:
         reason = "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in str(self.dead))
         return {"since": self._dead_since.strftime(TIME), "reason": reason[:512]}
 
-    async def adopt(self, keyset: Keyset, store: Callable[[str, Document], None], patience: float) -> None:
-        """Attest a keyset, store the quote, then put both in force: nothing is signed under it before.
+    async def adopt(self, keyset: Keyset, record: Record, patience: float) -> None:
+        """Attest a keyset, have it recorded, then put it in force: nothing is signed under it before.
 
         A busy device is asked again for `patience` seconds. Raises Unavailable.
         """
@@ -92,7 +97,7 @@ class QuoteDesk:
         async with self._turnstile.turn():
             evidence = await self._evidence(statement, lambda: time.monotonic() < until)
         quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement)
-        await asyncio.to_thread(store, keyset.digest, quote)
+        quote = await record(keyset, quote)
         self._keys.keyset, self._standing = keyset, Standing(quote, time.time())
 
     async def quote(self, nonce: bytes) -> Document:
@@ -152,7 +157,8 @@ class QuoteDesk:
             place.asking = True
             # A busy host must get the same request again, so this one keeps its turn while somebody waits for it.
             evidence = await self._evidence(statement, lambda: place.callers > 0)
-        return quote_document(self._keys, keyset, self.tee_type, evidence, statement)
+        quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement)
+        return quote | {"log": await asyncio.to_thread(self._log_member, keyset.digest)}
 
     async def _evidence(self, statement: bytes, wanted: Callable[[], bool]) -> Evidence:
         """Ask within a turn, and again while the device is busy and the answer is `wanted`. Raises Unavailable."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from gateway.publisher import Publisher
-from gateway.storage.writer import GroupCommit, Transaction
+from gateway.storage.writer import GroupCommit, NotRecorded
 from gateway.workload import Document, Keyset
 from tee.canonical import digest, digest_bytes
 from tee.errors import Unavailable
 from tee.quote import decode_base64, encode_base64
-from tee.snp.report import parse_report
+from tee.snp.report import SIGNED_SIZE, parse_report
 
 RETRY_SECONDS = 2.0
 
@@ -28,10 +27,13 @@ class StartupLog:
     async def announce(self, keyset: Keyset, quote: Document, patience: float) -> None:
         """Log the keyset, and wait until its leaf is published, with witnesses until their quorum has cosigned it.
 
-        Raises NotRecorded; Unavailable where the witnesses do not answer for `patience` seconds.
+        Raises Unavailable, also where the witnesses do not answer for `patience` seconds.
         """
         body = startup_body(keyset, quote)
-        index: int = await self._writer.durable(lambda transaction: transaction.sequence.append("startup", body))
+        try:
+            index: int = await self._writer.durable(lambda transaction: transaction.sequence.append("startup", body))
+        except NotRecorded as error:
+            raise Unavailable("the gateway's database", error.message, retryable=True) from None
         await self._publisher.publish()
         try:
             async with asyncio.timeout(patience):
@@ -64,7 +66,7 @@ def startup_body(keyset: Keyset, quote: Document) -> dict[str, Any]:
         "keyset_digest": keyset.digest,
         "workload_digest": digest(workload),
         "measurement": parse_report(report).measurement.hex(),
-        "report_sha256": digest_bytes(report),
+        "report_digest": digest_bytes(report[:SIGNED_SIZE]),
         "audience": workload["audience"],
         "build": workload["build"],
         "configuration": workload["configuration"],

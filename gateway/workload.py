@@ -18,28 +18,28 @@ from tee.canonical import digest
 from tee.errors import Malformed
 from tee.evidence import Evidence
 from tee.keys.identity import identity_message, subject_of
+from tee.log.note import NoteKey
 from tee.log.receipt import sign_receipt
 from tee.private_files import write_private
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
 
-IDENTITY_FILE = "identity.key"
+IDENTITY_FILE, LOG_KEY_FILE = "identity.key", "log.key"
 
 Document = dict[str, Any]
 
 
-def load_identity(folder: Path) -> SigningKey:
-    """The persistent identity, a 32-byte Ed25519 seed (mode 0600), made on first use. Raises Malformed."""
-    path = folder / IDENTITY_FILE
+def load_key(path: Path) -> SigningKey:
+    """A persistent key, a 32-byte Ed25519 seed (mode 0600), made on first use. Raises Malformed."""
     if not path.exists():
         write_private(path, bytes(SigningKey.generate()))
     seed = path.read_bytes()
     if len(seed) != 32:
-        raise Malformed(str(path), f"{len(seed)} bytes", "32 bytes: restore it, or delete it to start a new identity")
+        raise Malformed(str(path), f"{len(seed)} bytes", "32 bytes: restore it, or delete it to start with a new key")
     return SigningKey(seed)
 
 
-def workload_document(config: Config, source: str, identity_key: bytes) -> dict[str, Any]:
+def workload_document(config: Config, source: str, identity_key: bytes, log_key: NoteKey) -> dict[str, Any]:
     """The workload document (SPEC §4.3): what this instance is, and how it is configured."""
     digests = config.digests()
     seed = b"".join(bytes.fromhex(text[7:]) for text in (source, digests["providers"], digests["models"]))
@@ -58,7 +58,7 @@ def workload_document(config: Config, source: str, identity_key: bytes) -> dict[
         "identity_key": identity_key.hex(),
         "http_signature_key": None,
         "stream_key": None,
-        "log": None,
+        "log": {"origin": log_key.name, "vkey": log_key.encode()},
         "platform_evidence": [],
     }
 
@@ -121,7 +121,7 @@ class WorkloadKeys:
         """The public keys: identity, log, receipt."""
         return {
             "identity_key": bytes(self._identity.verify_key).hex(),
-            "log": None,
+            "log": self.workload["log"],
             "receipt_signing_keys": self.keyset.document["receipt_signing_keys"],
             "workload_keyset_digest": self.keyset.digest,
         }

@@ -12,7 +12,7 @@ import pytest
 from gateway.config import decode_config
 from gateway.state import lock_state, make_state
 from gateway.storage.engine import open_database
-from gateway.workload import load_identity
+from gateway.workload import IDENTITY_FILE, load_key
 from tee.attest import detect
 from tee.attest.attester import Attester
 from tee.attest.detect import detect_attester
@@ -64,12 +64,12 @@ def test_without_hardware_the_mock_needs_permission(tmp_path: Path, monkeypatch:
 
 
 def test_the_identity_persists_and_is_private(tmp_path: Path) -> None:
-    first, second = load_identity(tmp_path), load_identity(tmp_path)
+    first, second = load_key(tmp_path / IDENTITY_FILE), load_key(tmp_path / IDENTITY_FILE)
     assert bytes(first) == bytes(second)
     assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
     (tmp_path / "identity.key").write_bytes(b"short")
     with pytest.raises(Malformed, match="5 bytes"):
-        load_identity(tmp_path)
+        load_key(tmp_path / IDENTITY_FILE)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from gateway.errors import BodyTooLarge, UnknownModel
 from gateway.http.problems import NotFound
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.storage.calls import LoggedReceipt
 from gateway.tenancy.tenant import ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 PIECE = 64 << 10  # bytes of a buffered answer at a time, each of which a client must take in time
 T = TypeVar("T")
+PRIVATE = {"cache-control": "private"}
 CREATED = 1767225600  # models carry a date; ours is the year's first second, since no provider tells
 
 
@@ -118,19 +120,38 @@ class ModelsEndpoint:
 
 
 class ReceiptsEndpoint:
-    """`GET /v1/aci/receipts/{id}`: to the key that made the call, and to nobody else."""
+    """`GET /v1/aci/receipts/{id}` and `…/proof`: to the key that made the call, and to nobody else."""
 
-    def __init__(self, pipeline: Pipeline, find: Callable[[str, str], str | None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        find: Callable[[str, str], LoggedReceipt | None],
+        prove: Callable[[LoggedReceipt], dict[str, object]],
+    ) -> None:
         self._pipeline = pipeline
         self._find = find
+        self._prove = prove
 
-    async def __call__(self, request: Request) -> Response:
+    async def receipt(self, request: Request) -> Response:
         """The signed receipt. Raises NotFound, also for somebody else's."""
+        found = await self._own(request)
+        return Response(found.receipt, 200, PRIVATE, "application/json")
+
+    async def proof(self, request: Request) -> Response:
+        """Where the log has the call: its leaves, what they commit to, and their proofs. Raises NotFound."""
+        found = await self._own(request)
+        try:
+            document = await asyncio.to_thread(self._prove, found)
+        except LookupError as error:
+            raise NotFound(f"{error.args[0]}: the next checkpoint will, within seconds.") from None
+        return JSONResponse(document, headers=PRIVATE)
+
+    async def _own(self, request: Request) -> LoggedReceipt:
         key = await self._pipeline.admit(dict(request.headers))
-        receipt = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
-        if receipt is None:
+        found = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
+        if found is None:
             raise NotFound("No receipt of that id belongs to this key. A call still running has none yet.")
-        return Response(receipt, 200, {"cache-control": "private"}, "application/json")
+        return found
 
 
 async def read_body(request: Request, limit: int) -> bytes:
