@@ -119,7 +119,7 @@ def _find(
     if not asked:
         return Finding(bulletin, State.NOTHING_ASKED)
     if not rows:
-        return Finding(bulletin, State.WITHDRAWN, f"withdrawn on {max(row.withdrawn or '' for row in asked)}")
+        return Finding(bulletin, State.WITHDRAWN, f"asked until {max(row.withdrawn or '' for row in asked)}")
     if bulletin.smt_off_answers and not report.platform_info & PlatformInfo.SMT_EN:
         return Finding(bulletin, State.ANSWERED, "SMT is off")
     held = [row for row in rows if row.stepping in (None, stepping)]

@@ -14,7 +14,7 @@ from tests.vectors.signing import ed25519_public, ed25519_sign
 from tests.vectors.world import GENOA as GENOA_CHAIN
 from tests.vectors.world import VERIFIED, Expect, Json, Vector, blob, policy, rejected, report_vector
 
-IDS = [f"AMD-SB-{number}" for number in (3005, 3015, 3016, 3019, 3020, 3027, 3030, 3034, 3045)]
+IDS = [f"AMD-SB-{number}" for number in (3015, 3016, 3019, 3020, 3027, 3030, 3034, 3045)]
 SMT, ALIAS, IOMMU = 1 << 0, 1 << 5, 1 << 6
 PATCHED_PLATFORM = 0x67  # SMT, TSME, ECC, ALIAS_CHECK_COMPLETE, IOMMU_WRITE_SAFE
 PATCHED_MITIGATIONS = 0b10110

@@ -114,7 +114,7 @@ function find(bulletin, { report, reported, product, stepping }) {
   if (!asked.length) return [STATE.NOTHING_ASKED, ""];
   if (!rows.length) {
     const last = asked.map((row) => row.withdrawn).sort();
-    return [STATE.WITHDRAWN, `withdrawn on ${last[last.length - 1]}`];
+    return [STATE.WITHDRAWN, `asked until ${last[last.length - 1]}`];
   }
   if (bulletin.smtOffAnswers && !hasBit(report.platformInfo, PLATFORM_INFO.SMT_EN)) {
     return [STATE.ANSWERED, "SMT is off"];

@@ -26,9 +26,9 @@ export const QUESTIONS = [
   {
     id: "debug",
     title: "Is debugging off, and the platform patched?",
-    deciding: ["guest.debug", "guest.tcb-floor"],
-    evidence: { "Launch policy": "guest.debug", Firmware: "guest.tcb-floor" },
-    trust: "AMD’s secure processor, which signed these values; the floors are your policy’s.",
+    deciding: ["guest.debug", "guest.tcb-floor", "guest.tcb-status"],
+    evidence: { "Launch policy": "guest.debug", Firmware: "guest.tcb-floor", "Firmware status": "guest.tcb-status" },
+    trust: "AMD’s secure processor, which signed these values; the floors are your policy’s, the bulletins AMD’s.",
     mockTrust: "Nothing: software signed these values about itself.",
     absent: "No policy was given, so no value of the report was judged.",
   },

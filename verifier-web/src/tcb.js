@@ -33,16 +33,6 @@ export const TCB_DATA = {
   ],
   "bulletins": [
     {
-      "id": "AMD-SB-3005",
-      "title": "CacheWarp",
-      "published": "2023-11",
-      "status_below": "needs-update",
-      "smt_off_answers": false,
-      "requirements": [],
-      "not_proven": {},
-      "note": "Milan only, by microcode of a level that is not known here. The levels that AMD-SB-3019 asks for are later."
-    },
-    {
       "id": "AMD-SB-3015",
       "title": "BadRAM",
       "published": "2024-12",
