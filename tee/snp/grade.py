@@ -103,6 +103,10 @@ def unproven(
         for finding in findings
         if finding.lacking and finding.bulletin.id in policy.tcb_accept
     ]
+    left = [finding for finding in findings if finding.bulletin.id not in policy.tcb_accept]
+    if status_of(left) == "needs update" and policy.tcb_status == "any-not-revoked":
+        names = ", ".join(finding.name for finding in left if finding.lacking)
+        lines.append(f"guest.tcb-status: the firmware needs an update, which your policy does not demand: {names}")
     if _is_expired(data, now):
         expired = f"TCB data {data.sequence} expired on {_day(data.expires)}"
         lines.append(f"guest.tcb-status: {expired}: bulletins since {_day(data.issued)} are not known here")

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tests.vectors.certificates import DAY, NOW, vek, vek_values
 from tests.vectors.documents import jcs
@@ -14,6 +15,7 @@ from tests.vectors.signing import ed25519_public, ed25519_sign
 from tests.vectors.world import GENOA as GENOA_CHAIN
 from tests.vectors.world import VERIFIED, Expect, Json, Vector, blob, policy, rejected, report_vector
 
+Parts = dict[str, Any]
 IDS = [f"AMD-SB-{number}" for number in (3015, 3016, 3019, 3020, 3027, 3030, 3034, 3045)]
 SMT, ALIAS, IOMMU = 1 << 0, 1 << 5, 1 << 6
 PATCHED_PLATFORM = 0x67  # SMT, TSME, ECC, ALIAS_CHECK_COMPLETE, IOMMU_WRITE_SAFE
@@ -95,7 +97,7 @@ def _vector(
     envelope: bytes | None = None,
     not_proven: tuple[str, ...] = (),
     malformed: str | None = None,
-    **demands: Json,
+    **demands: Any,
 ) -> Vector:
     """`status`: what guest.tcb-status found, but for what the policy accepts."""
     parts = "-".join(map(str, machine.versions.values()))
@@ -108,6 +110,9 @@ def _vector(
     settings = policy(**({"tcb_floor": NO_FLOOR} | demands))
     made = report_vector(slug, about, machine.report(), expect, chain=chain, policy=settings)
     lines = ([MILAN_NOTE] if machine.product == "Milan" else []) + list(not_proven)
+    if status.startswith("needs update: ") and "tcb_status" not in demands:
+        names = ", ".join(part.split(":")[0] for part in status.removeprefix("needs update: ").split("; "))
+        lines.append(f"guest.tcb-status: the firmware needs an update, which your policy does not demand: {names}")
     found = expect.to_json() | {"status": status, "not_proven": lines}
     body = made.body | {
         "stage": "tcb",
@@ -132,7 +137,7 @@ def bulletins() -> Iterator[Vector]:
     for name, machine, versions, platform, mitigations, where in ASKED:
         bulletin = f"AMD-SB-{name}"
         status = "revoked" if name[:4] in ("3015", "3019") else "needs update"
-        demands = {"tcb_status": "up-to-date", "tcb_accept": [one for one in IDS if one != bulletin[:11]]}
+        demands: Parts = {"tcb_status": "up-to-date", "tcb_accept": [one for one in IDS if one != bulletin[:11]]}
         met = replace(machine.running(**versions), platform=SMT | platform, launch=mitigations, current=mitigations)
         slug = f"{name[:4]}-{NAMES.get(machine.cpuid, 'turin')}"
         yield from _one(f"{slug}-met", f"{bulletin} is just met.", met, "up to date", VERIFIED, demands)
@@ -148,8 +153,7 @@ def bulletins() -> Iterator[Vector]:
         if mitigations:
             bit = mitigations.bit_length() - 1
             gap = f"{status}: {bulletin}: mitigation bit {bit} off at launch or now, wanted on"
-            for when in ("launch", "current"):
-                off = replace(met, **{when: 0})
+            for when, off in (("launch", replace(met, launch=0)), ("current", replace(met, current=0))):
                 about = f"{bulletin}: the mitigation was not active ({when})."
                 yield from _one(f"{slug}-{when}", about, off, gap, WRONG, demands)
             gap = f"needs update: {bulletin}: mitigation bit {bit} not shown by a version 4 report, wanted on"
@@ -166,7 +170,7 @@ def _one(slug: str, about: str, machine: Machine, status: str, expect: Expect, d
 
 
 def steppings() -> Iterator[Vector]:
-    current = {"tcb_status": "up-to-date"}
+    current: Parts = {"tcb_status": "up-to-date"}
     gap = "needs update: AMD-SB-3019 EntrySign: no floor is known here for Milan B2"
     about = "Milan B2, for whose microcode EntrySign has no number here."
     yield _vector("milan-b2", about, MILAN_B2, gap)
@@ -277,7 +281,7 @@ def sealed(payload: bytes, *labels: str, kind: str = TYPE) -> bytes:
     return json.dumps({"payload": payload_b64, "payloadType": kind, "signatures": rows}).encode()
 
 
-def _update(slug: str, about: str, status: str, expect: Expect = VERIFIED, **parts: Json) -> Vector:
+def _update(slug: str, about: str, status: str, expect: Expect = VERIFIED, **parts: Any) -> Vector:
     machine = parts.pop("machine", GENOA_B1)
     envelope = parts.pop("envelope", None) or sealed(jcs(parts.pop("data", DATA)), "tcb-1", "tcb-3")
     return _vector(slug, about, machine, status, expect, envelope=envelope, releases=RELEASES, **parts)
@@ -290,21 +294,21 @@ def updates() -> Iterator[Vector]:
     gap += ", wanted on"
     yield _update("update", "A signed update with a new bulletin.", gap, WRONG, not_proven=(TEST_LINE,))
     met = replace(GENOA_B1.running(snp=28), launch=1 << 63, current=1 << 63)
-    known = {"not_proven": (TEST_LINE,), "machine": met}
+    known: Parts = {"not_proven": (TEST_LINE,), "machine": met}
     yield _update("update-met", "The same, answered.", "up to date", tcb_status="up-to-date", **known)
     old = DATA | {"expires": int(NOW.timestamp())}
     late = "guest.tcb-status: TCB data 7 expired on 2026-06-15: bulletins since 2026-06-06 are not known here"
-    expired = {"data": old, "machine": met, "not_proven": (TEST_LINE, late)}
+    expired: Parts = {"data": old, "machine": met, "not_proven": (TEST_LINE, late)}
     yield _update("expired", "Data that expires now, by default.", "up to date", **expired)
     words = "up to date, by data that expired on 2026-06-15"
     about = "Data that expires now, where it must be up to date."
     yield _update("expired-current", about, words, WRONG, tcb_status="up-to-date", **expired)
-    soon = {"data": DATA | {"expires": int(NOW.timestamp()) + 1}, "machine": met, "not_proven": (TEST_LINE,)}
+    soon: Parts = {"data": DATA | {"expires": int(NOW.timestamp()) + 1}, "machine": met, "not_proven": (TEST_LINE,)}
     yield _update("expires-soon", "Data in its last second.", "up to date", tcb_status="up-to-date", **soon)
-    same = {"data": DATA | {"sequence": 1, "bulletins": []}}
+    same: Parts = {"data": DATA | {"sequence": 1, "bulletins": []}}
     yield _update("same-sequence", "As new as the built-in data.", "up to date", tcb_status="up-to-date", **same)
     about = "An update without bulletins leaves the policy's default floor where it was."
-    low = {"data": DATA | {"bulletins": []}, "machine": GENOA_B1.running(snp=26), "tcb_floor": {}}
+    low: Parts = {"data": DATA | {"bulletins": []}, "machine": GENOA_B1.running(snp=26), "tcb_floor": {}}
     yield _update("floor-stays", about, "up to date", rejected("guest.tcb-floor"), **low)
     row = BULLETIN["requirements"][0]
     withdrawn = DATA | {"bulletins": [BULLETIN | {"requirements": [row | {"withdrawn": "2026-06-02"}]}]}

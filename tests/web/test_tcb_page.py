@@ -71,7 +71,7 @@ def test_a_revoked_machine_and_each_bulletin(new_page: NewPage) -> None:
     result = verify(page)
     assert result["checks"] == _expected(vector)["checks"]
     assert result["questions"]["debug"] == "fail"
-    assert "Firmware answers AMD's security bulletins" in result["headline"]
+    assert "The firmware's status by AMD's bulletins is one that you accept" in result["headline"]
     assert _rows(page) == {
         "AMD-SB-3015": "answered",
         "AMD-SB-3019": "not answered",

@@ -85,10 +85,16 @@ export function unprovenOf(report, product, policy, data, now) {
     .filter(({ notProven }) => Object.hasOwn(notProven, product.name))
     .map(({ id, title, notProven }) => `${id} ${title}: ${notProven[product.name]}`);
   if (policy === null) return lines;
-  const accepted = findingsOrNone(report, product, data).filter(
-    ({ lacking, bulletin }) => lacking && policy.tcbAccept.includes(bulletin.id),
-  );
+  const findings = findingsOrNone(report, product, data);
+  const isAccepted = ({ bulletin }) => policy.tcbAccept.includes(bulletin.id);
+  const accepted = findings.filter((finding) => finding.lacking && isAccepted(finding));
   lines.push(...accepted.map(({ name, why }) => `guest.tcb-status: ${name} is accepted by your policy: ${why}`));
+  const left = findings.filter((finding) => !isAccepted(finding));
+  if (statusOf(left) === "needs update" && policy.tcbStatus === "any-not-revoked") {
+    const names = left.filter((finding) => finding.lacking).map(({ name }) => name);
+    const line = "the firmware needs an update, which your policy does not demand";
+    lines.push(`guest.tcb-status: ${line}: ${names.join(", ")}`);
+  }
   if (isExpired(data, now)) {
     const expired = `TCB data ${data.sequence} expired on ${dayOf(data.expires)}`;
     lines.push(`guest.tcb-status: ${expired}: bulletins since ${dayOf(data.issued)} are not known here`);

@@ -25,7 +25,7 @@ export const QUESTIONS = [
   },
   {
     id: "debug",
-    title: "Is debugging off, and the platform patched?",
+    title: "Is debugging off, and the firmware one that you accept?",
     deciding: ["guest.debug", "guest.tcb-floor", "guest.tcb-status"],
     evidence: { "Launch policy": "guest.debug", Firmware: "guest.tcb-floor", "Firmware status": "guest.tcb-status" },
     trust: "AMD’s secure processor, which signed these values; the floors are your policy’s, the bulletins AMD’s.",

@@ -126,7 +126,7 @@ export const TCB_DATA = {
         }
       ],
       "not_proven": {},
-      "note": "No microcode level is known here for Milan B2."
+      "note": null
     },
     {
       "id": "AMD-SB-3020",
