@@ -88,7 +88,18 @@ SUBTREES = Table(
 )
 
 
-__all__ = ["ACTIVITY", "API_KEYS", "CALLS", "LEAVES", "QUOTES", "SCHEMA", "SUBTREES", "Engine", "open_database"]
+__all__ = [
+    "ACTIVITY",
+    "API_KEYS",
+    "CALLS",
+    "LEAVES",
+    "QUOTES",
+    "SCHEMA",
+    "SUBTREES",
+    "Engine",
+    "open_database",
+    "unusable",
+]
 
 
 def open_database(url: str) -> Engine:
@@ -99,10 +110,15 @@ def open_database(url: str) -> Engine:
     try:
         SCHEMA.create_all(engine)
     except DatabaseError as error:
-        place = engine.url.render_as_string(hide_password=True)
-        reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
-        raise Unavailable(place, reason, retryable=False) from None
+        raise unusable(engine, error) from None
     return engine
+
+
+def unusable(engine: Engine, error: DatabaseError) -> Unavailable:
+    """What to tell a person of a database that does not do its work."""
+    place = engine.url.render_as_string(hide_password=True)
+    reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
+    return Unavailable(place, reason, retryable=False)
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -80,8 +80,12 @@ export async function verifyQuote(document, { now, policy, nonce, audience, acce
   const { checks, report, mock, unproven } = await checkReport(quote.evidence, { now, policy, acceptMock, tcb });
   if (policy === null) checks.push(...unappraised(report));
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
-  const addressed = audience !== null;
-  return conclude(checks, { policy, mock, quote: true, fresh: nonce !== null, addressed, unproven });
+  const [fresh, addressed] = [nonce !== null, audience !== null];
+  const verdict = conclude(checks, { policy, mock, quote: true, fresh, addressed, unproven });
+  if (quote.stale === null) return verdict;
+  const mark = `the gateway marks this evidence stale since ${quote.stale.since}: ${quote.stale.reason}`;
+  const notProven = [`that the attestation device still works: ${mark}`, ...verdict.not_proven];
+  return newVerdict({ scope: verdict.scope, mock, checks: verdict.checks, required: verdict.required, notProven });
 }
 
 /**
