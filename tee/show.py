@@ -17,7 +17,7 @@ _SIGNERS = {SigningKey.VCEK: "VCEK, a key of this chip", SigningKey.VLEK: "VLEK,
 
 def describe_report(report: AttestationReport, data: TcbData) -> dict[str, str]:
     """The fields by name, in reading order; the last is the TCB status."""
-    product = None if report.cpuid is None else product_of_cpuid(*report.cpuid[:2])
+    product = _product_of(report)
     # Version 2 comes from Milan and Genoa only, whose layout is one.
     layout = MILAN if report.cpuid is None else product
     current, committed = (".".join(map(str, each)) for each in (report.current_firmware, report.committed_firmware))
@@ -55,9 +55,13 @@ def describe_report(report: AttestationReport, data: TcbData) -> dict[str, str]:
 
 def describe_bulletins(report: AttestationReport, data: TcbData) -> dict[str, str]:
     """Each bulletin of this product, with what the report says to it; empty where it cannot be graded."""
-    product = None if report.cpuid is None else product_of_cpuid(*report.cpuid[:2])
+    product = _product_of(report)
     findings = _findings(report, product, data)
     return {finding.name: _said(finding) for finding in findings if finding.state is not State.NOTHING_ASKED}
+
+
+def _product_of(report: AttestationReport) -> Product | None:
+    return product_of_cpuid(*report.cpuid[:2]) if report.cpuid else None
 
 
 def _said(finding: Finding) -> str:

@@ -12,7 +12,7 @@ export const CHECKS = [
   {"id": "hw.tcb-certificate", "title": "The certificate is for the firmware versions that the report claims", "section": "SPEC §6 check 13", "question": "genuine", "does_not_prove": "That those versions are safe: guest.tcb-floor says that."},
   {"id": "hw.chip-id", "title": "The certificate is for the chip that the report names", "section": "SPEC §6 check 14", "question": "genuine", "does_not_prove": "Who holds the machine."},
   {"id": "guest.tcb-lattice", "title": "Firmware versions are ordered and committed", "section": "SPEC §6 check 15", "question": "debug", "does_not_prove": "That the versions are recent."},
-  {"id": "guest.tcb-floor", "title": "Firmware is at least the floor", "section": "SPEC §6 check 15", "question": "debug", "does_not_prove": "Attacks that are not published yet."},
+  {"id": "guest.tcb-floor", "title": "Firmware is at least the floor", "section": "SPEC §6 check 15", "question": "debug", "does_not_prove": "That every bulletin is answered: guest.tcb-status says that."},
   {"id": "guest.tcb-status", "title": "The firmware's status by AMD's bulletins is one that you accept", "section": "SPEC §6 check 15, 19, 21; §13", "question": "debug", "does_not_prove": "Bulletins newer than the TCB data, and attacks that are not published yet."},
   {"id": "guest.vmpl", "title": "The report was asked for at the expected privilege level", "section": "SPEC §6 check 17", "question": "debug", "does_not_prove": "What runs at that level."},
   {"id": "guest.debug", "title": "Debugging is off", "section": "SPEC §6 check 18", "question": "debug", "does_not_prove": "Physical attacks on memory."},
