@@ -34,7 +34,7 @@ class Limits:
     stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
     open_calls: int = 1024
     waiting_quotes: int = 32
-    quote_seconds: int = 30  # how long a caller may wait for a report over its nonce
+    quote_seconds: int = 25  # how long a caller may wait for a report; verifiers hang up after 30
     quotes_per_minute: int | None = None  # requests to the attestation device; None: what its kind bears (desk.py)
     boot_seconds: int = 180  # for the first report: Linux itself gives up on a busy host after 60
 

@@ -122,14 +122,16 @@ class QuoteDesk:
         if self._turnstile.busy_seconds > self._limits.quote_seconds:
             raise self._silent()
         waiting = sum(not place.asking for place in self._places.values())
-        late = self._turnstile.seconds_until(waiting + bool(self._places)) - self._limits.quote_seconds
+        starts = self._turnstile.seconds_until(waiting)
+        # A device that is free is always tried: how slow it was last must not shut it out for ever.
+        late = starts + self._turnstile.answer_seconds - self._limits.quote_seconds if starts > 0 else 0.0
         if waiting >= self._limits.waiting_quotes:
             late = max(late, self._turnstile.seconds_until(1))
         if late > 0:
             raise RateLimited(
-                f"{len(self._places)} quotes are being made before yours, and the attestation device gives no more "
-                f"than its rate: yours would not be ready within {self._limits.quote_seconds} s. The shared quote "
-                "(without a nonce) is served at once.",
+                f"The attestation device is asked no more often than it bears, and {len(self._places)} callers are "
+                f"before you: your quote would not be ready within {self._limits.quote_seconds} s. The shared quote, "
+                "without a nonce, is served at once.",
                 retry_after=math.ceil(late),
             )
         place = self._places[nonce] = _Place()
@@ -169,20 +171,21 @@ class QuoteDesk:
                 return evidence
 
     def _note(self, error: Unavailable) -> None:
-        """Tell the operator, once and not at every request."""
+        """Tell the operator, once and not at every request; what ends a start is told by its last sentence."""
         self._busy = error if error.retryable else None
         if isinstance(error, DeviceDead):
             self.dead, self._dead_since = error, dt.datetime.now(dt.UTC)
             self._turnstile.close()
-            LOG.error(
-                "The attestation device is dead: %s. Until then the last evidence is served, marked stale, and calls "
-                "go on until the keyset ends at %s.",
-                error,
-                iso_time(self._keys.keyset.not_after),
+            ends = iso_time(self._keys.keyset.not_after)
+            words = (
+                f"The attestation device is dead: {error}. The last evidence is served on, marked stale, and calls are "
+                f"answered until the keyset ends at {ends}. Reboot the guest to mend it."
             )
-        elif str(error) != self._said:
+        else:
+            words = f"No new evidence{' yet, the device is asked again' if error.retryable else ''}: {error}."
+        if str(error) != self._said and (error.retryable or self._standing is not None):
             self._said = str(error)
-            LOG.warning("No new evidence%s: %s.", " yet, the device is asked again" if error.retryable else "", error)
+            LOG.error("%s", words)
 
     def _refusal(self, error: Unavailable) -> AttesterUnavailable:
         if isinstance(error, DeviceDead):

@@ -58,6 +58,11 @@ class Turnstile:
         """How long the device has been silent on the request that it has; 0 where it has none."""
         return time.monotonic() - self._asked_at if self._asking else 0.0
 
+    @property
+    def answer_seconds(self) -> float:
+        """What an answer takes, with some room: as long as the last one, and part of the distance at least."""
+        return max(self._took, min(self._spacing, 1.0))
+
     def seconds_until(self, ahead: int) -> float:
         """When, at the rate and at the device's last pace, a request behind `ahead` waiting others starts."""
         free = max(0.0, self._asked_at + self._spacing - time.monotonic())
