@@ -15,6 +15,7 @@ from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.pipeline import Embedded, Pipeline
+from gateway.sealing import choose_sealing, load_identity
 from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import find_open_calls
@@ -22,7 +23,7 @@ from gateway.storage.engine import Engine, open_database
 from gateway.storage.quotes import add_quote
 from gateway.storage.writer import GroupCommit
 from gateway.upstream import Upstream
-from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
+from gateway.workload import QuoteDesk, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 
@@ -40,6 +41,7 @@ class Instance:
     upstream: Upstream
     pipeline: Pipeline
     attester_reason: str
+    sealing_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
     lock: int  # holds the state folder
     closing: bool = False
@@ -71,7 +73,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     source = source_digest()
     measurement = mock_measurement(source)
     attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
-    identity = load_identity(config.state)
+    sealing = choose_sealing(config, attester.tee_type)
+    identity = load_identity(config.state, sealing)
     workload = workload_document(config, source, bytes(identity.verify_key))
     keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
     engine = open_database(config.database_url)
@@ -80,7 +83,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
     desk = QuoteDesk(attester, keys, config.limits.waiting_quotes)
-    instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, reason, measurement, lock)
+    reasons = reason, sealing.reason
+    instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, *reasons, measurement, lock)
     await desk.start(instance._store_quote)
     audit.finish_cut_calls(find_open_calls(engine))
     return instance

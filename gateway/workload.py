@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -21,30 +20,17 @@ from gateway.draft import Signer
 from gateway.errors import RateLimited
 from tee.attest.attester import Attester
 from tee.canonical import digest
-from tee.errors import Malformed, Unavailable
+from tee.errors import Unavailable
 from tee.evidence import Evidence
 from tee.keys.binding import encode_statement, report_data_of
 from tee.keys.identity import identity_message, subject_of
 from tee.log.receipt import sign_receipt
-from tee.private_files import write_private
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
 from tee.verify import verify_report
 
-IDENTITY_FILE = "identity.key"
 RENEW_CHECK_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 2.0
-
-
-def load_identity(folder: Path) -> SigningKey:
-    """The persistent identity, a 32-byte Ed25519 seed (mode 0600), made on first use. Raises Malformed."""
-    path = folder / IDENTITY_FILE
-    if not path.exists():
-        write_private(path, bytes(SigningKey.generate()))
-    seed = path.read_bytes()
-    if len(seed) != 32:
-        raise Malformed(str(path), f"{len(seed)} bytes", "32 bytes: restore it, or delete it to start a new identity")
-    return SigningKey(seed)
 
 
 def workload_document(config: Config, source: str, identity_key: bytes) -> dict[str, Any]:
