@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tee.aws.kms import MAX_CIPHERTEXT, KmsKey
-from tee.errors import Malformed, Unavailable
+from tee.aws.kms import KmsKey
+from tee.errors import Unavailable
 from tee.keys.identity import require_members
 from tee.quote import decode_base64, encode_base64
 from tee.seal.envelope import FORMAT, Facts
@@ -32,8 +32,6 @@ class KmsSource:
             if facts[name] != own:
                 raise _elsewhere(f"{name} {facts[name]}, and this gateway is configured with {own}")
         ciphertext = decode_base64(facts["ciphertext_b64"], "sealed.slots.ciphertext_b64")
-        if not 0 < len(ciphertext) <= MAX_CIPHERTEXT:
-            raise Malformed("sealed.slots.ciphertext_b64", f"{len(ciphertext)} bytes", f"1 to {MAX_CIPHERTEXT}")
         return self._key.decrypt(ciphertext, self._context(purpose))
 
     def is_current(self, facts: Facts) -> bool:
