@@ -38,7 +38,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealing:
+class SealingSettings:
     """How secrets outlive a boot (SPEC §14). `measurement_covers` is what the launch measurement covers, if said."""
 
     kind: str = "auto"
@@ -58,7 +58,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     repo_url: str | None = None
-    sealing: Sealing = field(default_factory=Sealing)
+    sealing: SealingSettings = field(default_factory=SealingSettings)
 
     @property
     def database_url(self) -> str:
@@ -108,8 +108,18 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
-    known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"sealing"}
+    known = {
+        "host",
+        "port",
+        "audience",
+        "state",
+        "keyset_seconds",
+        "repo_url",
+        "limits",
+        "providers",
+        "models",
+        "sealing",
+    }
     _refuse_unknown(document, known, "config")
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
@@ -205,7 +215,7 @@ def _limits(table: dict[str, Any]) -> Limits:
     )
 
 
-def _sealing(table: dict[str, Any]) -> Sealing:
+def _sealing(table: dict[str, Any]) -> SealingSettings:
     _refuse_unknown(table, {"kind", "kms_key_arn", "kms_endpoint", "measurement_covers"}, "config.sealing")
     kind = _typed(table, "kind", str, "auto", "config.sealing")
     if kind not in ("auto", "kms", "none"):
@@ -218,7 +228,7 @@ def _sealing(table: dict[str, Any]) -> Sealing:
         raise Malformed("config.sealing.kms_key_arn", "nothing", "the ARN of a KMS key, as kind is kms")
     if endpoint is not None and (endpoint != parse_origin(endpoint) or not is_private_channel(endpoint)):
         raise Malformed("config.sealing.kms_endpoint", repr(endpoint[:200]), "https://HOST[:PORT]")
-    return Sealing(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
+    return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
 
 
 def _audience(configured: str, host: str, port: int) -> str:

@@ -67,37 +67,43 @@ def load_identity(folder: Path, sealing: Sealing) -> SigningKey:
     the host could read it all along.
     """
     path, plain = folder / IDENTITY_FILE, folder / PLAIN_IDENTITY_FILE
-    if plain.exists() and not sealing.adopts_plain:
-        reason = "an identity that lay here unsealed, where the host could read it: delete it to start a new one"
-        raise Unavailable(str(plain), reason, retryable=False)
-    if sealing.sealer is None:
-        return SigningKey.generate()
+    try:
+        if plain.exists() and not sealing.adopts_plain:
+            reason = "an identity that lay here unsealed, where the host could read it: delete it to start a new one"
+            raise Unavailable(str(plain), reason, retryable=False)
+        if sealing.sealer is None:
+            return SigningKey.generate()
+        return SigningKey(_sealed_seed(path, plain, sealing.sealer))
+    except OSError as error:
+        raise Unavailable(str(path), error.strerror or "cannot be read or written", retryable=False) from None
+    except Undecryptable:
+        reason = "does not open: sealed elsewhere, or changed. Restore it, or delete it to start a new identity"
+        raise Unavailable(str(path), reason, retryable=False) from None
+
+
+def _sealed_seed(path: Path, plain: Path, sealer: Sealer) -> bytes:
     if not path.exists():
         seed = _seed(plain, plain.read_bytes()) if plain.exists() else bytes(SigningKey.generate())
-        write_private(path, sealing.sealer.seal(seed, PURPOSE))
-    seed = _seed(path, _unsealed_and_refreshed(path, sealing.sealer))
+        write_private(path, sealer.seal(seed, PURPOSE))
+    seed = _seed(path, _unsealed_and_refreshed(path, sealer))
     if plain.exists():
         if plain.read_bytes() != seed:
             raise Malformed(str(plain), f"another identity than {IDENTITY_FILE} holds", "one: delete the other")
         plain.unlink()
-    return SigningKey(seed)
+    return seed
 
 
 def _unsealed_and_refreshed(path: Path, sealer: Sealer) -> bytes:
     """What the file seals, after each due step of a hand-over has been written."""
     with path.open("rb") as file:
         envelope = file.read(MAX_ENVELOPE + 1)
-    try:
-        plaintext = sealer.unseal(envelope, PURPOSE)
-        for _ in range(MAX_SLOTS):
-            refreshed = sealer.refresh(envelope, PURPOSE)
-            if refreshed is None:
-                break
-            write_private(path, refreshed)
-            envelope = refreshed
-    except Undecryptable:
-        reason = "does not open: sealed elsewhere, or changed. Restore it, or delete it to start a new identity"
-        raise Unavailable(str(path), reason, retryable=False) from None
+    plaintext = sealer.unseal(envelope, PURPOSE)
+    for _ in range(MAX_SLOTS):
+        refreshed = sealer.refresh(envelope, PURPOSE)
+        if refreshed is None:
+            break
+        write_private(path, refreshed)
+        envelope = refreshed
     return plaintext
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from gateway.config import decode_config
-from gateway.sealing import choose_sealing, load_identity
+from gateway.sealing import Sealing, choose_sealing, load_identity
 from tee.attest.mock import MockChip, load_chip_secrets
 from tee.errors import Malformed, TeeError, Unavailable, Undecryptable
 from tee.seal.derived_key import DerivedKeySource, why_not_isolating
@@ -36,8 +39,16 @@ OTHERS = {
     POLICY: (GuestPolicy.RESERVED_ONE | GuestPolicy.SINGLE_SOCKET).to_bytes(8, "little"),
     FAMILY: b"\xcc" * 16,
     IMAGE: b"\xbb" * 16,
+    VMPL: b"\x01",
 }
-NAMES = {MEASUREMENT: "measurement", CHIP: "chip", POLICY: "guest policy", FAMILY: "FAMILY_ID", IMAGE: "IMAGE_ID"}
+NAMES = {
+    MEASUREMENT: "measurement",
+    CHIP: "chip",
+    POLICY: "guest policy",
+    FAMILY: "FAMILY_ID",
+    IMAGE: "IMAGE_ID",
+    VMPL: "VMPL",
+}
 OLD_TCB, NEW_TCB = bytes((10, 0, 0, 0, 0, 0, 26, 86)), bytes((10, 0, 0, 0, 0, 0, 28, 90))
 
 
@@ -144,6 +155,27 @@ def test_an_envelope_has_one_spelling_and_a_bound(chip: MockChip) -> None:
         sealer(chip).unseal(canonical(document | {"slots": document["slots"] * 3}), "identity")
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.data())
+def test_whatever_a_host_writes_there_raises_nothing_but_our_errors(chip: MockChip, data: st.DataObject) -> None:
+    own = sealer(chip)
+    envelope = own.seal(b"secret", "identity")
+    if data.draw(st.booleans()):
+        at, byte = data.draw(st.integers(0, len(envelope) - 1)), data.draw(st.integers(1, 255))
+        changed = envelope[:at] + bytes((envelope[at] ^ byte,)) + envelope[at + 1 :]
+    else:
+        document = json.loads(envelope)
+        name = data.draw(st.sampled_from(sorted(document["slots"][0])))
+        anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())
+        document["slots"][0][name] = data.draw(anything)
+        changed = canonical(document)
+        assume(changed != envelope)
+    with pytest.raises(TeeError):
+        own.unseal(changed, "identity")
+    with suppress(TeeError):
+        own.refresh(changed, "identity")
+
+
 # The derived key.
 
 
@@ -157,6 +189,12 @@ def test_another_guest_is_told_why_and_cannot_open_it_by_a_changed_header(at: in
     own = parse_envelope(other.seal(b"", "identity"), "identity").slots[0].facts
     with pytest.raises(Undecryptable):
         other.unseal(rewritten(envelope, **own), "identity")
+
+
+def test_another_product_is_told(chip: MockChip) -> None:
+    turin = sealer(chip, {0x188: b"\x1a\x02"})
+    with pytest.raises(Unavailable, match=r"another CPU product .product Genoa, and this guest has Turin"):
+        turin.unseal(sealer(chip).seal(b"secret", "identity"), "identity")
 
 
 def test_a_later_guest_svn_opens_what_an_earlier_one_sealed_and_never_the_reverse(chip: MockChip) -> None:
@@ -194,6 +232,33 @@ def test_a_firmware_upgrade_is_handed_over_in_two_writes_each_of_which_opens(chi
         (slot,) = parse_envelope(upgrade_steps(chip, step)[-1], "identity").slots
         assert slot.facts["tcb"] == NEW_TCB.hex()
     assert [opens(old, step) for step in steps] == [True, True, False]
+
+
+@pytest.mark.parametrize("cut_before", [True, False])
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_crash_at_any_write_of_a_hand_over_keeps_the_identity(
+    writes: int, cut_before: bool, chip: MockChip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = (Sealing(sealer(chip, {COMMITTED: tcb}), "") for tcb in (OLD_TCB, NEW_TCB))
+    first = bytes(load_identity(tmp_path, before))
+    done = 0
+
+    def cut(source: Path, target: Path) -> None:
+        """The machine stops just before, or just after, the rename of one write."""
+        nonlocal done
+        done += 1
+        if done <= writes or not cut_before:
+            source.rename(target)
+        if done > writes:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Path, "replace", cut)
+        with pytest.raises(KeyboardInterrupt):
+            load_identity(tmp_path, after)
+    assert bytes(load_identity(tmp_path, after)) == first
+    (slot,) = parse_envelope((tmp_path / "identity.sealed").read_bytes(), "identity").slots
+    assert slot.facts["tcb"] == NEW_TCB.hex()
 
 
 def opens(tried: Sealer, envelope: bytes) -> bool:
@@ -349,6 +414,12 @@ def test_the_mock_adopts_the_identity_of_an_earlier_release(tmp_path: Path) -> N
 def test_a_broken_identity_of_an_earlier_release_is_named(tmp_path: Path) -> None:
     (tmp_path / "identity.key").write_bytes(b"short")
     with pytest.raises(Malformed, match="5 bytes"):
+        mock_identity(tmp_path)
+
+
+def test_an_identity_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "identity.sealed").mkdir()
+    with pytest.raises(Unavailable, match=r"identity\.sealed: Is a directory"):
         mock_identity(tmp_path)
 
 

@@ -17,7 +17,7 @@ def exchange(method: str, url: str, headers: Mapping[str, str], body: bytes = b"
     try:
         with (
             httpx2.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False) as client,
-            client.stream(method, url, headers=dict(headers), content=body) as response,
+            client.stream(method, url, headers={"accept-encoding": "identity", **headers}, content=body) as response,
         ):
             answer = b""
             for chunk in response.iter_raw():

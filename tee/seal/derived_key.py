@@ -45,7 +45,7 @@ def why_not_isolating(report: AttestationReport, covers: str | None) -> str | No
         return "the guest policy allows debugging or migration"
     if report.vmpl > MAX_VMPL:
         return "the report was not made by the guest"
-    if report.cpuid is None or product_of_cpuid(*report.cpuid[:2]) is None:
+    if _product(report) is None:
         return "the report names no CPU that is known here, so its TCB cannot be compared"
     if covers == "firmware":
         return "the launch measurement covers the firmware alone: every guest on it derives the same key"
@@ -59,11 +59,11 @@ class DerivedKeySource:
 
     def __init__(self, report: AttestationReport, derive: Derive, covers: str | None) -> None:
         """`report` is this guest's own. Raises Unavailable where a derived key would isolate nothing."""
-        reason = why_not_isolating(report, covers)
-        if reason is not None:
+        reason, product = why_not_isolating(report, covers), _product(report)
+        if reason is not None or product is None:
             words = f"{reason}. Seal with a key of AWS KMS (`sealing.kms_key_arn`) or through a broker instead"
             raise Unavailable(KIND, words, retryable=False)
-        self._product = _product(report)
+        self._product = product
         self._report = report
         self._derive = derive
 
@@ -115,11 +115,8 @@ class DerivedKeySource:
         }
 
 
-def _product(report: AttestationReport) -> Product:
-    product = None if report.cpuid is None else product_of_cpuid(*report.cpuid[:2])
-    if product is None:
-        raise Malformed("CPUID", report.cpuid, "a CPU that is known here")
-    return product
+def _product(report: AttestationReport) -> Product | None:
+    return None if report.cpuid is None else product_of_cpuid(*report.cpuid[:2])
 
 
 def _require_shape(facts: Facts, own: Facts) -> None:

@@ -34,7 +34,7 @@ class Sealer(Protocol):
     def refresh(self, envelope: bytes, purpose: str) -> bytes | None:
         """The next step of a hand-over, to be stored durably before the next call; None where nothing is due.
 
-        Raises what unseal raises.
+        Raises what unseal raises, where anything is due.
         """
 
 
@@ -55,6 +55,9 @@ class _Opened(NamedTuple):
     slot: Slot
     data_key: bytes
     plaintext: bytes
+
+    def __repr__(self) -> str:
+        return "_Opened()"
 
 
 class EnvelopeSealer:
