@@ -31,6 +31,7 @@ from tee.errors import Malformed, TeeError, Unavailable, Undecryptable
 from tee.seal.kms import KmsSource
 from tee.seal.sealer import EnvelopeSealer, Sealer
 from tests.contracts.sealer import CONTRACT
+from tests.vectors import der
 from tests.worlds.kms import (
     ACCESS_KEY,
     ARN,
@@ -205,6 +206,16 @@ def test_a_broken_envelope_never_says_where(ber: bool, key: rsa.RSAPrivateKey) -
             continue
         # Bits that carry nothing (the recipient's name, versions) may change; what is opened may not.
         assert opened == bytes(32) and len(content) == len(raw)
+
+
+@pytest.mark.parametrize(
+    "name", ["1.2.840.113549.1.7.3", "1.2.840.113549.1.7.1", "1.2.840.113549.1.1.7", "2.16.840.1.101.3.4.1.42"]
+)
+def test_an_envelope_of_other_algorithms_is_refused(name: str, key: rsa.RSAPrivateKey) -> None:
+    raw, identifier = enveloped(bytes(32), key.public_key()), der.oid(name)
+    assert raw.count(identifier) == 1
+    with pytest.raises(Undecryptable):
+        open_enveloped_data(raw.replace(identifier, identifier[:-1] + b"\x63"), key)
 
 
 def _other() -> rsa.RSAPrivateKey:

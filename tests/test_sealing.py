@@ -191,6 +191,19 @@ def test_another_guest_is_told_why_and_cannot_open_it_by_a_changed_header(at: in
         other.unseal(rewritten(envelope, **own), "identity")
 
 
+def test_the_key_comes_from_the_vcek_with_everything_mixed_in(chip: MockChip) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def derive(*numbers: int) -> bytes:
+        asked.append(numbers)
+        return bytes(range(32))
+
+    report = parse_report(chip.attest(bytes(64)).report)
+    DerivedKeySource(report, derive, "workload").new_secret("identity")
+    tcb = int.from_bytes(report.committed_tcb, "little")
+    assert asked == [(0b010, 0b111111, 0, 0, tcb)], "KEY_SEL 1 is the VCEK; a VLEK belongs to a fleet"
+
+
 def test_another_product_is_told(chip: MockChip) -> None:
     turin = sealer(chip, {0x188: b"\x1a\x02"})
     with pytest.raises(Unavailable, match=r"another CPU product .product Genoa, and this guest has Turin"):
@@ -219,6 +232,7 @@ def upgrade_steps(chip: MockChip, first: bytes) -> list[bytes]:
     current, steps = sealer(chip, {COMMITTED: NEW_TCB}), [first]
     while (following := current.refresh(steps[-1], "identity")) is not None:
         steps.append(following)
+        assert len(steps) <= 3, "a hand-over ends"
     return steps
 
 
