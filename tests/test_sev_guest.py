@@ -112,7 +112,7 @@ def test_reports_and_tables_arrive_byte_for_byte(machine: SevGuestMachine) -> No
 
 
 def test_a_derived_key_request_is_packed_as_the_kernel_reads_it(machine: SevGuestMachine) -> None:
-    (answer,) = machine.drive("ok", f"key:5:0x3f:3:0xa1b2c3d4:{0x0102030405060708:#x}")
+    (answer,) = machine.drive("key-echo", f"key:5:0x3f:3:0xa1b2c3d4:{0x0102030405060708:#x}")
     request = bytes(byte ^ 0x5A for byte in bytes.fromhex(answer["key"]))
     assert request == struct.pack("<IIQIIQ", 5, 0, 0x3F, 3, 0xA1B2C3D4, 0x0102030405060708)
 
