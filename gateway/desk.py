@@ -111,7 +111,7 @@ class QuoteDesk:
             async with asyncio.timeout(self._limits.quote_seconds):
                 return await asyncio.shield(place.making)
         except TimeoutError:
-            raise self._too_late(place) from None
+            raise self._too_late() from None
         except Unavailable as error:
             raise self._refusal(error) from None
         finally:
@@ -128,7 +128,7 @@ class QuoteDesk:
             raise self._silent()
         waiting = sum(not place.asking for place in self._places.values())
         starts = self._turnstile.seconds_until(waiting)
-        # A device that is free is always tried: how slow it was last must not shut it out for ever.
+        # A device that is free is always tried, also where the rate leaves no room for an answer in time.
         late = starts + self._turnstile.answer_seconds - self._limits.quote_seconds if starts > 0 else 0.0
         if waiting >= self._limits.waiting_quotes:
             late = max(late, self._turnstile.seconds_until(1))
@@ -202,11 +202,11 @@ class QuoteDesk:
             )
         return AttesterUnavailable(str(error), retry_after=self._pause() if error.retryable else None)
 
-    def _too_late(self, place: _Place) -> AttesterUnavailable | RateLimited:
+    def _too_late(self) -> AttesterUnavailable | RateLimited:
         """At the deadline: whose fault it was, as far as is known."""
         if self._busy is not None:
             return self._refusal(self._busy)
-        if place.asking or self._turnstile.busy_seconds > self._limits.quote_seconds / 2:
+        if self._turnstile.busy_seconds > self._limits.quote_seconds / 2:
             return self._silent()
         return RateLimited(
             f"The attestation device is slower than its rate: your turn did not come within "
