@@ -14,6 +14,7 @@ from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_u
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
 from tee.canonical import digest, kind_of
+from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.origin import parse_origin
 
@@ -47,6 +48,13 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     repo_url: str | None = None
+    collateral: Path | None = None
+    kds_url: str | None = AMD_KDS  # None: ask nobody
+
+    @property
+    def collateral_folder(self) -> Path:
+        """Where AMD's certificates and lists are kept."""
+        return self.collateral or self.state / "collateral"
 
     @property
     def database_url(self) -> str:
@@ -70,7 +78,12 @@ class Config:
             for row in self.models.models
         ]
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
-        settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
+        settings |= {
+            "host": self.host,
+            "port": self.port,
+            "keyset_seconds": self.keyset_seconds,
+            "kds_url": self.kds_url,
+        }
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -96,6 +109,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
+    known |= {"collateral", "kds_url"}
     _refuse_unknown(document, known, "config")
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
@@ -118,6 +132,8 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
             _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 60, 7 * 24 * 3600, "config.keyset_seconds"
         ),
         repo_url=_typed(document, "repo_url", str, None, "config"),
+        collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
+        kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
     )
 
 
@@ -182,6 +198,10 @@ def _limits(table: dict[str, Any]) -> Limits:
     return replace(
         Limits(), **{name: _bounded(value, 1, 1 << 31, f"config.limits.{name}") for name, value in values.items()}
     )
+
+
+def _collateral(configured: str) -> Path | None:
+    return Path(configured) if configured else None
 
 
 def _audience(configured: str, host: str, port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Coroutine
@@ -25,6 +26,11 @@ from gateway.upstream import Upstream
 from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
+from tee.collateral.cache import CollateralCache
+from tee.collateral.endorser import CachedEndorser
+from tee.collateral.kds import Kds
+
+LOG = logging.getLogger("saferouter")
 
 
 @dataclass(slots=True)
@@ -70,7 +76,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
-    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
+    kds = None if config.kds_url is None else Kds(config.kds_url)
+    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
     identity = load_identity(config.state)
     workload = workload_document(config, source, bytes(identity.verify_key))
     keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
