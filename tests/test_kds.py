@@ -38,6 +38,7 @@ from tests.vectors.reports import MILAN as MILAN_FIELDS
 from tests.vectors.reports import TURIN as TURIN_FIELDS
 from tests.vectors.reports import VERSIONS, report
 from tests.vectors.reports import VLEK as VLEK_FIELDS
+from tests.vectors.signing import RSA
 from tests.worlds.gateway import free_port
 from tests.worlds.kds import KeyServer, key_server, mock_products
 
@@ -227,7 +228,8 @@ def test_a_hosts_expired_list_is_replaced(machine: Machine, server: KeyServer, g
     assert machine.outcome(genoa, **table, crl=old) == "authentic"
     assert server.requests == ["/vcek/v1/Genoa/crl"]
     assert "the host's revocation list is not used (CRL: found a list for" in machine.told[0]
-    for broken in (b"\x30\x00", RevocationList(signer=ASK.signer).der()):
+    forged = RevocationList(this_update=now - DAY, next_update=now + DAY, signer=RSA["ask"].sign).der()
+    for broken in (b"\x30\x00", forged):
         assert machine.endorse(genoa, **table, crl=broken).crl not in (None, broken)
 
 

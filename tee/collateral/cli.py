@@ -56,7 +56,7 @@ def collateral_fetch(
     parsed = parse_report(_read(report, REPORT_SIZE))
     found = certificates_of(parse_certificate_table(_read(table, MAX_TABLE_SIZE) if table else b""))
     url = parse_kds_url(kds_url, "--kds-url")
-    endorse = CachedEndorser(CollateralCache(cache), None if url is None else Kds(url), notice=_warn)
+    endorse = CachedEndorser(CollateralCache(cache), None if url is None else Kds(url), products=PRODUCTS, notice=_warn)
     ends = complete_endorsements(parsed, found, endorse, str(report))
     if ends.crl is None:
         raise Unavailable(str(report), "all its certificates are here, but no revocation list", retryable=True)
