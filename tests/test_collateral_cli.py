@@ -169,7 +169,7 @@ def test_list_names_what_is_wrong(folder: Path) -> None:
     Path("kept/Genoa-vlek-4041424344454647-0000000000000000.der").write_bytes(b"")
     problems = {row["file"]: row["problem"] for row in listed() if row["problem"]}
     assert len(problems) == 4
-    assert "wanted valid at" in problems[vcek.name]
+    assert "wanted one in force" in problems[vcek.name]
     assert "kept/Genoa-vcek-crl.der: found CRL: 3 bytes that are neither" in problems["Genoa-vcek-crl.der"]
     assert "a name that means nothing here" in problems["notes.txt"]
     assert "  not used: notes.txt: found a name that means nothing here" in run("list").output

@@ -33,7 +33,7 @@ from tee.snp.product import GENOA, MILAN, PRODUCTS, TURIN
 from tee.snp.report import SigningKey, parse_report
 from tee.verify import verify_report
 from tests.vectors import der
-from tests.vectors.certificates import ARK, ASK, DAY, RevocationList, vek, vlek_values
+from tests.vectors.certificates import ARK, ASK, DAY, RevocationList, vek, vek_values, vlek_values
 from tests.vectors.reports import MILAN as MILAN_FIELDS
 from tests.vectors.reports import TURIN as TURIN_FIELDS
 from tests.vectors.reports import VERSIONS, report
@@ -183,8 +183,8 @@ def test_version_2_names_no_cpu_so_the_certificate_decides(machine: Machine, ser
     assert machine.outcome(raw) == "authentic"
     assert server.asked("/vcek/v1/Milan/") == 2, "what is kept for Genoa comes before asking for Milan again"
     certificate = vek().der()
-    milan_free = candidate_products(parse_report(raw), certificate, PRODUCTS)
-    assert [product.name for product in milan_free] == ["Genoa"]
+    named = candidate_products(parse_report(raw), certificate, PRODUCTS)
+    assert [product.name for product in named] == ["Genoa", "Milan"]
     both = candidate_products(parse_report(raw), b"no certificate", PRODUCTS)
     assert [product.name for product in both] == ["Milan", "Genoa"]
 
@@ -207,6 +207,16 @@ def test_a_vlek_is_never_asked_for(machine: Machine, server: KeyServer) -> None:
     assert "a VLEK comes from the host alone: no key server hands it out" in str(error)
     assert str(error).endswith("Have the host's operator add the missing to the host's table")
     assert len(server.requests) == 2
+
+
+def test_the_world_answers_as_amd_does(server: KeyServer) -> None:
+    turin, query = "/vcek/v1/Turin/" + "41" * 8, "?fmcSPL=1&blSPL=1&teeSPL=1&snpSPL=4&ucodeSPL=81"
+    first, second = (parse_certificate(Kds(server.url).get(turin + query, 8192), "VCEK") for _ in range(2))
+    assert first.raw != second.raw
+    assert first.spki == second.spki
+    for path in (turin + "00" * 56 + query, "/vlek/v1/Milan/" + "41" * 64 + query):
+        with pytest.raises(Unavailable, match="answered 404"):
+            Kds(server.url).get(path, 8192)
 
 
 # The host comes first.
@@ -233,11 +243,21 @@ def test_a_hosts_expired_list_is_replaced(machine: Machine, server: KeyServer, g
         assert machine.endorse(genoa, **table, crl=broken).crl not in (None, broken)
 
 
-def test_a_hosts_chain_that_is_not_amds_is_no_help_and_no_harm(machine: Machine, genoa: bytes) -> None:
-    table = {"ask": b"\x30\x03\x02\x01\x00", "ark": ARK.der()}
-    ends = machine.endorse(genoa, **table)
-    assert ends.intermediate == table["ask"], "the verifier will name what is wrong with the host's"
-    assert machine.outcome(genoa) == "authentic"
+def test_a_hosts_chain_that_is_not_amds_is_replaced(machine: Machine, genoa: bytes) -> None:
+    assert machine.outcome(genoa, ask=b"\x30\x03\x02\x01\x00", ark=ARK.der()) == "authentic"
+
+
+def test_a_hosts_certificate_of_an_older_tcb_is_replaced(machine: Machine, server: KeyServer, genoa: bytes) -> None:
+    old = vek(vek_values(microcode=89)).der()
+    assert machine.outcome(genoa, vcek=old) == "authentic"
+    words = "the host's VCEK is not used (VCEK.SPLs: found bootloader 12, tee 3, snp 30, microcode 89, wanted boot"
+    assert machine.told[0].startswith(words)
+    machine.endorse(genoa, vcek=old)
+    assert len(machine.told) == 1
+    assert server.asked(VCEK_PATH) == 1
+    other = Machine(machine.cache.folder.parent / "other", None)
+    assert "there is no ASK and ARK: " in str(other.refusal(genoa, vcek=old))
+    assert other.outcome(genoa, vcek=old, ask=ASK.der(), ark=ARK.der()) == "rejected", "and named by the verifier"
 
 
 # Every way to answer wrongly, and what an operator reads. Nothing of it is kept.

@@ -317,16 +317,18 @@ def test_the_report_says_which_signer_is_meant(report: AttestationReport) -> Non
         complete_endorsements(vlek, {"vlek": b"vlek"}, no_other_source, DEVICE)
 
 
-def test_another_source_completes_and_never_replaces(report: AttestationReport) -> None:
+def test_another_source_completes_and_mends(report: AttestationReport) -> None:
     def other(asked: AttestationReport, _held: Collateral) -> Collateral:
         assert asked is report
         return Collateral("a drawer", b"other vek", b"other ask", b"other ark", b"other crl")
 
     found = {"vcek": b"vcek", "ark": b"ark"}
-    assert complete_endorsements(report, found, other, DEVICE) == Endorsements(
-        b"vcek", b"other ask", b"ark", b"other crl"
-    )
-    assert complete_endorsements(report, {}, other, DEVICE).vek == b"other vek"
-    half = replace(other(report, Collateral("")), ark=None)
+    all_others = Endorsements(b"other vek", b"other ask", b"other ark", b"other crl")
+    assert complete_endorsements(report, found, other, DEVICE) == all_others
+    assert complete_endorsements(report, {}, other, DEVICE) == all_others
+    silent = replace(other(report, Collateral("")), vek=None, crl=None)
+    mended = complete_endorsements(report, found, lambda _report, _held: silent, DEVICE)
+    assert mended == Endorsements(b"vcek", b"other ask", b"other ark", None)
+    half = replace(silent, ark=None)
     with pytest.raises(Unavailable, match=r"there is no ARK: looked in .*\(it holds VCEK\) and a drawer\."):
         complete_endorsements(report, {"vcek": b"vcek"}, lambda _report, _held: half, DEVICE)

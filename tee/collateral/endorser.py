@@ -15,6 +15,7 @@ from tee.collateral.proof import (
     candidate_products,
     match_authorities,
     read_crl,
+    read_vcek,
     vcek_id_of_report,
 )
 from tee.errors import Malformed, Unavailable
@@ -60,18 +61,17 @@ class CachedEndorser:
         self._retryable = False
 
     def __call__(self, report: AttestationReport, held: Collateral) -> Collateral:
-        """What `held`, the host's, lacks. A revocation list of the host that has expired counts as lacking."""
+        """What the host holds, as far as it is good, completed; None for what is nowhere."""
         self._notes, self._retryable = [], False
         kind = report.signing_key
-        vek, chain, crl = held.vek, None, None
-        if vek is None and kind is SigningKey.VLEK:
+        vek, chain, crl = None, None, None
+        if held.vek is None and kind is SigningKey.VLEK:
             self._notes.append("a VLEK comes from the host alone: no key server hands it out")
         for product in self._candidates(report, held.vek):
             chain = _hosts_chain(held, product, kind, self._now()) or self._obtain(chain_item(product, kind))
             if chain is None:
                 continue
-            if vek is None and kind is SigningKey.VCEK:
-                vek = self._vcek(report, product, chain.intermediate)
+            vek = held.vek if kind is SigningKey.VLEK else self._vcek(report, held.vek, product, chain.intermediate)
             if vek is not None:
                 crl = self._crl(held.crl, product, kind, chain.ark)
                 break
@@ -99,12 +99,18 @@ class CachedEndorser:
         except Malformed:
             return False
 
-    def _vcek(self, report: AttestationReport, product: Product, ask: Certificate) -> bytes | None:
+    def _vcek(self, report: AttestationReport, held: bytes | None, product: Product, ask: Certificate) -> bytes | None:
         try:
-            certificate = self._obtain(vcek_item(vcek_id_of_report(report, product), ask))
+            wanted = vcek_id_of_report(report, product)
         except Malformed as error:
             self._notes.append(str(error))
             return None
+        if held is not None:
+            try:
+                return read_vcek(held, wanted, ask, self._now()).raw
+            except Malformed as error:  # of another TCB, where the host has not followed its own update
+                self._note("vcek", f"the host's VCEK is not used ({error})")
+        certificate = self._obtain(vcek_item(wanted, ask))
         return None if certificate is None else certificate.raw
 
     def _crl(self, held: bytes | None, product: Product, kind: SigningKey, ark: Certificate) -> bytes | None:

@@ -72,14 +72,13 @@ def vcek_id_of_certificate(certificate: Certificate, products: Products) -> Vcek
 
 
 def candidate_products(report: AttestationReport, vek: bytes | None, products: Products) -> list[Product]:
-    """The products that `report` may be of: one by its CPUID or its certificate, else Milan, then Genoa."""
+    """The products that `report` may be of: one by its CPUID, else Milan and Genoa, first what its certificate says."""
     if report.cpuid is not None:
         named = product_of_cpuid(report.cpuid[0], report.cpuid[1])
         return [products[named.name]] if named is not None and named.name in products else []
     # Version 2 carries no CPUID, and Turin never emits it.
-    names = ["Milan", "Genoa"]
-    if vek is not None and (certified := _product_of_vek(vek)) is not None:
-        names = [certified.name]
+    certified = None if vek is None else _product_of_vek(vek)
+    names = ["Genoa", "Milan"] if certified is not None and certified.name == "Genoa" else ["Milan", "Genoa"]
     return [products[name] for name in names if name in products]
 
 
@@ -136,7 +135,7 @@ def read_crl(raw: bytes, ark: Certificate, now: datetime | None) -> SignedList:
     if crl.issuer != ark.subject or not signed_by(crl.tbs, crl.signature, ark.spki):
         raise Malformed("CRL", f"a list that {ark.subject_cn} did not sign", "a list that it signed")
     if now is not None and not crl.this_update <= now < crl.next_update:
-        raise Malformed("CRL", f"a list for {iso(crl.this_update)} to {iso(crl.next_update)}", f"one for {iso(now)}")
+        raise Malformed("CRL", f"a list for {iso(crl.this_update)} to {iso(crl.next_update)}", "one in force")
     return SignedList(blobs[0], crl)
 
 
@@ -194,4 +193,4 @@ def _pinned(certificate: Certificate, pin: Pin, now: datetime | None) -> Certifi
 def _require_valid(certificate: Certificate, field: str, now: datetime | None) -> None:
     if now is not None and not certificate.not_before <= now <= certificate.not_after:
         held = f"valid from {iso(certificate.not_before)} to {iso(certificate.not_after)}"
-        raise Malformed(field, held, f"valid at {iso(now)}")
+        raise Malformed(field, held, "one in force")

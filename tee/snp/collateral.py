@@ -27,15 +27,15 @@ class Collateral:
     retryable: bool = False  # whether asking again later may bring more
 
 
-# Asked with what the host's table has for a report; answers with what that lacks, or with a list that has not expired
-# in place of one that has.
+# Asked with what the host's table has for a report; answers with what to use in place of it, None where it knows no
+# better: a host's table may be empty, of an older TCB, or hold a list that has expired.
 Endorser = Callable[[AttestationReport, Collateral], Collateral]
 
 
 def complete_endorsements(
     report: AttestationReport, found: dict[str, bytes], endorse: Endorser, device: str
 ) -> Endorsements:
-    """What the host's table holds (`certificates_of` it), completed by `endorse`.
+    """What the host's table holds (`certificates_of` it), completed and mended by `endorse`.
 
     A missing CRL is no error here: verifiers judge it. Raises Unavailable, which names `device`, for any other.
     """
@@ -44,7 +44,7 @@ def complete_endorsements(
     vek_name, intermediate_name = ("VLEK", "ASVK") if vlek else ("VCEK", "ASK")
     held = Collateral("", found.get(vek_name.lower()), found.get("ask"), found.get("ark"), found.get("crl"))
     other = endorse(report, held)
-    vek, intermediate, ark = held.vek or other.vek, held.intermediate or other.intermediate, held.ark or other.ark
+    vek, intermediate, ark = other.vek or held.vek, other.intermediate or held.intermediate, other.ark or held.ark
     if vek is None or intermediate is None or ark is None:
         rows = ((vek_name, vek), (intermediate_name, intermediate), ("ARK", ark))
         missing = " and ".join(name for name, blob in rows if blob is None)
