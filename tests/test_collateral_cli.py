@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -174,10 +175,15 @@ def test_list_names_what_is_wrong(folder: Path) -> None:
     assert "a name that means nothing here" in problems["notes.txt"]
     assert "  not used: notes.txt: found a name that means nothing here" in run("list").output
     for name in ("vcek", "vlek"):
-        Path(f"kept/Genoa-{name}-chain.pem").unlink()
+        Path(f"kept/Genoa-{name}-chain.pem").write_bytes(b"rot")
     problems = {row["file"]: row["problem"] for row in listed()}
     assert "wanted SAFEROUTER-MOCK-ARK, to prove this list" in problems["Genoa-vlek-crl.der"]
     assert "wanted SAFEROUTER-MOCK-ASK and its ARK" in problems[vcek.name]
+    assert "chain: 3 bytes that are neither" in problems["Genoa-vcek-chain.pem"]
+    shutil.rmtree("kept")
+    Path("kept").write_text("no folder")
+    assert "kept: cannot be read: Not a directory" in str(run("list").exception)
+    assert "cannot be written: " in str(keep(**GOOD).exception)
 
 
 def test_fetch_asks_for_what_neither_host_nor_cache_has(folder: Path, server: KeyServer) -> None:

@@ -544,10 +544,36 @@ def test_a_broken_file_and_no_server_is_an_error_that_names_it(machine: Machine,
     assert len(machine.told) == told, "each trouble is told once"
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(machine: Machine, genoa: bytes) -> None:
+def test_a_cache_that_cannot_be_written_is_no_obstacle(machine: Machine, server: KeyServer, genoa: bytes) -> None:
     machine.cache.folder.write_text("a file where the folder should be")
     assert machine.outcome(genoa) == "authentic"
-    assert any("what was fetched is used and not kept" in words for words in machine.told)
+    assert len([words for words in machine.told if "what was fetched is used and not kept" in words]) == 3
+    told = len(machine.told)
+    assert machine.outcome(genoa) == "authentic"
+    assert len(server.requests) == 3, "AMD is not asked at each quote because a disk is full"
+    assert len(machine.told) == told
+    machine.clock.ahead = dt.timedelta(days=1.1)
+    machine.endorse(genoa)
+    machine.endorse(genoa)
+    assert server.requests[3:] == ["/vcek/v1/Genoa/crl"]
+    machine.clock.ahead = dt.timedelta(days=800)  # beyond that list, and a later one of the same life
+    machine.cache.folder.unlink()
+    server.crl_age = -machine.clock.ahead
+    assert machine.outcome(genoa) == "authentic"
+    assert len(machine.cache.names()) == 1, "what memory holds well is not fetched again for the disk"
+
+
+def test_a_file_that_cannot_be_read_is_named(machine: Machine, server: KeyServer, genoa: bytes) -> None:
+    machine.endorse(genoa)
+    path = machine.cache.folder / _vcek_name(genoa)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # opens, and fails to read
+    for _ in range(2):
+        assert machine.outcome(genoa) == "authentic"
+    assert len(server.requests) == 4
+    assert f"a kept file is not used ({path}: cannot be read: Input/output error)" in machine.told[0]
+    assert "what was fetched is used and not kept" in machine.told[1]
+    assert len(machine.told) == 2
 
 
 def test_the_list_is_refreshed_daily_and_used_until_it_ends(machine: Machine, server: KeyServer, genoa: bytes) -> None:

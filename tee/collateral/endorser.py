@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -34,6 +35,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unkept:
+    fetched_at: datetime
+    content: bytes
+
+
 class CachedEndorser:
     """An Endorser. It raises nothing for what it lacks: its Collateral says where it looked and why there is none.
 
@@ -59,6 +66,7 @@ class CachedEndorser:
         self._told: dict[str, str] = {}  # by item: the trouble that the operator knows of
         self._notes: list[str] = []  # of this call
         self._retryable = False
+        self._unkept: dict[str, _Unkept] = {}  # by item: what the disk did not take
 
     def __call__(self, report: AttestationReport, held: Collateral) -> Collateral:
         """What the host holds, as far as it is good, completed; None for what is nowhere."""
@@ -139,14 +147,20 @@ class CachedEndorser:
         return found
 
     def _kept(self, item: Item[T]) -> T | None:
+        now = self._now()
+        if item.name in self._unkept:
+            try:
+                return item.read(self._unkept[item.name].content, now)
+            except Malformed:  # its time is over
+                del self._unkept[item.name]
         try:
-            return self._cache.load(item, self._now())
+            return self._cache.load(item, now)
         except (Malformed, Unavailable) as error:
             self._note(item.name, f"a kept file is not used ({error})")
             return None
 
     def _is_recent(self, name: str, refresh: timedelta) -> bool:
-        written_at = self._cache.written_at(name)
+        written_at = self._unkept[name].fetched_at if name in self._unkept else self._cache.written_at(name)
         return written_at is not None and timedelta(0) <= self._now() - written_at < refresh
 
     def _fetch(self, kds: Kds, item: Item[T]) -> T:
@@ -154,14 +168,20 @@ class CachedEndorser:
         raw = kds.get(item.path, item.limit)
         try:
             found = item.read(raw, self._now())
-            try:
-                self._cache.keep(item, found)
-            except Unavailable as error:
-                self._note(item.name, f"what was fetched is used and not kept ({error})")
+            self._keep(item, found)
         except Malformed as error:
             raise kds.refuse(item.path, error) from None
         kds.accept(item.path)
         return found
+
+    def _keep(self, item: Item[T], found: T) -> None:
+        """On disk, or else in memory: no quote is to ask AMD anew because a disk is full. Raises Malformed."""
+        self._unkept.pop(item.name, None)
+        try:
+            self._cache.keep(item, found)
+        except Unavailable as error:
+            self._unkept[item.name] = _Unkept(self._now(), item.encode(found))
+            self._note(f"{item.name} unkept", f"what was fetched is used and not kept ({error})")
 
     def _note(self, about: str, words: str) -> None:
         self._notes.append(words)
