@@ -134,6 +134,10 @@ REFUSALS: dict[str, tuple[dict[str, bytes], str]] = {
         GOOD | {"crl": RevocationList(signer=RSA["ask"].sign).der()},
         "that SAFEROUTER-MOCK-ARK did not",
     ),
+    "two keys of one chip": (
+        GOOD | {"vcek2": replace(vek(), spki=ec_spki(ec_key("another chip"))).der()},
+        "vcek2: found VCEK.spki: ",
+    ),
     "text": (GOOD | {"notes": b"hello"}, "notes: found 5 bytes that are neither, wanted PEM or DER"),
     "a cut file": (GOOD | {"vcek2": vek().der()[:-9]}, "vcek2: found"),
     "nothing": (GOOD | {"empty": b""}, "empty: found 0 bytes that are neither"),
@@ -152,10 +156,10 @@ def test_what_is_not_proven_is_refused_by_file_and_nothing_is_kept(folder: Path,
 
 def test_an_import_replaces_no_newer_list_and_no_other_key(folder: Path) -> None:
     keep(crl=fresh_crl(), **GOOD)
-    result = keep(crl=fresh_crl(age_days=3))
-    assert "CRL.thisUpdate: found" in str(result.exception)
+    result = keep(older=fresh_crl(age_days=3))
+    assert "older: found CRL.thisUpdate: 20" in str(result.exception)
     result = keep(vcek=replace(vek(), spki=ec_spki(ec_key("another chip"))).der())
-    assert "VCEK.spki: found" in str(result.exception)
+    assert "vcek: found VCEK.spki: " in str(result.exception)
     assert "cannot change" in str(result.exception)
     assert keep(crl=fresh_crl(age_days=0)).exit_code == 0
 
@@ -256,6 +260,10 @@ def test_an_ec2_report_verifies_by_its_table_and_the_cache(vectors: Path, amd_ca
     assert document["verdict"] == "authentic"
     outcomes = {check["id"]: check["outcome"] for check in document["checks"]}
     assert (outcomes["hw.root"], outcomes["hw.revocation"]) == ("pass", "pass")
+    # What somebody gives is judged, whatever better is kept.
+    for given, name in (("--crl", "crl/vcek-genoa.crl.der"), ("--vek", "snp/milan-v2-vcek-virtee/vek.der")):
+        result = RUNNER.invoke(app, [*options, "--cache", str(amd_cache), given, str(vectors / name)])
+        assert f"FAIL {'hw.revocation' if given == '--crl' else 'hw.certificate'}" in result.output
     alone = RUNNER.invoke(app, options)
     assert "found ASK: nothing, wanted the ASK or ASVK, given as a file or in the table" in alone.output
     empty = RUNNER.invoke(app, [*options, "--cache", str(amd_cache / "none")])

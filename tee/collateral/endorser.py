@@ -93,13 +93,11 @@ class CachedEndorser:
         )
 
     def _candidates(self, report: AttestationReport, vek: bytes | None) -> list[Product]:
-        """The products to try; where it is not known, one whose VCEK is kept comes first."""
+        """The products to try; where several are possible, one whose VCEK is kept comes first."""
         products = candidate_products(report, vek, self._products)
         if not products:
             self._notes.append(f"its CPU (CPUID {report.cpuid}) is of no product that is known here. Update SafeRouter")
-        return (
-            products if len(products) < 2 else sorted(products, key=lambda product: not self._is_kept(report, product))
-        )
+        return sorted(products, key=lambda product: not self._is_kept(report, product))
 
     def _is_kept(self, report: AttestationReport, product: Product) -> bool:
         try:
@@ -117,7 +115,7 @@ class CachedEndorser:
             try:
                 return read_vcek(held, wanted, ask, self._now()).raw
             except Malformed as error:  # of another TCB, where the host has not followed its own update
-                self._note("vcek", f"the host's VCEK is not used ({error})")
+                self._note("vcek", f"a VCEK that was found first does not fit ({error})")
         certificate = self._obtain(vcek_item(wanted, ask))
         return None if certificate is None else certificate.raw
 
@@ -126,7 +124,7 @@ class CachedEndorser:
             try:
                 return read_crl(held, ark, self._now()).raw
             except Malformed as error:
-                self._note("crl", f"the host's revocation list is not used ({error})")
+                self._note("crl", f"a revocation list that was found first does not hold ({error})")
         found = self._obtain(crl_item(product, kind, ark), CRL_REFRESH)
         return None if found is None else found.raw
 

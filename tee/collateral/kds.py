@@ -61,9 +61,9 @@ class Kds:
             if self._is_silent(place):
                 raise self._unavailable(place, path)
         answer = self._ask(path, limit)
-        if len(answer.body) > limit:
-            raise self._fall_silent(path, path, f"answered more than {limit} bytes", False)
         if answer.status == 200:
+            if len(answer.body) > limit:
+                raise self._fall_silent(path, path, f"answered more than {limit} bytes", False)
             self._silences.pop(_EVERYTHING, None)
             return answer.body
         if answer.status == 429 or answer.status >= 500:
@@ -123,11 +123,10 @@ def parse_kds_url(url: str, field: str) -> str | None:
     try:
         parts = urlsplit(url)
         (parts.hostname or "").encode("idna")  # a name of empty or endless labels is a ValueError too
-        simple = parts.hostname and not (parts.query or parts.fragment or parts.username is not None or parts.password)
-        simple = simple and parts.port != 0
+        simple = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
     except ValueError:
         simple = False
-    if not simple or parts.scheme not in ("https", "http") or not (url.isascii() and url.isprintable()) or " " in url:
+    if not simple or not (url.isascii() and url.isprintable()) or any(mark in url for mark in " ?#@"):
         raise Malformed(field, shown(url), wanted)
     return url.rstrip("/")
 

@@ -79,11 +79,18 @@ def keep_files(cache: CollateralCache, files: dict[str, bytes], products: Produc
     for name, raw in files.items():
         sorting.split(name, raw)
     sorting.sort()
-    for item, value in sorting.plan:
-        cache.require_successor(item, value)
-    for item, value in sorting.plan:
+    planned: dict[str, Any] = {}
+    for name, item, value in sorting.plan:
+        try:
+            cache.require_successor(item, value)
+            if item.name in planned:  # two of the same in one import
+                item.succeed(planned[item.name], value)
+        except Malformed as error:
+            raise _of_file(name, error) from None
+        planned[item.name] = value
+    for _, item, value in sorting.plan:
         cache.keep(item, value)
-    return [item.name for item, _ in sorting.plan]
+    return list(planned)
 
 
 @dataclass
@@ -96,7 +103,7 @@ class _Sorting:
     authorities: dict[str, tuple[str, Certificate]] = field(default_factory=dict)  # by SHA-256
     vceks: list[tuple[str, Certificate]] = field(default_factory=list)
     lists: list[tuple[str, bytes]] = field(default_factory=list)
-    plan: list[tuple[Item[Any], Any]] = field(default_factory=list)
+    plan: list[tuple[str, Item[Any], Any]] = field(default_factory=list)
 
     def split(self, file: str, raw: bytes) -> None:
         """What each blob of a file claims to be. Raises Malformed."""
@@ -121,12 +128,12 @@ class _Sorting:
                 vcek = vcek_id_of_certificate(certificate, self.products)
                 chain = _require_chain(chains[vcek.product.name].get(SigningKey.VCEK), vcek.product.ask.common_name)
                 item = vcek_item(vcek, chain.intermediate)
-                self.plan.append((item, read_vcek(certificate.raw, vcek, chain.intermediate, self.now)))
+                self.plan.append((file, item, read_vcek(certificate.raw, vcek, chain.intermediate, self.now)))
             except Malformed as error:
                 raise _of_file(file, error) from None
         for file, blob in self.lists:
             try:
-                self._sort_list(blob, chains)
+                self._sort_list(file, blob, chains)
             except Malformed as error:
                 raise _of_file(file, error) from None
 
@@ -146,19 +153,19 @@ class _Sorting:
             if ark_certificate is None:
                 raise Malformed(given[0], f"{pin.common_name} alone", f"{product.ark.common_name} beside it")
             found[kind] = match_authorities([given[1], ark_certificate], product, kind, self.now)
-            self.plan.append((chain_item(product, kind), found[kind]))
+            self.plan.append((given[0], chain_item(product, kind), found[kind]))
         if ark is not None and not found:
             raise Malformed(ark[0], f"{product.ark.common_name} alone", "its ASK or ASVK beside it")
         return found
 
-    def _sort_list(self, blob: bytes, chains: dict[str, dict[SigningKey, Authorities]]) -> None:
+    def _sort_list(self, file: str, blob: bytes, chains: dict[str, dict[SigningKey, Authorities]]) -> None:
         """One list speaks for all that its ARK has signed: it is kept for both kinds of intermediates."""
         issuer = parse_crl(blob).issuer
         for product in self.products.values():
             ark = next((chain.ark for chain in chains[product.name].values()), None)
             if ark is not None and ark.subject == issuer:
                 proven: SignedList = read_crl(blob, ark, self.now)
-                self.plan += [(crl_item(product, kind, ark), proven) for kind in KINDS]
+                self.plan += [(file, crl_item(product, kind, ark), proven) for kind in KINDS]
                 return
         raise Malformed("CRL", "a list of an authority that is not here", "its chain: import that first, or beside it")
 

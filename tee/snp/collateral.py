@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from tee.errors import Malformed, Unavailable
@@ -67,7 +66,7 @@ def gather_endorsements(
     table: bytes,
     endorse: Endorser | None = None,
 ) -> Endorsements:
-    """What was given, completed by the table (empty bytes for none), then by `endorse`. Raises Malformed.
+    """What was given, completed by `endorse` and the table (empty bytes for none). Raises Malformed.
 
     `chain` holds files of one or more certificates: the one issued by itself is the ARK. Where both kinds are there,
     the raw report's KEY_INFO says which is meant; where one is, verification judges whether it fits.
@@ -75,14 +74,19 @@ def gather_endorsements(
     vlek = len(report) > KEY_INFO_AT and report[KEY_INFO_AT] >> 2 & 7 == SigningKey.VLEK
     fitting, other_kind = ("vlek", "vcek") if vlek else ("vcek", "vlek")
     found = certificates_of(parse_certificate_table(table))
-    found |= _sort_chain(chain, vlek)
-    given = None if vek is None else decode_pem_or_der(vek, "VEK")[0]
-    held = Collateral("", given or found.get(fitting), found.get("ask"), found.get("ark"), crl or found.get("crl"))
+    given = _sort_chain(chain, vlek)
+    if vek is not None:
+        given[fitting] = decode_pem_or_der(vek, "VEK")[0]
+    if crl is not None:
+        given["crl"] = crl
+    found |= given
+    held = Collateral("", found.get(fitting), found.get("ask"), found.get("ark"), found.get("crl"))
     other = _ask(endorse, report, held)
+    # What somebody gives is judged, and never exchanged.
     parts = (
-        ("VEK", held.vek or other.vek or found.get(other_kind), "the VCEK or VLEK"),
-        ("ASK", held.intermediate or other.intermediate, "the ASK or ASVK"),
-        ("ARK", held.ark or other.ark, "the ARK"),
+        ("VEK", given.get(fitting) or other.vek or held.vek or found.get(other_kind), "the VCEK or VLEK"),
+        ("ASK", given.get("ask") or other.intermediate or held.intermediate, "the ASK or ASVK"),
+        ("ARK", given.get("ark") or other.ark or held.ark, "the ARK"),
     )
     for name, blob, meaning in parts:
         if blob is None:
@@ -105,7 +109,10 @@ def _sort_chain(files: list[bytes], vlek: bool) -> dict[str, bytes]:
 
 
 def _ask(endorse: Endorser | None, report: bytes, held: Collateral) -> Collateral:
-    if endorse is not None:
-        with suppress(Malformed):  # a report that does not parse fails by name where it is judged
-            return endorse(parse_report(report), held)
-    return Collateral("")
+    if endorse is None:
+        return Collateral("")
+    try:
+        parsed = parse_report(report)
+    except Malformed:  # it fails by name where it is judged
+        return Collateral("")
+    return endorse(parsed, held)

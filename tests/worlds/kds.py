@@ -96,7 +96,7 @@ class KeyServer:
         values = vek_values(product, **versions)
         values["4"] = hwid if lie != "wrong-chip" else bytes(len(hwid) - 1) + b"\x01"
         # A fresh certificate over the same key each time.
-        issued = dt.datetime.now(dt.UTC) - dt.timedelta(hours=23, seconds=next(self.minted))
+        issued = dt.datetime.now(dt.UTC) - dt.timedelta(hours=23, minutes=next(self.minted))
         certificate = replace(vek(values), not_before=der.utc_time(issued), not_after=der.utc_time(issued + 2555 * DAY))
         if lie == "other-key":
             certificate = replace(certificate, spki=ec_spki(ec_key("another chip")))
