@@ -20,7 +20,7 @@ from tee.cli import app
 from tee.collateral import cli as collateral_cli
 from tee.errors import Malformed, Unavailable
 from tests.vectors import der
-from tests.vectors.certificates import ARK, ASK, DAY, RevocationList, vek, vlek_values
+from tests.vectors.certificates import ARK, ASK, DAY, RevocationList, vek, vek_values, vlek_values
 from tests.vectors.reports import VLEK as VLEK_FIELDS
 from tests.vectors.reports import report
 from tests.vectors.signing import RSA, ec_key, ec_spki
@@ -113,6 +113,10 @@ REFUSALS: dict[str, tuple[dict[str, bytes], str]] = {
     "a VLEK": (
         GOOD | {"vlek": vek(vlek_values(), "SEV-VLEK").der()},
         "vlek: found VEK: SEV-VLEK, wanted a VCEK: a VLEK comes from the host with each report",
+    ),
+    "a VCEK of another product": (
+        GOOD | {"vcek2": vek(vek_values("Milan")).der()},
+        "vcek2: found VEK.productName: Milan, wanted one of Genoa",
     ),
     "a VCEK of another signer": (
         GOOD | {"vcek2": replace(vek(), signer=ARK.signer).der()},

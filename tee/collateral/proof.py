@@ -17,7 +17,7 @@ from tee.snp.certs import (
     require_p384_spki,
     signed_by,
 )
-from tee.snp.product import Pin, Product, encode_tcb, parse_tcb, product_of_cpuid, product_of_name, tcb_text
+from tee.snp.product import Product, encode_tcb, parse_tcb, product_of_cpuid, product_of_name, tcb_text
 from tee.snp.report import AttestationReport, SigningKey
 
 # Whose pins count, by name. AMD's are `PRODUCTS`; tests bring others, and no configuration can.
@@ -99,8 +99,9 @@ def match_authorities(
         found = " and ".join(f"{certificate.subject_cn} {certificate.sha256}" for certificate in certificates)
         wanted = " and ".join(f"{pin.common_name} {pin.der_sha256}" for pin in pins)
         raise Malformed("chain", found or "nothing", f"AMD's {wanted}")
-    found_pins = [_pinned(by_digest[pin.der_sha256], pin, now) for pin in pins]
-    return Authorities(*found_pins)
+    for pin in pins:
+        _require_valid(by_digest[pin.der_sha256], pin.common_name, now)
+    return Authorities(by_digest[pins[0].der_sha256], by_digest[pins[1].der_sha256])
 
 
 def read_vcek(raw: bytes, wanted: VcekId, ask: Certificate, now: datetime | None) -> Certificate:
@@ -181,13 +182,6 @@ def _product_of_vek(vek: bytes) -> Product | None:
         return product_of_name(parse_vek_extensions(parse_certificate(vek, "VEK")).product_name)
     except Malformed:
         return None  # whoever judges this certificate will say so
-
-
-def _pinned(certificate: Certificate, pin: Pin, now: datetime | None) -> Certificate:
-    if certificate.spki_sha256 != pin.spki_sha256:
-        raise Malformed(f"{pin.common_name}.spki", certificate.spki_sha256, pin.spki_sha256)
-    _require_valid(certificate, pin.common_name, now)
-    return certificate
 
 
 def _require_valid(certificate: Certificate, field: str, now: datetime | None) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tee.snp.product import PRODUCTS, Pin, Product
 from tests.vectors import der
-from tests.vectors.certificates import ARK, ASK, DAY, RevocationList, vek, vek_values
+from tests.vectors.certificates import ARK, ASK, DAY, RevocationList, vek, vek_values, vlek_values
 from tests.vectors.signing import RSA, ec_key, ec_spki
 
 PARTS = {"fmcSPL": "fmc", "blSPL": "bootloader", "teeSPL": "tee", "snpSPL": "snp", "ucodeSPL": "microcode"}
@@ -94,6 +94,8 @@ class KeyServer:
         if lie == "wrong-product":
             product = {"Milan": "Genoa", "Genoa": "Milan"}[product]
         values = vek_values(product, **versions)
+        if lie == "vlek":
+            return vek(vlek_values(product), "SEV-VLEK").der()
         values["4"] = hwid if lie != "wrong-chip" else bytes(len(hwid) - 1) + b"\x01"
         # A fresh certificate over the same key each time.
         issued = dt.datetime.now(dt.UTC) - dt.timedelta(hours=23, minutes=next(self.minted))
@@ -154,7 +156,7 @@ class _Answer(BaseHTTPRequestHandler):
         elif word == "short":  # whole for HTTP, and not for DER
             self._send(200, body[:-7], {})
         else:
-            self._send(200, body, {})
+            self._send(200, body * 2 if word == "twice" else body, {})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str], size: int | None = None) -> None:
         """As AMD answers: not cacheable, and no word about other origins."""
