@@ -16,6 +16,7 @@ from gateway.routing.route import ModelTable, PublicModel
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest, kind_of
+from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
@@ -65,6 +66,13 @@ class Config:
     repo_url: str | None = None
     witnesses: WitnessPolicy | None = None
     sealing: SealingSettings = field(default_factory=SealingSettings)
+    collateral: Path | None = None
+    kds_url: str | None = AMD_KDS  # None: ask nobody
+
+    @property
+    def collateral_folder(self) -> Path:
+        """Where AMD's certificates and lists are kept."""
+        return self.collateral or self.state / "collateral"
 
     @property
     def database_url(self) -> str:
@@ -91,7 +99,7 @@ class Config:
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.describe()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
-        settings["sealing"] = asdict(self.sealing)
+        settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -117,7 +125,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"sealing", "witness_policy"}
+    known |= {"collateral", "kds_url", "sealing", "witness_policy"}
     _refuse_unknown(document, known, "config")
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
@@ -142,6 +150,8 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         repo_url=_typed(document, "repo_url", str, None, "config"),
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
+        collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
+        kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
     )
 
 
@@ -239,6 +249,10 @@ def _sealing(table: dict[str, Any]) -> SealingSettings:
     if endpoint is not None and (endpoint != parse_origin(endpoint) or not is_private_channel(endpoint)):
         raise Malformed("config.sealing.kms_endpoint", repr(endpoint[:200]), "https://HOST[:PORT]")
     return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
+
+
+def _collateral(configured: str) -> Path | None:
+    return Path(configured) if configured else None
 
 
 def _audience(configured: str, host: str, port: int) -> str:

@@ -35,6 +35,11 @@ from gateway.witnesses import Quorum
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
+from tee.collateral.cache import CollateralCache
+from tee.collateral.endorser import CachedEndorser
+from tee.collateral.kds import Kds
+
+LOG = logging.getLogger("saferouter")
 
 LOG = logging.getLogger("saferouter")
 TILES = "log"  # folder of the published log, one below it for each epoch
@@ -86,7 +91,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
-    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
+    kds = None if config.kds_url is None else Kds(config.kds_url)
+    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
     sealing = choose_sealing(config, attester.tee_type)
     identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
