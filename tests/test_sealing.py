@@ -555,7 +555,7 @@ def test_an_identity_that_lay_in_plain_is_not_used_on_hardware(machine: SevGuest
     (tmp_path / "identity.key").write_bytes(bytes(32))
     for table in ({}, {"kind": "none"}):
         answer = start(machine, tmp_path, **table)
-        assert "where the host could read it: delete it to start a new one" in answer["text"]
+        assert "where the host could read it: delete it to start with a new one" in answer["text"]
 
 
 def test_the_reasons_are_none_only_where_a_key_isolates(chip: MockChip) -> None:
