@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
 from tee.errors import Malformed
 from tee.evidence import Check, Endorsements, failed, judged, passed, skipped
 from tee.snp.certs import (
-    P384_POINT_SIZE,
     Certificate,
     RevocationList,
     VekExtensions,
@@ -22,6 +16,7 @@ from tee.snp.certs import (
     parse_vek_extensions,
     require_p384_spki,
     signed_by,
+    verify_p384,
 )
 from tee.snp.product import (
     MOCK_ARK_CN,
@@ -205,13 +200,10 @@ def _revocation_problem(crl: RevocationList, chain: Chain, now: datetime) -> str
 
 def _check_signature(raw: bytes, report: AttestationReport, vek: Certificate) -> Check:  # 12
     wanted = f"ECDSA P-384 by {vek.subject_cn} over bytes 0x000 to 0x29f"
-    signature = encode_dss_signature(report.signature_r, report.signature_s)
-    try:
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), vek.spki[-P384_POINT_SIZE:])
-        key.verify(signature, raw[:SIGNED_SIZE], ec.ECDSA(hashes.SHA384()))
-    except (InvalidSignature, ValueError):  # ValueError: the point is not on the curve
-        return failed("hw.signature", "a signature that does not verify", wanted)
-    return passed("hw.signature", "a signature that verifies", wanted)
+    signature = report.signature_r.to_bytes(48) + report.signature_s.to_bytes(48)
+    held = verify_p384(raw[:SIGNED_SIZE], signature, vek.spki)
+    found = "a signature that verifies" if held else "a signature that does not verify"
+    return judged("hw.signature", held, found, wanted)
 
 
 def _check_tcb(report: AttestationReport, extensions: VekExtensions, product: Product | None) -> Check:  # 13

@@ -315,12 +315,15 @@ def workloads() -> Iterator[Vector]:
         ("source-digest", fill("other"), ("build", "source_digest")),
         ("settings", fill("other"), ("configuration", "settings")),
         ("log", {"origin": "log.example.com"}, ("log",)),
-        ("platform-evidence", ["nitrotpm"], ("platform_evidence",)),
     ]
     for slug, value, path in exchanged:
         about = f"{'.'.join(path)} was changed after the keyset was made."
         document = changed(quote(), value, "workload", *path)
         yield quote_vector(f"workload-changed-{slug}", about, document, wrong)
+    about = "platform_evidence was changed after the keyset was made, and the quote carries none."
+    document = changed(quote(), ["nitrotpm"], "workload", "platform_evidence")
+    both = rejected("bind.workload", "bind.platform-evidence")
+    yield quote_vector("workload-changed-platform-evidence", about, document, both)
     faults: list[tuple[str, str, Json, tuple[str, ...]]] = [
         ("member-added", "One more member, committed to.", 1, ("extra",)),
         ("build-member-added", "One more member of build, committed to.", 1, ("build", "extra")),
