@@ -15,9 +15,12 @@ from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
 from tee.canonical import digest, kind_of
 from tee.errors import Malformed
+from tee.keys.identity import platform_kinds
 from tee.origin import parse_origin
 
 DEFAULT_PORT = 8484
+# A keyset is renewed at half of this, while the certificates in its quote still live: AWS's do for three hours.
+PLATFORM_KEYSET_SECONDS = 4 * 3600
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -46,6 +49,7 @@ class Config:
     models: ModelTable
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
+    platform_evidence: tuple[str, ...] = ()
     repo_url: str | None = None
 
     @property
@@ -96,7 +100,9 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    _refuse_unknown(document, known, "config")
+    _refuse_unknown(document, known | {"platform_evidence"}, "config")
+    kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
+    longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
     connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
@@ -115,8 +121,9 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         models=ModelTable(models, by_id),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
-            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 60, 7 * 24 * 3600, "config.keyset_seconds"
+            _typed(document, "keyset_seconds", int, usual, "config"), 60, longest, "config.keyset_seconds"
         ),
+        platform_evidence=kinds,
         repo_url=_typed(document, "repo_url", str, None, "config"),
     )
 

@@ -25,6 +25,7 @@ from gateway.upstream import Upstream
 from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
+from tee.attest.nitrotpm import detect_nitrotpm
 
 
 @dataclass(slots=True)
@@ -71,6 +72,10 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     source = source_digest()
     measurement = mock_measurement(source)
     attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
+    platform = None
+    if config.platform_evidence:
+        platform, tool = detect_nitrotpm()
+        reason += f"; NitroTPM documents from {tool}"
     identity = load_identity(config.state)
     workload = workload_document(config, source, bytes(identity.verify_key))
     keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
@@ -79,7 +84,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     audit = AuditRecord(writer, keys)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
-    desk = QuoteDesk(attester, keys, config.limits.waiting_quotes)
+    desk = QuoteDesk(attester, keys, config.limits.waiting_quotes, platform)
     instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, reason, measurement, lock)
     await desk.start(instance._store_quote)
     audit.finish_cut_calls(find_open_calls(engine))

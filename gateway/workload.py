@@ -19,7 +19,8 @@ from gateway.build import build_version, repo_commit
 from gateway.config import Config
 from gateway.draft import Signer
 from gateway.errors import RateLimited
-from tee.attest.attester import Attester
+from gateway.platform_evidence import make_platform_evidence
+from tee.attest.attester import Attester, PlatformAttester
 from tee.canonical import digest
 from tee.errors import Malformed, Unavailable
 from tee.evidence import Evidence
@@ -67,7 +68,7 @@ def workload_document(config: Config, source: str, identity_key: bytes) -> dict[
         "http_signature_key": None,
         "stream_key": None,
         "log": None,
-        "platform_evidence": [],
+        "platform_evidence": list(config.platform_evidence),
     }
 
 
@@ -138,8 +139,11 @@ class WorkloadKeys:
 class QuoteDesk:
     """Hands out quotes: one device, one worker, a bounded queue; each nonce gets a report of its own."""
 
-    def __init__(self, attester: Attester, keys: WorkloadKeys, max_waiting: int) -> None:
+    def __init__(
+        self, attester: Attester, keys: WorkloadKeys, max_waiting: int, platform: PlatformAttester | None = None
+    ) -> None:
         self._attester = attester
+        self._platform = platform
         self._keys = keys
         self._max_waiting = max_waiting
         self._waiting = 0
@@ -185,6 +189,7 @@ class QuoteDesk:
         statement = encode_statement(keyset.digest, nonce)
         loop = asyncio.get_running_loop()
         evidence = await loop.run_in_executor(self._worker, self._attest, report_data_of(statement))
+        platform = await loop.run_in_executor(self._worker, self._attest_platform, evidence.report, nonce)
         ends = evidence.endorsements
         return {
             "format": FORMAT,
@@ -203,9 +208,12 @@ class QuoteDesk:
             "keyset": keyset.document,
             "workload": self._keys.workload,
             "identity_signature": self._keys.sign_keyset(keyset),
-            "platform_evidence": [],
+            "platform_evidence": platform,
             "log": None,
         }
+
+    def _attest_platform(self, report: bytes, nonce: bytes | None) -> list[dict[str, str]]:
+        return make_platform_evidence(self._platform, report, nonce, mock=self._attester.tee_type == "mock")
 
     def _attest(self, report_data: bytes) -> Evidence:
         """A report that verifies: one that would not is never served."""

@@ -58,7 +58,7 @@ def carrying(raw: bytes, document: Document | None = None) -> Document:
     return (document or base()) | {"platform_evidence": rows}
 
 
-def stated(pki: Pki = PKI, **changes: bytes) -> bytes:
+def stated(pki: Pki = PKI, /, **changes: bytes) -> bytes:
     """A signed document about the base report, with these members exchanged."""
     return sign1(payload(members(report_of(base()), NONCE_BYTES, pki, **changes)))
 
@@ -121,8 +121,8 @@ def demands() -> Iterator[Vector]:
 
 
 def shapes() -> Iterator[Vector]:
-    row = {"kind": "nitrotpm", "document_b64": b64(stated())}
-    for slug, about, value in (
+    row: Json = {"kind": "nitrotpm", "document_b64": b64(stated())}
+    rows: list[tuple[str, str, Json]] = [
         ("object", "An object for the list.", {}),
         ("null", "null for the list.", None),
         ("text-row", "A text for a row.", ["nitrotpm"]),
@@ -135,17 +135,19 @@ def shapes() -> Iterator[Vector]:
         ("no-document", "No document.", [{"kind": "nitrotpm"}]),
         ("document-null", "null for the document.", [row | {"document_b64": None}]),
         ("document-base64", "Base64 without its padding.", [row | {"document_b64": "AAA"}]),
-    ):
+    ]
+    for slug, about, value in rows:
         document = base() | {"platform_evidence": value}
         yield nitro_vector(f"rows-{slug}", about, document, QUOTE_BROKEN)
-    for slug, about, value in (
+    named: list[tuple[str, str, Json]] = [
         ("text", "A text for the workload's list.", "nitrotpm"),
         ("null", "null for the workload's list.", None),
         ("unknown", "The workload names a kind that is not known here.", ["tdx"]),
         ("twice", "The workload names a kind twice.", ["nitrotpm", "nitrotpm"]),
         ("number", "A number for a kind.", [1]),
         ("object", "An object for a kind.", [{}]),
-    ):
+    ]
+    for slug, about, value in named:
         document = quote(workload_document=workload(platform_evidence=value))
         yield nitro_vector(f"workload-{slug}", about, document, QUOTE_BROKEN)
 
