@@ -49,7 +49,7 @@ ROOT_NAMES = (
     "pins",
     "revocation",
 )
-# The registers that make a boot image: loader or unified kernel, Secure Boot policy, command line (SPEC §11.3).
+# The registers that make a boot image: loader or unified kernel, Secure Boot policy, command line (SPEC §11.4).
 BOOT_IMAGE_PCRS = (4, 7, 12)
 # Bytes of each pin. An empty list of pins means: any value.
 PIN_SIZES = {

@@ -25,7 +25,7 @@ export const PLATFORM_WORDS = Object.freeze({
   "iommu-write-safe": PLATFORM_INFO.IOMMU_WRITE_SAFE,
   tio: PLATFORM_INFO.TIO_EN,
 });
-// The registers that make a boot image: loader or unified kernel, Secure Boot policy, command line (SPEC §11.3).
+// The registers that make a boot image: loader or unified kernel, Secure Boot policy, command line (SPEC §11.4).
 export const BOOT_IMAGE_PCRS = Object.freeze([4, 7, 12]);
 // Bytes of each pin. An empty list of pins means: any value.
 const PIN_SIZES = Object.entries({
