@@ -19,8 +19,8 @@ from tee.keys.identity import platform_kinds
 from tee.origin import parse_origin
 
 DEFAULT_PORT = 8484
-# A keyset is renewed at half of this, while the certificates in its quote still live: AWS's do for three hours.
-PLATFORM_KEYSET_SECONDS = 4 * 3600
+# A keyset ends before the certificates in its quote do: AWS's live for three hours.
+PLATFORM_KEYSET_SECONDS = 9000
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -34,8 +34,12 @@ class Limits:
     header: int = 64 << 10
     connect_seconds: int = 10
     silence_seconds: int = 300  # reasoning models think this long without a byte
+    stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
     open_calls: int = 1024
     waiting_quotes: int = 32
+    quote_seconds: int = 30  # how long a caller may wait for a report over its nonce
+    quotes_per_minute: int | None = None  # requests to the attestation device; None: what its kind bears (desk.py)
+    boot_seconds: int = 180  # for the first report: Linux itself gives up on a busy host after 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         models=ModelTable(models, by_id),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
-            _typed(document, "keyset_seconds", int, usual, "config"), 60, longest, "config.keyset_seconds"
+            _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
         ),
         platform_evidence=kinds,
         repo_url=_typed(document, "repo_url", str, None, "config"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 
+from gateway.workload import Document
 from tee.attest.attester import PlatformAttester
 from tee.errors import Unavailable
 from tee.evidence import Outcome
@@ -14,11 +15,9 @@ from tee.snp.report import SIGNED_SIZE
 
 
 def make_platform_evidence(
-    attest: PlatformAttester | None, report: bytes, nonce: bytes | None, *, mock: bool
-) -> list[dict[str, str]]:
-    """The rows of a quote's `platform_evidence`; none without an attester. It may block. Raises Unavailable."""
-    if attest is None:
-        return []
+    attest: PlatformAttester, report: bytes, nonce: bytes | None, *, mock: bool
+) -> list[Document]:
+    """The rows of a quote's `platform_evidence` (SPEC §4.5). It may block. Raises Unavailable."""
     document = attest(hashlib.sha256(report[:SIGNED_SIZE]).digest(), nonce)
     given = Circumstances(report, nonce, live=True, now=dt.datetime.now(dt.UTC), policy=None)
     checks, _ = judge_document(document, given, accept_mock=mock)

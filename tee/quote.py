@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ from tee.keys.identity import (
 FORMAT = "saferouter/quote/v1"
 BUNDLE_FORMAT = "saferouter/evidence/v1"
 MAX_QUOTE_SIZE = 1 << 20  # ours is about 20 kB
+_TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _MEMBERS = {
     "format",
     "tee_type",
@@ -39,6 +42,14 @@ _MEMBERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """The server's own word that no device can renew this evidence: nobody signed it. `since` is a UTC time."""
+
+    since: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """A parsed quote: everything in it is a claim until verify_quote has judged it."""
 
@@ -48,6 +59,7 @@ class Quote:
     workload: Workload
     identity_signature: bytes
     platform_evidence: dict[str, bytes]  # by kind: the document, as received
+    stale: Stale | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,7 @@ def decode_quote(document: Any) -> Quote:
         workload=parse_workload(document["workload"]),
         identity_signature=hex_bytes(document["identity_signature"], 64, "quote.identity_signature"),
         platform_evidence=_platform_evidence(document["platform_evidence"]),
+        stale=_parse_stale(document["stale"]) if "stale" in document else None,
     )
 
 
@@ -100,6 +113,20 @@ def _platform_evidence(rows: Any) -> dict[str, bytes]:
     kinds = platform_kinds([row["kind"] for row in rows], f"{path}.kind")
     documents = [decode_base64(row["document_b64"], f"{path}.document_b64") for row in rows]
     return dict(zip(kinds, documents, strict=True))
+
+
+def _parse_stale(value: Any) -> Stale:
+    path = "quote.stale"
+    require_members(value, {"since", "reason"}, path, exact=True)
+    since = value["since"]
+    refusal = Malformed(f"{path}.since", shown(since), "a UTC time such as 2026-01-31T12:00:00Z")
+    if not isinstance(since, str) or not _TIME.fullmatch(since):
+        raise refusal
+    try:
+        dt.datetime.fromisoformat(since)
+    except ValueError:
+        raise refusal from None
+    return Stale(since, text(value["reason"], f"{path}.reason"))
 
 
 def parse_bundle(raw: bytes) -> Bundle:

@@ -91,7 +91,7 @@ def verify_quote(
         checks += _unappraised(report)
     checks += _bind_checks(quote, report, now, nonce, audience)
     platform, platform_mock = _platform_checks(quote, now, policy, nonce, accept_mock)
-    return _verdict(
+    verdict = _verdict(
         checks + platform,
         policy,
         mock,
@@ -101,6 +101,10 @@ def verify_quote(
         image=_demands_image(report, policy),
         platform_mock=platform_mock,
     )
+    if quote.stale is None:
+        return verdict
+    mark = f"the gateway marks this evidence stale since {quote.stale.since}: {quote.stale.reason}"
+    return replace(verdict, not_proven=(f"that the attestation device still works: {mark}", *verdict.not_proven))
 
 
 def verify_answer(

@@ -118,7 +118,7 @@ def test_a_bundle_lives_as_long_as_its_certificates(nitro: tuple[Path, RunningGa
     assert judge(bundle, policy)["verdict"] == "verified"
     later = dt.datetime.now(dt.UTC) + dt.timedelta(hours=3, minutes=1)
     verdict = judge(bundle, policy, "--at", later.isoformat(timespec="seconds"))
-    assert failures(verdict) == ["code.platform-evidence"]
+    assert failures(verdict) == ["bind.keyset-expiry", "code.platform-evidence"]
     reason = next(check["reason"] for check in verdict["checks"] if check["id"] == "code.platform-evidence")
     assert "--at" in reason
 

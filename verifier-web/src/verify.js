@@ -85,7 +85,7 @@ export async function verifyQuote(document, { now, policy, nonce, audience, acce
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
   checks.push(...platform.checks);
-  return conclude(checks, {
+  const verdict = conclude(checks, {
     policy,
     mock,
     quote: true,
@@ -94,6 +94,10 @@ export async function verifyQuote(document, { now, policy, nonce, audience, acce
     image: demandsImage(report, policy),
     platformMock: platform.mock,
   });
+  if (quote.stale === null) return verdict;
+  const mark = `the gateway marks this evidence stale since ${quote.stale.since}: ${quote.stale.reason}`;
+  const notProven = [`that the attestation device still works: ${mark}`, ...verdict.not_proven];
+  return newVerdict({ scope: verdict.scope, mock: verdict.mock, checks: verdict.checks, required: verdict.required, notProven });
 }
 
 /**
