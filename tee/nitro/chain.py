@@ -41,7 +41,7 @@ class NitroCertificate:
 
 def parse_chain(document: NitroDocument) -> list[NitroCertificate]:
     """The certificates, root first and signer last, each of its role (RFC 5280 §6.1). Raises Malformed."""
-    rows = [*((f"cabundle[{at}]", raw) for at, raw in enumerate(document.cabundle))]
+    rows = [(f"cabundle[{at}]", raw) for at, raw in enumerate(document.cabundle)]
     rows.append(("certificate", document.certificate))
     chain = [_parse_certificate(raw, field) for field, raw in rows]
     for at, (certificate, (field, _)) in enumerate(zip(chain, rows, strict=True)):

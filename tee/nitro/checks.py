@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tee.errors import Malformed
 from tee.evidence import Check, failed, judged, passed, skipped
@@ -20,6 +20,7 @@ from tee.nitro.chain import (
 )
 from tee.nitro.document import NitroDocument, parse_document
 from tee.policy import BOOT_IMAGE_PCRS, AppraisalPolicy
+from tee.snp.chain import iso_seconds
 from tee.snp.report import SIGNED_SIZE
 
 CHECKS = ("code.platform-evidence", "bind.platform-evidence", "code.boot-image")
@@ -61,7 +62,7 @@ def _check_genuine(document: NitroDocument, chain: list[NitroCertificate], now: 
     start, end = validity(chain)
     if not start - MAX_SKEW <= now <= end:
         why = "AWS's certificates live for hours: judge stored evidence at a time in between (--at)"
-        return failed(check_id, _iso(now), f"between {_iso(start)} and {_iso(end)}", why)
+        return failed(check_id, iso_seconds(now), f"between {iso_seconds(start)} and {iso_seconds(end)}", why)
     if mock:
         return skipped(check_id, MOCK_REASON)
     digest = hashlib.sha256(root.raw).hexdigest()
@@ -80,10 +81,10 @@ def _check_binding(document: NitroDocument, given: Circumstances) -> Check:
         return failed(check_id, f"user_data {_hex(document.user_data)}", f"{report.hex()}, from this very report")
     if document.nonce != given.nonce:
         return failed(check_id, f"nonce {_hex(document.nonce)}", f"nonce {_hex(given.nonce)}")
-    made = _iso(document.timestamp)
+    made = iso_seconds(document.timestamp)
     early = given.live and document.timestamp < given.now - MAX_SKEW
     if early or document.timestamp > given.now + MAX_SKEW:
-        return failed(check_id, f"made at {made}", f"within 5 minutes of {_iso(given.now)}")
+        return failed(check_id, f"made at {made}", f"within 5 minutes of {iso_seconds(given.now)}")
     return passed(check_id, f"about this report, made at {made}", "user_data, nonce and time of this report")
 
 
@@ -106,7 +107,3 @@ def _image_text(image: tuple[str, ...]) -> str:
 
 def _hex(value: bytes | None) -> str:
     return "none" if value is None else value.hex() or "empty"
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

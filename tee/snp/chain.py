@@ -168,8 +168,8 @@ def _check_validity(chain: Chain, now: datetime) -> Check:  # 10
     """At verification time, never at report time: KDS issues a VCEK anew on every request."""
     start = max(c.not_before for c in (chain.vek, chain.intermediate, chain.ark))
     end = min(c.not_after for c in (chain.vek, chain.intermediate, chain.ark))
-    wanted = f"between {_iso(start)} and {_iso(end)}"
-    return judged("hw.validity", start <= now <= end, _iso(now), wanted)
+    wanted = f"between {iso_seconds(start)} and {iso_seconds(end)}"
+    return judged("hw.validity", start <= now <= end, iso_seconds(now), wanted)
 
 
 def _check_revocation(crl_raw: bytes | None, chain: Chain, now: datetime) -> Check:  # 11
@@ -184,14 +184,16 @@ def _check_revocation(crl_raw: bytes | None, chain: Chain, now: datetime) -> Che
     wanted = f"a list signed by {chain.ark.subject_cn}, fresh, without serial 0x{serial:x}"
     if problem := _revocation_problem(crl, chain, now):
         return failed("hw.revocation", problem, wanted)
-    return passed("hw.revocation", f"list of {_iso(crl.this_update)}, next {_iso(crl.next_update)}", wanted)
+    return passed(
+        "hw.revocation", f"list of {iso_seconds(crl.this_update)}, next {iso_seconds(crl.next_update)}", wanted
+    )
 
 
 def _revocation_problem(crl: RevocationList, chain: Chain, now: datetime) -> str | None:
     if crl.issuer != chain.ark.subject or not signed_by(crl.tbs, crl.signature, chain.ark.spki):
         return f"a list that {chain.ark.subject_cn} did not sign"
     if not crl.this_update <= now < crl.next_update:
-        return f"a list for {_iso(crl.this_update)} to {_iso(crl.next_update)}, at {_iso(now)}"
+        return f"a list for {iso_seconds(crl.this_update)} to {iso_seconds(crl.next_update)}, at {iso_seconds(now)}"
     for certificate in (chain.intermediate, chain.ark):
         if certificate.serial in crl.revoked:
             return f"{certificate.subject_cn} serial 0x{certificate.serial:x} revoked"
@@ -232,5 +234,6 @@ def _check_chip_id(report: AttestationReport, extensions: VekExtensions, product
     return judged("hw.chip-id", held, report.chip_id.hex(), f"{wanted.hex()}, the certificate's hwID")
 
 
-def _iso(moment: datetime) -> str:
+def iso_seconds(moment: datetime) -> str:
+    """A time as verdicts print it, UTC, for example `2026-05-01T00:00:00Z`."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
