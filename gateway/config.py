@@ -18,10 +18,13 @@ from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest, kind_of
 from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
+from tee.keys.identity import platform_kinds
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
+# A keyset ends before the certificates in its quote do: AWS's live for three hours.
+PLATFORM_KEYSET_SECONDS = 9000
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -63,6 +66,7 @@ class Config:
     models: ModelTable
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
+    platform_evidence: tuple[str, ...] = ()
     repo_url: str | None = None
     witnesses: WitnessPolicy | None = None
     sealing: SealingSettings = field(default_factory=SealingSettings)
@@ -126,7 +130,9 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    _refuse_unknown(document, known, "config")
+    _refuse_unknown(document, known | {"platform_evidence"}, "config")
+    kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
+    longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
     connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
@@ -145,8 +151,9 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         models=ModelTable(models, by_id),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
-            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 10, 7 * 24 * 3600, "config.keyset_seconds"
+            _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
         ),
+        platform_evidence=kinds,
         repo_url=_typed(document, "repo_url", str, None, "config"),
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),

@@ -35,11 +35,10 @@ from gateway.witnesses import Quorum
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
+from tee.attest.nitrotpm import detect_nitrotpm
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
 from tee.collateral.kds import Kds
-
-LOG = logging.getLogger("saferouter")
 
 LOG = logging.getLogger("saferouter")
 TILES = "log"  # folder of the published log, one below it for each epoch
@@ -94,6 +93,10 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     kds = None if config.kds_url is None else Kds(config.kds_url)
     endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
     attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
+    platform = None
+    if config.platform_evidence:
+        platform, tool = detect_nitrotpm()
+        reason += f"; NitroTPM documents from {tool}"
     sealing = choose_sealing(config, attester.tee_type)
     identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
@@ -110,7 +113,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     audit = AuditRecord(writer, keys)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
-    desk = QuoteDesk(attester, keys, config.limits, startup.member)
+    desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
         await startup.announce(keyset, quote, config.limits.boot_seconds)

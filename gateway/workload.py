@@ -44,7 +44,7 @@ def workload_document(config: Config, source: str, identity_key: bytes, log_key:
         "http_signature_key": None,
         "stream_key": None,
         "log": {"origin": log_key.name, "vkey": log_key.encode()},
-        "platform_evidence": [],
+        "platform_evidence": list(config.platform_evidence),
     }
 
 
@@ -112,7 +112,9 @@ class WorkloadKeys:
         }
 
 
-def quote_document(keys: WorkloadKeys, keyset: Keyset, tee_type: str, evidence: Evidence, statement: bytes) -> Document:
+def quote_document(
+    keys: WorkloadKeys, keyset: Keyset, tee_type: str, evidence: Evidence, statement: bytes, platform: list[Document]
+) -> Document:
     """The quote (SPEC §4.5): what is attested, and the evidence for it."""
     ends = evidence.endorsements
     kind = "mock" if tee_type == "mock" else parse_report(evidence.report).signing_key.name.lower()
@@ -131,6 +133,6 @@ def quote_document(keys: WorkloadKeys, keyset: Keyset, tee_type: str, evidence: 
         "keyset": keyset.document,
         "workload": keys.workload,
         "identity_signature": keys.sign_keyset(keyset),
-        "platform_evidence": [],
+        "platform_evidence": platform,
         "log": None,
     }
