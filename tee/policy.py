@@ -10,6 +10,7 @@ from typing import Any
 
 from tee.canonical import kind_of, parse_json, shown, step
 from tee.errors import Malformed
+from tee.measure.envelope import MAX_SIGNERS, Signers
 from tee.snp.product import DEFAULT_TCB_FLOOR, PRODUCTS, Tcb
 from tee.snp.report import PlatformInfo
 
@@ -46,6 +47,7 @@ ROOT_NAMES = (
     "allow_provisional_firmware",
     "pins",
     "revocation",
+    "releases",
 )
 # Bytes of each pin. An empty list of pins means: any value.
 PIN_SIZES = {
@@ -59,10 +61,18 @@ PIN_SIZES = {
 
 
 @dataclass(frozen=True, slots=True)
-class AppraisalPolicy:
-    """What is acceptable. Measurements are required; every default is the strict one."""
+class ReleaseKeys:
+    """Whose release manifests count (SPEC §12), and the least sequence that the newest of them must have."""
 
-    measurements: tuple[str, ...]  # 96 lowercase hex each
+    signers: Signers
+    minimum_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AppraisalPolicy:
+    """What is acceptable. Measurements or release keys are required; every default is the strict one."""
+
+    measurements: tuple[str, ...]  # 96 lowercase hex each; may be empty where release keys are named
     vmpl: int = 0
     minimum_abi: tuple[int, int] = (0, 0)
     minimum_guest_svn: int = 0
@@ -77,6 +87,11 @@ class AppraisalPolicy:
     pins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     csp_ids: tuple[str, ...] = ()
     revocation_required: bool = True
+    releases: ReleaseKeys | None = None
+
+
+# The policy of `saferouter verify` without --policy. Release keys of ours would stand here; no release is signed yet.
+BUILT_IN_POLICY: AppraisalPolicy | None = None
 
 
 def policy_for_measurements(*measurements: str) -> AppraisalPolicy:
@@ -101,8 +116,10 @@ def parse_policy(raw: bytes) -> AppraisalPolicy:
 def decode_policy(document: Any) -> AppraisalPolicy:
     """A policy from its parsed document. An unknown name is refused: it may be a misspelt demand. Raises Malformed."""
     root = _Table(document, "policy", ROOT_NAMES)
-    measurements = tuple(_hex_list(root.take("measurements", list, None), "policy.measurements", 48))
-    if not measurements:
+    releases = _releases(root.take("releases", dict, None)) if "releases" in document else None
+    default: list[str] | None = [] if releases else None
+    measurements = tuple(_hex_list(root.take("measurements", list, default), "policy.measurements", 48))
+    if not measurements and releases is None:
         raise Malformed("policy.measurements", "an empty list", "at least one measurement")
     guest = _Table(root.take("guest_policy", dict, {}), "policy.guest_policy", ("allow", "require"))
     platform = _Table(root.take("platform", dict, {}), "policy.platform", ("require", "forbid"))
@@ -115,8 +132,8 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
         minimum_abi=_abi(root.take("minimum_abi", str, "0.0")),
         minimum_guest_svn=_integer(root.take("minimum_guest_svn", int, 0), "policy.minimum_guest_svn", 2**32 - 1),
-        tcb_floor=_merged(_floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor")),
-        launch_tcb_floor=_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
+        tcb_floor=_merged(decode_floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor")),
+        launch_tcb_floor=decode_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
         guest_allow=_words(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
         guest_require=_words(guest, "require", GUEST_RESTRICTIONS, []),
         platform_require=_words(platform, "require", PLATFORM_WORDS, ["alias-check-complete"]),
@@ -131,6 +148,7 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         },
         csp_ids=tuple(_texts(pins.take("csp_ids", list, []), "policy.pins.csp_ids")),
         revocation_required=revocation == "required",
+        releases=releases,
     )
 
 
@@ -171,7 +189,20 @@ def _abi(value: str) -> tuple[int, int]:
     return major, minor
 
 
-def _floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
+def _releases(value: dict[str, Any]) -> ReleaseKeys:
+    path = "policy.releases"
+    table = _Table(value, path, ("keys", "threshold", "minimum_sequence"))
+    keys = _hex_list(table.take("keys", list, None), f"{path}.keys", 32)
+    threshold = _integer(table.take("threshold", int, None), f"{path}.threshold", MAX_SIGNERS)
+    least = _integer(table.take("minimum_sequence", int, 0), f"{path}.minimum_sequence", 2**53 - 1)
+    try:
+        return ReleaseKeys(Signers(tuple(map(bytes.fromhex, keys)), threshold), least)
+    except Malformed as error:
+        raise Malformed(f"{path}.{error.field}", error.found, error.wanted) from None
+
+
+def decode_floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
+    """Least versions by product and component, 0 to 255 each. Raises Malformed."""
     floors: dict[str, Tcb] = {}
     for name, components in table.items():
         if name not in PRODUCTS:

@@ -13,6 +13,8 @@ from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judge
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
 from tee.log import receipt as receipts
+from tee.measure.releases import CHECK as RELEASE_CHECK
+from tee.measure.releases import Releases, accepting, check_release
 from tee.policy import AppraisalPolicy
 from tee.quote import Quote, decode_quote
 from tee.snp import appraise, chain
@@ -30,8 +32,8 @@ BIND_CHECKS = (
 )
 # Checks that a policy may leave without a demand; everything else of full scope must be carried out.
 OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
+NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone"
 NOT_BUILT = {
-    "code.release": "no signed release manifest is built in yet; the measurement stands on your policy alone",
     "log.inclusion": "this version checks no transparency log",
     "channel.binding": "evidence alone cannot say who holds your connection, and this release does not bind it",
 }
@@ -42,10 +44,18 @@ LIMITS = (
 
 
 def verify_report(
-    evidence: Evidence, *, now: datetime, policy: AppraisalPolicy | None, accept_mock: bool = False
+    evidence: Evidence,
+    *,
+    now: datetime,
+    policy: AppraisalPolicy | None,
+    accept_mock: bool = False,
+    releases: Releases | None = None,
 ) -> Verdict:
     """Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`."""
-    checks, _, mock = _report_checks(evidence, now, policy, accept_mock)
+    policy = policy and accepting(policy, releases)
+    checks, report, mock = _report_checks(evidence, now, policy, accept_mock)
+    if policy and policy.releases:
+        checks.append(_release_check(policy, releases, report, None))
     return _verdict(checks, policy, mock, quote=False)
 
 
@@ -65,23 +75,27 @@ def verify_quote(
     nonce: bytes | None,
     audience: str | None,
     accept_mock: bool = False,
+    releases: Releases | None = None,
 ) -> Verdict:
     """Judge a quote document in full scope.
 
     `nonce` is the 32 bytes that the verifier itself sent, None for stored evidence; `audience` is the origin
     that it used, None if unknown. A missing policy fails code.measurement: nothing is expected by default.
+    `releases` are manifests judged under the keys of this very policy, None where none was given.
     """
+    policy = policy and accepting(policy, releases)
     try:
         quote = decode_quote(document)
     except Malformed as error:
         broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
         rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
-        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
+        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in [*rest, RELEASE_CHECK])]
         return _verdict(checks, policy, False, quote=True)
     checks, report, mock = _report_checks(quote.evidence, now, policy, accept_mock)
     if policy is None:
         checks += _unappraised(report)
     checks += _bind_checks(quote, report, now, nonce, audience)
+    checks.append(_release_check(policy, releases, report, quote.workload.document["build"]))
     return _verdict(checks, policy, mock, quote=True, fresh=nonce is not None, audience=audience is not None)
 
 
@@ -142,6 +156,19 @@ def _unappraised(report: AttestationReport | None) -> list[Check]:
     wanted = "a measurement that you accept: no release is built in yet, so give a policy"
     why = "no policy was given"
     return [*(skipped(check_id, why) for check_id in appraise.CHECKS[:-1]), failed("code.measurement", found, wanted)]
+
+
+def _release_check(
+    policy: AppraisalPolicy | None, releases: Releases | None, report: AttestationReport | None, build: Any
+) -> Check:
+    """What the signed manifests say of this measurement and, in a quote, of this build."""
+    if policy is None or policy.releases is None:
+        return skipped(RELEASE_CHECK, NO_RELEASE_KEYS)
+    if releases is None:
+        return skipped(RELEASE_CHECK, "your policy names release keys, and no signed manifest was given")
+    if report is None:
+        return skipped(RELEASE_CHECK, "the report does not parse")
+    return check_release(releases, report.measurement.hex(), build)
 
 
 def _bind_checks(
@@ -224,6 +251,8 @@ def _verdict(
         required -= set() if fresh else {"bind.nonce"}
         required -= set() if audience else {"bind.audience"}
         checks = checks + [skipped(check_id, reason) for check_id, reason in NOT_BUILT.items()]
+    if policy and policy.releases:
+        required.add(RELEASE_CHECK)
     if mock:
         required.discard("hw.root")
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
