@@ -12,6 +12,7 @@ import { encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js"
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
 
 const FOLDER = join(dirname(fileURLToPath(import.meta.url)), "..", "vectors");
@@ -27,6 +28,7 @@ const NAMES = {
   report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
   quote: [...QUOTED, "document"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
+  manifest: [...QUOTED, "quote", "manifests", "seen"],
   policy: [...EVERY, "document"],
   json: [...EVERY, "input"],
   table: [...EVERY, "input"],
@@ -58,8 +60,9 @@ const settingsOf = (vector) => ({
   acceptMock: vector.accept_mock,
 });
 
-const judge = (vector, document) =>
+const judge = (vector, document, releases = null) =>
   verifyQuote(document, {
+    releases,
     ...settingsOf(vector),
     nonce: vector.nonce === null ? null : parseNonce(vector.nonce),
     audience: vector.audience,
@@ -88,6 +91,12 @@ const READERS = {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
     const bodies = [vector.receipt, vector.request, vector.response].map(optional);
     return shortOf(await verifyAnswer(await judge(vector, document), document, ...bodies));
+  },
+  manifest: async (vector) => {
+    const { policy, now } = settingsOf(vector);
+    const raws = vector.manifests.map(encodeUtf8);
+    const releases = raws.length ? await judgeManifests(raws, policy.releases, { now, seen: vector.seen }) : null;
+    return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), releases));
   },
   policy: (vector) => {
     parsePolicy(encodeUtf8(vector.document));

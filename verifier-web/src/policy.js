@@ -1,6 +1,8 @@
 // AppraisalPolicy: what its owner accepts, read strictly from JSON (SPEC §5).
 
+import { bytesOfHex } from "./bytes.js";
 import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf, step } from "./canonical.js";
+import { MAX_SIGNERS, newSigners } from "./envelope.js";
 import { Malformed } from "./errors.js";
 import { DEFAULT_TCB_FLOOR, PRODUCTS } from "./product.js";
 import { GUEST_POLICY, PLATFORM_INFO } from "./report.js";
@@ -37,9 +39,14 @@ const PIN_SIZES = Object.entries({
 
 /** @typedef {import("./product.js").Tcb} Tcb */
 /**
- * What is acceptable. Measurements are required; every default is the strict one. Lists of words are sorted.
+ * Whose release manifests count (SPEC §12), and the least sequence that the newest of them must have.
+ * @typedef {{signers: import("./envelope.js").Signers, minimumSequence: number}} ReleaseKeys
+ */
+/**
+ * What is acceptable. Measurements or release keys are required; every default is the strict one. Lists of words are
+ * sorted.
  * @typedef {object} AppraisalPolicy
- * @property {readonly string[]} measurements 96 lowercase hex each
+ * @property {readonly string[]} measurements 96 lowercase hex each; may be empty where release keys are named
  * @property {number} vmpl
  * @property {{major: number, minor: number}} minimumAbi
  * @property {number} minimumGuestSvn
@@ -54,6 +61,7 @@ const PIN_SIZES = Object.entries({
  * @property {Record<string, string[]>} pins
  * @property {string[]} cspIds
  * @property {boolean} revocationRequired
+ * @property {ReleaseKeys | null} releases
  */
 
 const ROOT_NAMES = [
@@ -69,7 +77,14 @@ const ROOT_NAMES = [
   "allow_provisional_firmware",
   "pins",
   "revocation",
+  "releases",
 ];
+
+/**
+ * The policy of a gateway's check without a policy. Release keys of ours would stand here; no release is signed yet.
+ * @type {AppraisalPolicy | null}
+ */
+export const BUILT_IN_POLICY = null;
 
 /** The strict defaults for these launch measurements (96 lowercase hex each). @param {...string} measurements */
 export const policyForMeasurements = (...measurements) => decodePolicy({ measurements });
@@ -92,8 +107,10 @@ export function parsePolicy(raw) {
  */
 export function decodePolicy(document) {
   const root = new Table(document, "policy", ROOT_NAMES);
-  const measurements = hexList(root.take("measurements", "an array", null), "policy.measurements", 48);
-  if (measurements.length === 0) {
+  const named = Object.hasOwn(document, "releases");
+  const releases = named ? decodeReleases(root.take("releases", "an object", null)) : null;
+  const measurements = hexList(root.take("measurements", "an array", releases && []), "policy.measurements", 48);
+  if (measurements.length === 0 && releases === null) {
     throw new Malformed("policy.measurements", "an empty list", "at least one measurement");
   }
   const guest = new Table(root.take("guest_policy", "an object", {}), "policy.guest_policy", ["allow", "require"]);
@@ -122,6 +139,7 @@ export function decodePolicy(document) {
     ),
     cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
     revocationRequired: revocation === "required",
+    releases,
   };
   return Object.freeze(policy);
 }
@@ -165,7 +183,24 @@ function parseAbi(value) {
   return Object.freeze({ major, minor });
 }
 
-function decodeFloors(table, path) {
+/** @returns {ReleaseKeys} */
+function decodeReleases(value) {
+  const path = "policy.releases";
+  const table = new Table(value, path, ["keys", "threshold", "minimum_sequence"]);
+  const keys = hexList(table.take("keys", "an array", null), `${path}.keys`, 32).map(bytesOfHex);
+  const threshold = boundedInteger(table.take("threshold", "an integer", null), `${path}.threshold`, MAX_SIGNERS);
+  const least = table.take("minimum_sequence", "an integer", 0);
+  const minimumSequence = boundedInteger(least, `${path}.minimum_sequence`, Number.MAX_SAFE_INTEGER);
+  try {
+    return Object.freeze({ signers: newSigners(keys, threshold), minimumSequence });
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    throw new Malformed(`${path}.${error.field}`, error.found, error.wanted);
+  }
+}
+
+/** Least versions by product and component, 0 to 255 each. */
+export function decodeFloors(table, path) {
   const floors = {};
   for (const [name, components] of Object.entries(table)) {
     const product = PRODUCTS.get(name);

@@ -9,6 +9,7 @@ import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidenc
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
+import { accepting, CHECK as RELEASE_CHECK, checkRelease } from "./releases.js";
 import { parseReport } from "./report.js";
 
 /** @typedef {import("./canonical.js").Json} Json */
@@ -16,6 +17,7 @@ import { parseReport } from "./report.js";
 /** @typedef {import("./evidence.js").Evidence} Evidence */
 /** @typedef {import("./evidence.js").Verdict} Verdict */
 /** @typedef {import("./policy.js").AppraisalPolicy} AppraisalPolicy */
+/** @typedef {import("./releases.js").Releases} Releases */
 /** @typedef {import("./report.js").AttestationReport} AttestationReport */
 
 const REPORT_CHECKS = ["hw.report", ...CHAIN_CHECKS];
@@ -30,8 +32,8 @@ const BIND_CHECKS = [
 ];
 // Checks that a policy may leave without a demand; everything else of full scope must be carried out.
 const OPTIONAL = ["guest.mitigations", "guest.pins"];
+const NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone";
 const NOT_BUILT = [
-  skipped("code.release", "no signed release manifest is built in yet; the measurement stands on your policy alone"),
   skipped("log.inclusion", "this version checks no transparency log"),
   skipped("channel.binding", "evidence alone cannot say who holds your connection, and this release does not bind it"),
 ];
@@ -43,18 +45,21 @@ const LIMITS = [
 /**
  * Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`.
  * @param {Evidence} evidence
- * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean}} options
+ * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, releases?: Releases | null}} options
  * @returns {Promise<Verdict>}
  */
-export async function verifyReport(evidence, { now, policy, acceptMock = false }) {
-  const { checks, mock } = await checkReport(evidence, { now, policy, acceptMock });
+export async function verifyReport(evidence, { now, policy: given, acceptMock = false, releases = null }) {
+  const policy = given && accepting(given, releases);
+  const { checks, report, mock } = await checkReport(evidence, { now, policy, acceptMock });
+  if (policy?.releases) checks.push(releaseCheck(policy, releases, report, null));
   return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true });
 }
 
 /**
  * Judge a quote document in full scope. `nonce` is the 32 bytes that this verifier itself sent, null for stored
  * evidence; `audience` is the origin that it used, null if unknown. A missing policy fails code.measurement:
- * nothing is expected by default.
+ * nothing is expected by default. `releases` are manifests judged under the keys of this very policy, null where none
+ * was given.
  * @param {Json} document
  * @param {object} options
  * @param {Date} options.now
@@ -62,20 +67,24 @@ export async function verifyReport(evidence, { now, policy, acceptMock = false }
  * @param {Uint8Array | null} options.nonce
  * @param {string | null} options.audience
  * @param {boolean} [options.acceptMock]
+ * @param {Releases | null} [options.releases]
  * @returns {Promise<Verdict>}
  */
-export async function verifyQuote(document, { now, policy, nonce, audience, acceptMock = false }) {
+export async function verifyQuote(document, options) {
+  const { now, nonce, audience, acceptMock = false, releases = null } = options;
+  const policy = options.policy && accepting(options.policy, releases);
   let quote;
   try {
     quote = decodeQuote(document);
   } catch (error) {
-    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1)];
+    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), RELEASE_CHECK];
     const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
     return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
   }
   const { checks, report, mock } = await checkReport(quote.evidence, { now, policy, acceptMock });
   if (policy === null) checks.push(...unappraised(report));
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
+  checks.push(releaseCheck(policy, releases, report, quote.workload.document.build));
   return conclude(checks, { policy, mock, quote: true, fresh: nonce !== null, addressed: audience !== null });
 }
 
@@ -148,6 +157,14 @@ function unappraised(report) {
   const wanted = "a measurement that you accept: no release is built in yet, so give a policy";
   const skips = APPRAISAL_CHECKS.slice(0, -1).map((id) => skipped(id, "no policy was given"));
   return [...skips, failed("code.measurement", found, wanted)];
+}
+
+/** What the signed manifests say of this measurement and, in a quote, of this build. @returns {Check} */
+function releaseCheck(policy, releases, report, build) {
+  if (!policy?.releases) return skipped(RELEASE_CHECK, NO_RELEASE_KEYS);
+  if (!releases) return skipped(RELEASE_CHECK, "your policy names release keys, and no signed manifest was given");
+  if (!report) return skipped(RELEASE_CHECK, "the report does not parse");
+  return checkRelease(releases, hexOf(report.measurement), build);
 }
 
 /** @param {import("./quote.js").Quote} quote @returns {Promise<Check[]>} */
@@ -229,6 +246,7 @@ function conclude(checks, { policy, mock, quote, fresh, addressed }) {
     ...OPTIONAL,
   ]);
   const asked = [...REPORT_CHECKS, ...(full ? APPRAISAL_CHECKS : []), ...(quote ? BIND_CHECKS : [])];
+  if (policy?.releases) asked.push(RELEASE_CHECK);
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
   const unjudged = [];
   if (full && !quote) {
