@@ -4,9 +4,10 @@ import { isObject, parseJson } from "./canonical.js";
 import { decodePemOrDer, parseCertificate } from "./certs.js";
 import { certificatesOf, parseCertificateTable } from "./certtable.js";
 import { Malformed } from "./errors.js";
+import { PAYLOAD_TYPE } from "./manifest.js";
 
 /**
- * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"receipt"|"request"|"response"|"unknown"} Role
+ * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"manifest"|"receipt"|"request"|"response"|"unknown"} Role
  * @typedef {{name: string, role: Role, bytes: Uint8Array}} Dropped
  */
 
@@ -18,6 +19,7 @@ export const ROLES = {
   crl: "Revocation list",
   table: "Certificate table",
   policy: "Policy",
+  manifest: "Release manifest",
   receipt: "Receipt",
   request: "Request body",
   response: "Response body",
@@ -84,7 +86,8 @@ function recogniseJson(bytes) {
   const has = (/** @type {string[]} */ ...names) => names.some((name) => Object.hasOwn(document, name));
   if (typeof document.format === "string" && /^saferouter\/(quote|evidence)\//.test(document.format)) return "quote";
   if (has("receipt_id") && has("event_log")) return "receipt";
-  if (has("measurements")) return "policy";
+  if (document.payloadType === PAYLOAD_TYPE) return "manifest";
+  if (has("measurements", "releases")) return "policy";
   if (has("choices", "output", "candidates", "usage", "error", "stop_reason")) return "response";
   if (has("messages", "input", "prompt", "contents")) return "request";
   return null;

@@ -36,8 +36,9 @@ export const QUESTIONS = [
     id: "build",
     title: "Is the build a known one?",
     deciding: ["code.measurement"],
-    evidence: { Measurement: "code.measurement" },
-    trust: "You: the measurement is compared with the one in your policy. No signed release list is built in yet.",
+    evidence: { Measurement: "code.measurement", Release: "code.release" },
+    trust:
+      "You: your policy names the measurement, or the people whose signed release lists it. No keys of ours are built in yet.",
     mockTrust: "You, as to which measurement is meant; but software can name any measurement.",
     absent: "No policy was given, so the measurement was compared with nothing.",
   },
