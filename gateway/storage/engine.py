@@ -10,6 +10,7 @@ from sqlalchemy import (
     Engine,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -68,9 +69,26 @@ ACTIVITY = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
 )
+# The log: its leaves in order, and the roots of its complete subtrees of 256, 256², … leaves.
+LEAVES = Table(
+    "leaves",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+SUBTREES = Table(
+    "subtrees",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
 
 
-__all__ = ["ACTIVITY", "API_KEYS", "CALLS", "QUOTES", "SCHEMA", "Engine", "open_database"]
+__all__ = ["ACTIVITY", "API_KEYS", "CALLS", "LEAVES", "QUOTES", "SCHEMA", "SUBTREES", "Engine", "open_database"]
 
 
 def open_database(url: str) -> Engine:

@@ -10,11 +10,11 @@ import os
 import threading
 from pathlib import Path
 
-from tee.errors import Malformed, Unavailable
+from tee.errors import Unavailable
 from tee.evidence import Evidence
-from tee.snp.certtable import MAX_TABLE_SIZE, certificates_of, parse_certificate_table
-from tee.snp.collateral import Endorser, complete_endorsements
-from tee.snp.report import REPORT_SIZE, parse_report
+from tee.snp.certtable import MAX_TABLE_SIZE
+from tee.snp.collateral import Endorser, device_evidence
+from tee.snp.report import REPORT_SIZE
 
 DEVICE_PATH = Path("/dev/sev-guest")
 PAGE_SIZE = 4096  # of x86-64: the kernel takes certificate buffers in these units
@@ -270,19 +270,7 @@ class SevGuestAttester:
     def attest(self, report_data: bytes) -> Evidence:
         """A report over these 64 bytes, with its endorsements. Raises Unavailable, ValueError."""
         raw, table = self._device.get_ext_report(report_data)
-        source = str(self._device.path)
-        # Malformed would blame the caller whose nonce this is.
-        try:
-            report = parse_report(raw)
-        except Malformed as error:
-            reason = f"the firmware's report cannot be read ({error}). Update SafeRouter"
-            raise Unavailable(source, reason, retryable=False) from None
-        try:
-            found = certificates_of(parse_certificate_table(table))
-        except Malformed as error:
-            reason = f"the host's certificate table is broken ({error}). Have the host's operator load it again"
-            raise Unavailable(source, reason, retryable=False) from None
-        return Evidence(raw, complete_endorsements(report, found, self._endorse, source))
+        return device_evidence(raw, table, self._endorse, str(self._device.path))
 
 
 def _report_request(report_data: bytes, vmpl: int) -> ReportRequest:
