@@ -171,9 +171,9 @@ def _judge_releases(
         wanted = "a policy with a table [releases]: keys and threshold say whose manifests count"
         raise Malformed("--manifest", "no release keys", wanted)
     path = memory or _state_folder() / "manifests.json"
-    signers = policy.releases.signers
+    signers, seen = policy.releases, load_seen(path, policy.releases)
     raws = [_read(each) for each in paths]
-    releases = judge_manifests(raws, policy.releases, now=now, seen=load_seen(path, signers))
+    releases = judge_manifests(raws, signers, now=now, minimum=policy.minimum_sequence, seen=seen)
     if releases.newest is not None:
         remember(path, signers, releases.newest.sequence)
     return releases

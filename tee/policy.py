@@ -61,14 +61,6 @@ PIN_SIZES = {
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseKeys:
-    """Whose release manifests count (SPEC §12), and the least sequence that the newest of them must have."""
-
-    signers: Signers
-    minimum_sequence: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class AppraisalPolicy:
     """What is acceptable. Measurements or release keys are required; every default is the strict one."""
 
@@ -87,7 +79,8 @@ class AppraisalPolicy:
     pins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     csp_ids: tuple[str, ...] = ()
     revocation_required: bool = True
-    releases: ReleaseKeys | None = None
+    releases: Signers | None = None  # whose signed releases count (SPEC §12)
+    minimum_sequence: int = 0  # of the newest manifest
 
 
 # The policy of `saferouter verify` without --policy. Release keys of ours would stand here; no release is signed yet.
@@ -116,7 +109,7 @@ def parse_policy(raw: bytes) -> AppraisalPolicy:
 def decode_policy(document: Any) -> AppraisalPolicy:
     """A policy from its parsed document. An unknown name is refused: it may be a misspelt demand. Raises Malformed."""
     root = _Table(document, "policy", ROOT_NAMES)
-    releases = _releases(root.take("releases", dict, None)) if "releases" in document else None
+    releases, least = _releases(root.take("releases", dict, None)) if "releases" in document else (None, 0)
     default: list[str] | None = [] if releases else None
     measurements = tuple(_hex_list(root.take("measurements", list, default), "policy.measurements", 48))
     if not measurements and releases is None:
@@ -149,6 +142,7 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         csp_ids=tuple(_texts(pins.take("csp_ids", list, []), "policy.pins.csp_ids")),
         revocation_required=revocation == "required",
         releases=releases,
+        minimum_sequence=least,
     )
 
 
@@ -189,14 +183,15 @@ def _abi(value: str) -> tuple[int, int]:
     return major, minor
 
 
-def _releases(value: dict[str, Any]) -> ReleaseKeys:
+def _releases(value: dict[str, Any]) -> tuple[Signers, int]:
+    """Whose signed releases count, and the least sequence of the newest."""
     path = "policy.releases"
     table = _Table(value, path, ("keys", "threshold", "minimum_sequence"))
     keys = _hex_list(table.take("keys", list, None), f"{path}.keys", 32)
     threshold = _integer(table.take("threshold", int, None), f"{path}.threshold", MAX_SIGNERS)
     least = _integer(table.take("minimum_sequence", int, 0), f"{path}.minimum_sequence", 2**53 - 1)
     try:
-        return ReleaseKeys(Signers(tuple(map(bytes.fromhex, keys)), threshold), least)
+        return Signers(tuple(map(bytes.fromhex, keys)), threshold), least
     except Malformed as error:
         raise Malformed(f"{path}.{error.field}", error.found, error.wanted) from None
 

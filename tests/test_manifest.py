@@ -20,10 +20,10 @@ from tee.errors import Malformed, Unavailable
 from tee.evidence import Endorsements, Evidence
 from tee.keys.binding import parse_nonce
 from tee.measure.envelope import Signers
-from tee.measure.manifest import BootImage, parse_manifest
+from tee.measure.manifest import parse_manifest
 from tee.measure.memory import load_seen, remember
 from tee.measure.releases import Releases, accepting, check_release, judge_manifests
-from tee.policy import ReleaseKeys, decode_policy
+from tee.policy import decode_policy
 from tee.verify import verify_quote, verify_report
 from tests.test_parsers import JSON
 from tests.test_vectors import FILES, PLACEHOLDER, SHARED
@@ -45,11 +45,10 @@ from tests.vectors.world import GENOA
 from tests.worlds.transcript import Ask, Json, as_document, b64, browser_core
 
 SIGNERS = Signers(tuple(map(bytes.fromhex, RELEASES["keys"])), RELEASES["threshold"])
-KEYS = ReleaseKeys(SIGNERS)
 RELEASE = "code.release"
 ENDORSEMENTS = Endorsements(GENOA.vek.raw, GENOA.intermediate.raw, GENOA.ark.raw, GENOA.crl.raw if GENOA.crl else None)
 REPORT = Evidence(report(), ENDORSEMENTS)
-IMAGE = BootImage("04" * 48, "07" * 48, "12" * 48)
+IMAGE = {"pcr4": "04" * 48, "pcr7": "07" * 48, "pcr12": "12" * 48}
 BUILD = {"source_digest": predicate()["build"]["source_digest"], "image_digest": None, "repo_commit": None}
 
 
@@ -65,7 +64,7 @@ def raws(*envelopes: Json) -> list[bytes]:
 
 
 def releases(*envelopes: Json, seen: int | None = None, now: dt.datetime = NOW) -> Releases:
-    return judge_manifests(raws(*envelopes), KEYS, now=now, seen=seen)
+    return judge_manifests(raws(*envelopes), SIGNERS, now=now, seen=seen)
 
 
 def fault(*envelopes: Json, **circumstances: Any) -> str:
@@ -81,7 +80,8 @@ def test_both_say_the_same_of_every_vector(ask: Ask) -> None:
         text = PLACEHOLDER.sub(lambda match: SHARED[match[1]], b64decode(SHARED[vector["quote"]]).decode())
         manifests = [each.encode() for each in vector["manifests"]]
         assert policy.releases
-        judged = judge_manifests(manifests, policy.releases, now=now, seen=vector["seen"])
+        least = policy.minimum_sequence
+        judged = judge_manifests(manifests, policy.releases, now=now, minimum=least, seen=vector["seen"])
         verdict = verify_quote(
             parse_json(text.encode(), "quote"),
             now=now,
@@ -117,11 +117,11 @@ def test_a_refusal_says_what_is_wrong(said: str, expected: str) -> None:
 
 FIRMWARE = measured(covers="firmware", platform="ec2")
 IMAGES: dict[str, tuple[Json | None, list[Json], str]] = {
-    "its image": (asdict(IMAGE), [asdict(IMAGE)], "pass"),
-    "one of its images": (asdict(IMAGE), [dict.fromkeys(asdict(IMAGE), "00" * 48), asdict(IMAGE)], "pass"),
-    "another command line": (asdict(IMAGE), [asdict(IMAGE) | {"pcr12": "00" * 48}], "fail"),
-    "no image released": (asdict(IMAGE), [], "fail"),
-    "no evidence of an image": (None, [asdict(IMAGE)], "fail"),
+    "its image": (IMAGE, [IMAGE], "pass"),
+    "one of its images": (IMAGE, [dict.fromkeys(IMAGE, "00" * 48), IMAGE], "pass"),
+    "another command line": (IMAGE, [IMAGE | {"pcr12": "00" * 48}], "fail"),
+    "no image released": (IMAGE, [], "fail"),
+    "no evidence of an image": (None, [IMAGE], "fail"),
 }
 
 
@@ -131,12 +131,14 @@ def test_firmware_needs_a_boot_image_of_its_release(
     ask: Ask, image: Json | None, images: list[Json], expected: str, build: Json | None
 ) -> None:
     given = raws(signed(measurements=[FIRMWARE], boot_images=images))
-    judged = judge_manifests(given, KEYS, now=NOW, seen=None)
-    check = check_release(judged, MEASUREMENT.hex(), build, BootImage(**image) if image else None)
+    judged = judge_manifests(given, SIGNERS, now=NOW)
+    check = check_release(judged, MEASUREMENT.hex(), build, tuple(image.values()) if image else None)
     another_build = build not in (BUILD, None)
     assert check.outcome.value == ("fail" if another_build else expected)
     request = {"kind": "release", "manifests": [*map(b64, given)], "policy": BY_RELEASE, "now": NOW.isoformat()}
-    found = ask(request | {"seen": None, "measurement": MEASUREMENT.hex(), "build": build, "image": image})
+    found = ask(
+        request | {"seen": None, "measurement": MEASUREMENT.hex(), "build": build, "image": image and [*image.values()]}
+    )
     assert found == asdict(check) | {"outcome": check.outcome.value}
 
 
@@ -180,7 +182,7 @@ def test_a_bare_report_is_judged_by_manifests_too(given: list[Json], outcome: st
 @settings(max_examples=300, deadline=None)
 def test_any_value_anywhere_raises_nothing_but_malformed(data: st.DataObject) -> None:
     retired = {"release": "saferouter 0.0.1", "since": 0, "reason": "old"}
-    document = statement(predicate(boot_images=[asdict(IMAGE)], tcb_floor={"Milan": {"snp": 1}}, retired=[retired]))
+    document = statement(predicate(boot_images=[IMAGE], tcb_floor={"Milan": {"snp": 1}}, retired=[retired]))
     assert parse_manifest(encode_canonical(document), "manifest").sequence == 7
     place: Any = document
     while True:

@@ -99,10 +99,11 @@ def _answer(vector: Vector) -> Found:
 
 
 def _manifest(vector: Vector) -> Found:
-    keys, now = decode_policy(vector["policy"]).releases, dt.datetime.fromisoformat(vector["now"])
-    assert keys
-    raws = [text.encode() for text in vector["manifests"]]
-    releases = judge_manifests(raws, keys, now=now, seen=vector["seen"]) if raws else None
+    policy, now = decode_policy(vector["policy"]), dt.datetime.fromisoformat(vector["now"])
+    assert policy.releases
+    raws, least = [text.encode() for text in vector["manifests"]], policy.minimum_sequence
+    judged = judge_manifests(raws, policy.releases, now=now, minimum=least, seen=vector["seen"])
+    releases = judged if raws else None
     document = parse_json(_filled(_given(SHARED[vector["quote"]]).decode()), "quote")
     return _verdict(_judge(vector, document, releases))
 

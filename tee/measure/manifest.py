@@ -43,15 +43,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class BootImage:
-    """What NitroTPM measures of a boot: loader and image, Secure Boot, command line; 96 lowercase hex each."""
-
-    pcr4: str
-    pcr7: str
-    pcr12: str
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
     """An expected launch measurement (96 lowercase hex). `firmware` alone never says what a guest runs."""
 
@@ -87,7 +78,7 @@ class Manifest:
     source_digest: str
     image_digest: str | None
     measurements: tuple[Measured, ...]
-    boot_images: tuple[BootImage, ...]
+    boot_images: tuple[tuple[str, ...], ...]  # PCR 4, 7 and 12 of NitroTPM, 96 lowercase hex each
     tcb_floor: dict[str, Tcb]
     retired: tuple[Retired, ...]
     subjects: dict[str, dict[str, str]]
@@ -175,11 +166,11 @@ def _parse_measurements(value: Any, path: str) -> tuple[Measured, ...]:
     return tuple(measurements.values())
 
 
-def _parse_boot_images(value: Any, path: str) -> tuple[BootImage, ...]:
+def _parse_boot_images(value: Any, path: str) -> tuple[tuple[str, ...], ...]:
     images = []
     for place, row in _rows(value, path, 0, MAX_BOOT_IMAGES):
         require_members(row, {"pcr4", "pcr7", "pcr12"}, place, exact=True)
-        images.append(BootImage(*(hex_bytes(row[f"pcr{n}"], 48, f"{place}.pcr{n}").hex() for n in (4, 7, 12))))
+        images.append(tuple(hex_bytes(row[f"pcr{n}"], 48, f"{place}.pcr{n}").hex() for n in (4, 7, 12)))
     return tuple(images)
 
 

@@ -21,7 +21,6 @@ from tee.measure.launch import require_file
 from tee.measure.manifest import PAYLOAD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE, Manifest, Retired, parse_manifest
 from tee.measure.releases import judge_manifests
 from tee.moment import parse_moment
-from tee.policy import ReleaseKeys
 from tee.private_files import write_private
 from tee.quote import decode_base64
 
@@ -133,9 +132,9 @@ def verify_manifest(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a manifest's signatures, chain, expiry and recipes. Exit 0: it is in force; 1: it is not."""
-    keys = ReleaseKeys(Signers(tuple(parse_hex(text, "--key", 32) for text in key), threshold), minimum_sequence)
+    signers = Signers(tuple(parse_hex(text, "--key", 32) for text in key), threshold)
     now = dt.datetime.now(dt.UTC) if at is None else parse_moment(at, "--at")
-    releases = judge_manifests([_read(path) for path in file], keys, now=now, seen=None)
+    releases = judge_manifests([_read(path) for path in file], signers, now=now, minimum=minimum_sequence)
     fault = releases.fault
     try:
         for manifest in releases.chain:
@@ -151,7 +150,7 @@ def verify_manifest(
         typer.echo(f"Rejected: {fault}.")
     elif newest is not None:
         _print(newest)
-        typer.echo(f"Verified: at least {threshold} of {len(keys.signers.keys)} keys signed it, and it is in force.")
+        typer.echo(f"Verified: at least {threshold} of {len(signers.keys)} keys signed it, and it is in force.")
     if fault is not None:
         raise typer.Exit(EXIT_REJECTED)
 
@@ -176,7 +175,7 @@ def _print(manifest: Manifest) -> None:
         facts += [f"{entry.vcpus} vCPUs"] if entry.vcpus else []
         facts += [f"valid from {_iso(entry.valid_from)}"] if entry.valid_from else []
         rows.append((entry.covers, f"{entry.value} ({', '.join(filter(None, facts))})"))
-    rows += [("boot image", f"{image.pcr4} {image.pcr7} {image.pcr12}") for image in manifest.boot_images]
+    rows += [("boot image", " ".join(image)) for image in manifest.boot_images]
     rows += [(f"floor {name}", str(floor)) for name, floor in manifest.tcb_floor.items()]
     rows += [("retired", f"{row.what} since {_iso(row.since)}: {row.reason}") for row in manifest.retired]
     for label, value in rows:

@@ -11,9 +11,9 @@ from typing import Any
 from tee.canonical import shown
 from tee.errors import Malformed
 from tee.evidence import Check, failed, passed
-from tee.measure.envelope import open_envelope
-from tee.measure.manifest import PAYLOAD_TYPE, BootImage, Manifest, Measured, Retired, parse_manifest
-from tee.policy import AppraisalPolicy, ReleaseKeys
+from tee.measure.envelope import Signers, open_envelope
+from tee.measure.manifest import PAYLOAD_TYPE, Manifest, Measured, Retired, parse_manifest
+from tee.policy import AppraisalPolicy
 
 MAX_MANIFESTS = 64  # a chain from one's oldest release in use to the newest
 CHECK = "code.release"
@@ -45,38 +45,45 @@ class Releases:
         return next((row for row in retired if row.what == what and row.since <= self.now), None)
 
 
-def judge_manifests(raws: Sequence[bytes], keys: ReleaseKeys, *, now: datetime, seen: int | None) -> Releases:
+def judge_manifests(
+    raws: Sequence[bytes], signers: Signers, *, now: datetime, minimum: int = 0, seen: int | None = None
+) -> Releases:
     """Open manifests (envelopes, in any order) and judge them as one chain.
 
-    `seen` is the highest sequence that this verifier ever accepted from these signers, None if it never did.
+    `minimum` is the policy's minimum_sequence; `seen` is the highest sequence that this verifier ever accepted from
+    these signers, None if it never did.
     """
     try:
-        return Releases(now, _open_chain(raws, keys, now, seen))
+        chain = _open_chain(raws, signers)
+        _require_current(chain[-1], now, minimum, seen or 0)
     except Malformed as fault:
         return Releases(now, fault=fault)
+    return Releases(now, chain)
 
 
-def _open_chain(raws: Sequence[bytes], keys: ReleaseKeys, now: datetime, seen: int | None) -> tuple[Manifest, ...]:
+def _open_chain(raws: Sequence[bytes], signers: Signers) -> tuple[Manifest, ...]:
     if not 1 <= len(raws) <= MAX_MANIFESTS:
         raise Malformed("manifests", len(raws), f"1 to {MAX_MANIFESTS}")
     chain = []
     for index, raw in enumerate(raws):
         field = f"manifests[{index}]"
-        chain.append(parse_manifest(open_envelope(raw, keys.signers, PAYLOAD_TYPE, field), f"{field}.payload"))
+        chain.append(parse_manifest(open_envelope(raw, signers, PAYLOAD_TYPE, field), f"{field}.payload"))
     chain.sort(key=lambda manifest: manifest.sequence)
     for older, newer in pairwise(chain):
         # Two of one number, a gap or a fork: in each case somebody may be kept from a retirement.
         if newer.previous != older.digest:
             found = f"manifest {newer.sequence} after {newer.previous or 'none'}"
             raise Malformed("manifests", found, f"after {older.digest}, manifest {older.sequence}")
-    newest = chain[-1]
-    for least, whose in ((keys.minimum_sequence, "the policy's minimum_sequence"), (seen or 0, "seen here before")):
+    return tuple(chain)
+
+
+def _require_current(newest: Manifest, now: datetime, minimum: int, seen: int) -> None:
+    for least, whose in ((minimum, "the policy's minimum_sequence"), (seen, "seen here before")):
         if newest.sequence < least:
             raise Malformed("manifests", f"manifest {newest.sequence}", f"at least manifest {least}, {whose}")
     if newest.expires <= now:
         wanted = "a newer one, or one that has not expired"
         raise Malformed("manifests", f"manifest {newest.sequence}, expired since {_iso(newest.expires)}", wanted)
-    return tuple(chain)
 
 
 def accepting(policy: AppraisalPolicy, releases: Releases | None) -> AppraisalPolicy:
@@ -94,11 +101,11 @@ def accepting(policy: AppraisalPolicy, releases: Releases | None) -> AppraisalPo
     return replace(policy, measurements=tuple(dict.fromkeys((*policy.measurements, *workloads))), tcb_floor=floor)
 
 
-def check_release(releases: Releases, measurement: str, build: Any, image: BootImage | None = None) -> Check:
+def check_release(releases: Releases, measurement: str, build: Any, image: tuple[str, ...] | None = None) -> Check:
     """Whether a signed release in force is what runs.
 
     `measurement` is the report's, 96 lowercase hex; `build` is the workload's, None for a bare report; `image` is the
-    boot image that verified platform evidence names.
+    boot image (PCR 4, 7 and 12) of verified platform evidence, None without any.
     """
     if releases.fault is not None:
         return failed(CHECK, f"{releases.fault.field}: {releases.fault.found}", releases.fault.wanted)
@@ -130,7 +137,7 @@ def _why_not(releases: Releases, manifest: Manifest, entry: Measured) -> str | N
     return None
 
 
-def _difference(manifest: Manifest, entry: Measured, build: Any, image: BootImage | None) -> str | None:
+def _difference(manifest: Manifest, entry: Measured, build: Any, image: tuple[str, ...] | None) -> str | None:
     """How what runs differs from what was released."""
     if entry.covers == "firmware":
         if image is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from playwright.sync_api import FilePayload, Page
+from playwright.sync_api import FilePayload, Page, expect
 
 from tee.attest.mock import MockChip, mock_measurement
 from tests.vectors.faults_manifest import BY_RELEASE, chain, envelope, measured, predicate, statement
@@ -98,7 +98,7 @@ def test_a_manifest_dropped_without_release_keys_is_no_verdict(
     page.locator("#files").set_input_files(
         {"name": "anything", "mimeType": "", "buffer": json.dumps(FIRST, indent=1).encode()}
     )
-    assert page.locator("#manifest-files [data-role=manifest]").count() == 1  # known by its content
+    expect(page.locator("#manifest-files [data-role=manifest]")).to_have_count(1)  # known by its content
     page.get_by_label("Gateway URL").fill(gateway.origin)
     assert verify(page)["verdict"] == "none"
     assert "found no release keys, wanted a policy with a table" in page.locator("#result").inner_text()

@@ -32,7 +32,7 @@ const judgeQuote = (request, releases = null) =>
 async function releasesOf(request) {
   const { now, policy } = settingsOf(request);
   const raws = request.manifests.map(bytesOf);
-  return raws.length ? judgeManifests(raws, policy.releases, { now, seen: request.seen }) : null;
+  return raws.length ? judgeManifests(raws, policy.releases, { now, minimum: policy.minimumSequence, seen: request.seen }) : null;
 }
 
 const ANSWERS = {

@@ -95,7 +95,8 @@ const READERS = {
   manifest: async (vector) => {
     const { policy, now } = settingsOf(vector);
     const raws = vector.manifests.map(encodeUtf8);
-    const releases = raws.length ? await judgeManifests(raws, policy.releases, { now, seen: vector.seen }) : null;
+    const known = { now, minimum: policy.minimumSequence, seen: vector.seen };
+    const releases = raws.length ? await judgeManifests(raws, policy.releases, known) : null;
     return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), releases));
   },
   policy: (vector) => {

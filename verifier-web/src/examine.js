@@ -91,9 +91,9 @@ async function judgeReleases(request, policy, now) {
     const wanted = "a policy with a table \u201creleases\u201d: keys and threshold say whose manifests count";
     throw new Malformed("release manifest", "no release keys", wanted);
   }
-  const { signers } = policy.releases;
+  const { releases: signers, minimumSequence: minimum } = policy;
   const seen = await loadSeen(signers);
-  const releases = await judgeManifests(raws, policy.releases, { now, seen: seen ?? null });
+  const releases = await judgeManifests(raws, signers, { now, minimum, seen: seen ?? null });
   const newest = newestOf(releases);
   if (newest) await remember(signers, newest.sequence);
   const forgetful = "This browser keeps no memory for this page: an older manifest than last time would go unnoticed.";

@@ -34,7 +34,6 @@ const VERSION = "[0-9A-Za-z][0-9A-Za-z.+-]{0,63}";
 const COMMIT = "[0-9a-f]{40}([0-9a-f]{24})?";
 
 /** @typedef {import("./canonical.js").Json} Json */
-/** @typedef {{pcr4: string, pcr7: string, pcr12: string}} BootImage what NitroTPM measures of a boot, 96 hex each */
 /**
  * An expected launch measurement (96 lowercase hex). `firmware` alone never says what a guest runs.
  * @typedef {{value: string, covers: "workload" | "firmware", validFrom: Date | null}} Measured
@@ -51,7 +50,7 @@ const COMMIT = "[0-9a-f]{40}([0-9a-f]{24})?";
  * @property {string} sourceDigest
  * @property {string | null} imageDigest
  * @property {Measured[]} measurements
- * @property {BootImage[]} bootImages
+ * @property {string[][]} bootImages PCR 4, 7 and 12 of NitroTPM, 96 lowercase hex each
  * @property {Record<string, import("./product.js").Tcb>} tcbFloor
  * @property {Retired[]} retired
  * @property {string} digest
@@ -142,12 +141,11 @@ function parseMeasurements(value, path) {
   return [...measurements.values()];
 }
 
-/** @returns {BootImage[]} */
+/** @returns {string[][]} */
 function parseBootImages(value, path) {
   return rowsOf(value, path, 0, MAX_BOOT_IMAGES).map(([place, row]) => {
     requireMembers(row, ["pcr4", "pcr7", "pcr12"], place, { exact: true });
-    const [pcr4, pcr7, pcr12] = [4, 7, 12].map((n) => hexOf(hexBytes(row[`pcr${n}`], 48, `${place}.pcr${n}`)));
-    return Object.freeze({ pcr4, pcr7, pcr12 });
+    return [4, 7, 12].map((n) => hexOf(hexBytes(row[`pcr${n}`], 48, `${place}.pcr${n}`)));
   });
 }
 

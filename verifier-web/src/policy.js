@@ -39,10 +39,6 @@ const PIN_SIZES = Object.entries({
 
 /** @typedef {import("./product.js").Tcb} Tcb */
 /**
- * Whose release manifests count (SPEC §12), and the least sequence that the newest of them must have.
- * @typedef {{signers: import("./envelope.js").Signers, minimumSequence: number}} ReleaseKeys
- */
-/**
  * What is acceptable. Measurements or release keys are required; every default is the strict one. Lists of words are
  * sorted.
  * @typedef {object} AppraisalPolicy
@@ -61,7 +57,8 @@ const PIN_SIZES = Object.entries({
  * @property {Record<string, string[]>} pins
  * @property {string[]} cspIds
  * @property {boolean} revocationRequired
- * @property {ReleaseKeys | null} releases
+ * @property {import("./envelope.js").Signers | null} releases whose signed releases count (SPEC §12)
+ * @property {number} minimumSequence of the newest manifest
  */
 
 const ROOT_NAMES = [
@@ -108,7 +105,8 @@ export function parsePolicy(raw) {
 export function decodePolicy(document) {
   const root = new Table(document, "policy", ROOT_NAMES);
   const named = Object.hasOwn(document, "releases");
-  const releases = named ? decodeReleases(root.take("releases", "an object", null)) : null;
+  const none = { releases: null, minimumSequence: 0 };
+  const { releases, minimumSequence } = named ? decodeReleases(root.take("releases", "an object", null)) : none;
   const measurements = hexList(root.take("measurements", "an array", releases && []), "policy.measurements", 48);
   if (measurements.length === 0 && releases === null) {
     throw new Malformed("policy.measurements", "an empty list", "at least one measurement");
@@ -140,6 +138,7 @@ export function decodePolicy(document) {
     cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
     revocationRequired: revocation === "required",
     releases,
+    minimumSequence,
   };
   return Object.freeze(policy);
 }
@@ -183,7 +182,7 @@ function parseAbi(value) {
   return Object.freeze({ major, minor });
 }
 
-/** @returns {ReleaseKeys} */
+/** Whose signed releases count, and the least sequence of the newest. */
 function decodeReleases(value) {
   const path = "policy.releases";
   const table = new Table(value, path, ["keys", "threshold", "minimum_sequence"]);
@@ -192,7 +191,7 @@ function decodeReleases(value) {
   const least = table.take("minimum_sequence", "an integer", 0);
   const minimumSequence = boundedInteger(least, `${path}.minimum_sequence`, Number.MAX_SAFE_INTEGER);
   try {
-    return Object.freeze({ signers: newSigners(keys, threshold), minimumSequence });
+    return { releases: newSigners(keys, threshold), minimumSequence };
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
     throw new Malformed(`${path}.${error.field}`, error.found, error.wanted);

@@ -20,21 +20,23 @@ export const CHECK = "code.release";
  */
 
 /**
- * Open manifests (envelopes, in any order) and judge them as one chain. `seen` is the highest sequence that this
- * verifier ever accepted from these signers, null if it never did.
- * @param {Uint8Array[]} raws @param {import("./policy.js").ReleaseKeys} keys
- * @param {{now: Date, seen: number | null}} circumstances @returns {Promise<Releases>}
+ * Open manifests (envelopes, in any order) and judge them as one chain. `minimum` is the policy's minimum_sequence;
+ * `seen` is the highest sequence that this verifier ever accepted from these signers, null if it never did.
+ * @param {Uint8Array[]} raws @param {import("./envelope.js").Signers} signers
+ * @param {{now: Date, minimum: number, seen: number | null}} circumstances @returns {Promise<Releases>}
  */
-export async function judgeManifests(raws, keys, { now, seen }) {
+export async function judgeManifests(raws, signers, { now, minimum, seen }) {
   try {
-    return Object.freeze({ now, chain: await openChain(raws, keys, now, seen), fault: null });
+    const chain = await openChain(raws, signers);
+    requireCurrent(chain.at(-1), now, minimum, seen ?? 0);
+    return Object.freeze({ now, chain, fault: null });
   } catch (fault) {
     if (!(fault instanceof Malformed)) throw fault;
     return Object.freeze({ now, chain: [], fault });
   }
 }
 
-async function openChain(raws, { signers, minimumSequence }, now, seen) {
+async function openChain(raws, signers) {
   if (raws.length < 1 || raws.length > MAX_MANIFESTS) {
     throw new Malformed("manifests", raws.length, `1 to ${MAX_MANIFESTS}`);
   }
@@ -53,14 +55,13 @@ async function openChain(raws, { signers, minimumSequence }, now, seen) {
       throw new Malformed("manifests", found, `after ${older.digest}, manifest ${older.sequence}`);
     }
   }
-  requireCurrent(chain.at(-1), minimumSequence, now, seen);
   return chain;
 }
 
-function requireCurrent(newest, minimumSequence, now, seen) {
+function requireCurrent(newest, now, minimum, seen) {
   for (const [least, whose] of [
-    [minimumSequence, "the policy's minimum_sequence"],
-    [seen ?? 0, "seen here before"],
+    [minimum, "the policy's minimum_sequence"],
+    [seen, "seen here before"],
   ]) {
     if (newest.sequence < least) {
       throw new Malformed("manifests", `manifest ${newest.sequence}`, `at least manifest ${least}, ${whose}`);
@@ -100,9 +101,10 @@ function raised(floors, demanded) {
 
 /**
  * Whether a signed release in force is what runs. `measurement` is the report's, 96 lowercase hex; `build` is the
- * workload's, null for a bare report; `image` is the boot image that verified platform evidence names.
- * @param {Releases} releases @param {string} measurement @param {any} build
- * @param {import("./manifest.js").BootImage | null} [image] @returns {import("./evidence.js").Check}
+ * workload's, null for a bare report; `image` is the boot image (PCR 4, 7 and 12) of verified platform evidence, null
+ * without any.
+ * @param {Releases} releases @param {string} measurement @param {any} build @param {string[] | null} [image]
+ * @returns {import("./evidence.js").Check}
  */
 export function checkRelease(releases, measurement, build, image = null) {
   const { fault } = releases;
@@ -155,7 +157,7 @@ function whyNot(releases, manifest, entry) {
 function difference(manifest, entry, build, image) {
   if (entry.covers === "firmware") {
     if (image === null) return "known by its firmware alone: no verified platform evidence says what was booted";
-    const same = (other) => ["pcr4", "pcr7", "pcr12"].every((name) => other[name] === image[name]);
+    const same = (other) => other.every((value, at) => value === image[at]);
     if (!manifest.bootImages.some(same)) return "whose manifest does not list the boot image";
   }
   if (build === null) return null;
