@@ -7,6 +7,7 @@ import json
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ def test_a_bare_report_is_judged_by_manifests_too(given: list[Json], outcome: st
 @settings(max_examples=300, deadline=None)
 def test_any_value_anywhere_raises_nothing_but_malformed(data: st.DataObject) -> None:
     retired = {"release": "saferouter 0.0.1", "since": 0, "reason": "old"}
-    document = statement(predicate(boot_images=[IMAGE], tcb_floor={"Milan": {"snp": 1}}, retired=[retired]))
+    whole = statement(predicate(boot_images=[IMAGE], tcb_floor={"Milan": {"snp": 1}}, retired=[retired]))
+    document = deepcopy(whole)  # it is changed below, and its parts belong to every test
     assert parse_manifest(encode_canonical(document), "manifest").sequence == 7
     place: Any = document
     while True:
