@@ -1,4 +1,4 @@
-"""`saferouter measure manifest`, `sign`, `show-manifest`, `verify-manifest`: making and reading release manifests."""
+"""`saferouter measure manifest`, `new-key`, `sign`, `show-manifest`, `verify-manifest`: manifests made and read."""
 
 from __future__ import annotations
 
