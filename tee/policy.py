@@ -11,8 +11,9 @@ from typing import Any
 from tee.canonical import kind_of, parse_json, shown, step
 from tee.errors import Malformed
 from tee.measure.envelope import MAX_SIGNERS, Signers
-from tee.snp.product import DEFAULT_TCB_FLOOR, PRODUCTS, Tcb
-from tee.snp.report import PlatformInfo
+from tee.snp.bulletins import BULLETIN_ID, DEFAULT_TCB_FLOOR
+from tee.snp.product import PRODUCTS, Tcb
+from tee.snp.report import PLATFORM_WORDS
 
 MAX_POLICY_SIZE = 1 << 20
 # Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
@@ -24,16 +25,6 @@ GUEST_RESTRICTIONS = {
     "ciphertext-hiding-dram": 24,
     "page-swap-disable": 25,
 }
-PLATFORM_WORDS = {
-    "smt": PlatformInfo.SMT_EN,
-    "tsme": PlatformInfo.TSME_EN,
-    "ecc": PlatformInfo.ECC_EN,
-    "rapl-dis": PlatformInfo.RAPL_DIS,
-    "ciphertext-hiding-dram": PlatformInfo.CIPHERTEXT_HIDING_DRAM_EN,
-    "alias-check-complete": PlatformInfo.ALIAS_CHECK_COMPLETE,
-    "iommu-write-safe": PlatformInfo.IOMMU_WRITE_SAFE,
-    "tio": PlatformInfo.TIO_EN,
-}
 ROOT_NAMES = (
     "measurements",
     "vmpl",
@@ -41,6 +32,8 @@ ROOT_NAMES = (
     "minimum_guest_svn",
     "tcb_floor",
     "launch_tcb_floor",
+    "tcb_status",
+    "tcb_accept",
     "guest_policy",
     "platform",
     "required_mitigations",
@@ -70,6 +63,8 @@ class AppraisalPolicy:
     minimum_guest_svn: int = 0
     tcb_floor: dict[str, Tcb] = field(default_factory=lambda: dict(DEFAULT_TCB_FLOOR))
     launch_tcb_floor: dict[str, Tcb] = field(default_factory=dict)
+    tcb_status: str = "any-not-revoked"
+    tcb_accept: frozenset[str] = frozenset()  # ids of bulletins that need not be answered
     guest_allow: frozenset[str] = frozenset({"smt"})
     guest_require: frozenset[str] = frozenset()
     platform_require: frozenset[str] = frozenset({"alias-check-complete"})
@@ -79,8 +74,9 @@ class AppraisalPolicy:
     pins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     csp_ids: tuple[str, ...] = ()
     revocation_required: bool = True
-    releases: Signers | None = None  # whose signed releases count (SPEC §12)
+    releases: Signers | None = None  # whose signed releases and TCB data count (SPEC §12, §13)
     minimum_sequence: int = 0  # of the newest manifest
+    release_required: bool = True  # False: the keys serve TCB data, and a manifest need not be given
 
 
 # The policy of `saferouter verify` without --policy. Release keys of ours would stand here; no release is signed yet.
@@ -109,10 +105,12 @@ def parse_policy(raw: bytes) -> AppraisalPolicy:
 def decode_policy(document: Any) -> AppraisalPolicy:
     """A policy from its parsed document. An unknown name is refused: it may be a misspelt demand. Raises Malformed."""
     root = _Table(document, "policy", ROOT_NAMES)
-    releases, least = _releases(root.take("releases", dict, None)) if "releases" in document else (None, 0)
-    default: list[str] | None = [] if releases else None
+    named = "releases" in document
+    releases, least, required = _releases(root.take("releases", dict, None)) if named else (None, 0, True)
+    by_release = releases is not None and required
+    default: list[str] | None = [] if by_release else None
     measurements = tuple(_hex_list(root.take("measurements", list, default), "policy.measurements", 48))
-    if not measurements and releases is None:
+    if not measurements and not by_release:
         raise Malformed("policy.measurements", "an empty list", "at least one measurement")
     guest = _Table(root.take("guest_policy", dict, {}), "policy.guest_policy", ("allow", "require"))
     platform = _Table(root.take("platform", dict, {}), "policy.platform", ("require", "forbid"))
@@ -120,6 +118,9 @@ def decode_policy(document: Any) -> AppraisalPolicy:
     revocation = root.take("revocation", str, "required")
     if revocation not in ("required", "when-given"):
         raise Malformed("policy.revocation", revocation, "required or when-given")
+    tcb_status = root.take("tcb_status", str, "any-not-revoked")
+    if tcb_status not in ("any-not-revoked", "up-to-date"):
+        raise Malformed("policy.tcb_status", shown(tcb_status), "any-not-revoked or up-to-date")
     return AppraisalPolicy(
         measurements=measurements,
         vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
@@ -127,6 +128,8 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         minimum_guest_svn=_integer(root.take("minimum_guest_svn", int, 0), "policy.minimum_guest_svn", 2**32 - 1),
         tcb_floor=_merged(decode_floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor")),
         launch_tcb_floor=decode_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
+        tcb_status=tcb_status,
+        tcb_accept=_bulletin_ids(root.take("tcb_accept", list, [])),
         guest_allow=_words(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
         guest_require=_words(guest, "require", GUEST_RESTRICTIONS, []),
         platform_require=_words(platform, "require", PLATFORM_WORDS, ["alias-check-complete"]),
@@ -143,6 +146,7 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         revocation_required=revocation == "required",
         releases=releases,
         minimum_sequence=least,
+        release_required=required,
     )
 
 
@@ -183,15 +187,16 @@ def _abi(value: str) -> tuple[int, int]:
     return major, minor
 
 
-def _releases(value: dict[str, Any]) -> tuple[Signers, int]:
-    """Whose signed releases count, and the least sequence of the newest."""
+def _releases(value: dict[str, Any]) -> tuple[Signers, int, bool]:
+    """Whose signed releases count, the least sequence of the newest, and whether one must be given."""
     path = "policy.releases"
-    table = _Table(value, path, ("keys", "threshold", "minimum_sequence"))
+    table = _Table(value, path, ("keys", "threshold", "minimum_sequence", "required"))
     keys = _hex_list(table.take("keys", list, None), f"{path}.keys", 32)
     threshold = _integer(table.take("threshold", int, None), f"{path}.threshold", MAX_SIGNERS)
     least = _integer(table.take("minimum_sequence", int, 0), f"{path}.minimum_sequence", 2**53 - 1)
+    required = table.take("required", bool, True)
     try:
-        return Signers(tuple(map(bytes.fromhex, keys)), threshold), least
+        return Signers(tuple(map(bytes.fromhex, keys)), threshold), least, required
     except Malformed as error:
         raise Malformed(f"{path}.{error.field}", error.found, error.wanted) from None
 
@@ -211,6 +216,13 @@ def decode_floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
 def _merged(floors: dict[str, Tcb]) -> dict[str, Tcb]:
     """The default floor with this policy's components in place of its own: only a lower number lowers it."""
     return {name: default | floors.get(name, {}) for name, default in DEFAULT_TCB_FLOOR.items()}
+
+
+def _bulletin_ids(values: list[Any]) -> frozenset[str]:
+    for value in _texts(values, "policy.tcb_accept"):
+        if not BULLETIN_ID.fullmatch(value):
+            raise Malformed("policy.tcb_accept", shown(value), "ids of bulletins, for example AMD-SB-3019")
+    return frozenset(values)
 
 
 def _texts(values: list[Any], path: str) -> list[str]:

@@ -167,6 +167,11 @@ def given() -> Iterator[Vector]:
     own = policy() | BY_RELEASE
     about = "A measurement of the policy's own does not replace the manifest."
     yield manifest_vector("none-given-own-measurement", about, [], rejected(missing=["code.release"]), policy=own)
+    about = "The keys serve TCB data alone: the policy's own measurement stands, and no manifest is demanded."
+    free = policy() | {"releases": RELEASES | {"required": False}}
+    yield manifest_vector("none-given-none-required", about, [], policy=free)
+    about = "A manifest that nobody demands is judged all the same."
+    yield manifest_vector("under-signed-not-required", about, [envelope(statement(), KEYS[:1])], DIFFERS, policy=free)
     about = "A measurement of the policy's own, which the manifest does not list."
     other = [signed(measurements=[measured(OTHER_MEASUREMENT)])]
     yield manifest_vector("own-measurement-unlisted", about, other, DIFFERS, policy=own)
@@ -434,6 +439,7 @@ def policies() -> Iterator[Vector]:
         ("threshold-4", "4 of 3.", {"keys": keys, "threshold": 4}, "threshold"),
         ("threshold-true", "A threshold of true.", {"keys": keys, "threshold": True}, "threshold"),
         ("minimum-negative", "A negative least.", RELEASES | {"minimum_sequence": -1}, "minimum_sequence"),
+        ("required-text", "A text for a switch.", RELEASES | {"required": "no"}, "required"),
         ("unknown-name", "An unknown name.", RELEASES | {"minimum": 1}, "minimum"),
     ]
     yield _policy_vector("releases", "Release keys, and no measurement.", BY_RELEASE, None)
@@ -443,4 +449,7 @@ def policies() -> Iterator[Vector]:
     yield _policy_vector("releases-no-measurements", "Release keys and an empty list.", no_list, None)
     for slug, about, table, field in rows:
         yield _policy_vector(f"releases-{slug}", about, {"releases": table}, f"policy.releases.{field}")
+    free = {"releases": RELEASES | {"required": False}}
+    about = "Neither measurements nor manifests are demanded."
+    yield _policy_vector("releases-not-required", about, free, "policy.measurements")
     yield _policy_vector("releases-null", "null for the table.", {"releases": None}, "policy.releases")

@@ -1,7 +1,8 @@
 // The command line that gives the same verdict without a browser.
 
 /**
- * @typedef {{kind: "live"|"stored"|"report", origin: string, fileName: string, policyName: string, measurement: string,
+ * @typedef {{kind: "live"|"stored"|"report", origin: string, fileName: string, policyName: string, tcbName: string,
+ *   measurement: string,
  *   acceptMock: boolean, at: Date | null, receipt: string, request: string, response: string,
  *   manifests: string[], vek: string[], chain: string[], crl: string, inTable: boolean, receiptById: boolean}} Inputs
  */
@@ -15,6 +16,7 @@ export function equalCommand(inputs) {
   const words = inputs.kind === "report" ? reportWords(inputs) : quoteWords(inputs);
   if (policy) words.push("--policy", fileWord(policy));
   for (const name of inputs.manifests) words.push("--manifest", fileWord(name));
+  if (inputs.tcbName) words.push("--tcb", fileWord(inputs.tcbName));
   if (inputs.acceptMock) words.push("--accept-mock");
   if (inputs.at) words.push("--at", inputs.at.toISOString().replace(".000Z", "Z"));
   const policyFile = inputs.measurement ? JSON.stringify({ measurements: [inputs.measurement] }) : null;

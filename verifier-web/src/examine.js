@@ -1,4 +1,5 @@
 // From what the reader gave to a verdict: fetches where asked, calls the verifier, and keeps what the result shows.
+import { BUILT_IN, openTcbData } from "./bulletins.js";
 import { base64Bytes } from "./bytes.js";
 import { digest, isObject, parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
@@ -16,7 +17,7 @@ import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
  *   at: Date | null, receiptId: string, apiKey: string}} Request
  * @typedef {import("./evidence.js").Evidence} Evidence
  * @typedef {{verdict: import("./evidence.js").Verdict, kind: "live"|"stored"|"report", origin: string, quote: any,
- *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string,
+ *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string, tcb: import("./bulletins.js").TcbData,
  *   notices: string[], receipt: {name: string, bytes: Uint8Array} | null, request: Request}} Examination
  */
 
@@ -29,12 +30,14 @@ export async function examine(request, progress) {
   requireReceiptFor(request);
   const { policy, policyName } = choosePolicy(request);
   const now = request.at ?? new Date();
+  const tcb = await chooseTcbData(request, policy);
   const { releases, notices } = await judgeReleases(request, policy, now);
-  const settings = { now, policy, acceptMock: request.acceptMock, releases };
+  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
   const shared = {
     request,
     policyName,
+    tcb,
     clock,
     now,
     nonce: null,
@@ -98,6 +101,16 @@ async function judgeReleases(request, policy, now) {
   if (newest) await remember(signers, newest.sequence);
   const forgetful = "This browser keeps no memory for this page: an older manifest than last time would go unnoticed.";
   return { releases, notices: seen === undefined ? [forgetful] : [] };
+}
+
+/** Newer TCB data counts only by the keys of the reader's own policy. @param {Request} request */
+async function chooseTcbData({ files }, policy) {
+  const given = files.filter((file) => file.role === "tcb");
+  if (!given.length) return BUILT_IN;
+  if (!policy?.releases) {
+    throw new Malformed("tcb", "no keys to check it with", "keys and a threshold under releases in your policy");
+  }
+  return openTcbData(one(given, "tcb", "one file").bytes, policy.releases);
 }
 
 async function examineReport(request, settings, shared) {

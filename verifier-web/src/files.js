@@ -8,6 +8,7 @@ import { Malformed } from "./errors.js";
 const PLACES = {
   "policy-files": ["policy"],
   "manifest-files": ["manifest"],
+  "tcb-files": ["tcb"],
   "answer-files": ["receipt", "request", "response"],
 };
 

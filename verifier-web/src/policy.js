@@ -4,8 +4,9 @@ import { bytesOfHex } from "./bytes.js";
 import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf, step } from "./canonical.js";
 import { MAX_SIGNERS, newSigners } from "./envelope.js";
 import { Malformed } from "./errors.js";
-import { DEFAULT_TCB_FLOOR, PRODUCTS } from "./product.js";
-import { GUEST_POLICY, PLATFORM_INFO } from "./report.js";
+import { BULLETIN_ID, DEFAULT_TCB_FLOOR } from "./bulletins.js";
+import { PRODUCTS } from "./product.js";
+import { GUEST_POLICY, PLATFORM_WORDS } from "./report.js";
 
 const MAX_POLICY_SIZE = 1 << 20;
 // Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
@@ -16,16 +17,6 @@ export const GUEST_RESTRICTIONS = Object.freeze({
   "rapl-dis": GUEST_POLICY.RAPL_DIS,
   "ciphertext-hiding-dram": GUEST_POLICY.CIPHERTEXT_HIDING_DRAM,
   "page-swap-disable": GUEST_POLICY.PAGE_SWAP_DISABLE,
-});
-export const PLATFORM_WORDS = Object.freeze({
-  smt: PLATFORM_INFO.SMT_EN,
-  tsme: PLATFORM_INFO.TSME_EN,
-  ecc: PLATFORM_INFO.ECC_EN,
-  "rapl-dis": PLATFORM_INFO.RAPL_DIS,
-  "ciphertext-hiding-dram": PLATFORM_INFO.CIPHERTEXT_HIDING_DRAM_EN,
-  "alias-check-complete": PLATFORM_INFO.ALIAS_CHECK_COMPLETE,
-  "iommu-write-safe": PLATFORM_INFO.IOMMU_WRITE_SAFE,
-  tio: PLATFORM_INFO.TIO_EN,
 });
 // Bytes of each pin. An empty list of pins means: any value.
 const PIN_SIZES = Object.entries({
@@ -48,6 +39,8 @@ const PIN_SIZES = Object.entries({
  * @property {number} minimumGuestSvn
  * @property {Record<string, Tcb>} tcbFloor by product
  * @property {Record<string, Tcb>} launchTcbFloor by product
+ * @property {"any-not-revoked" | "up-to-date"} tcbStatus
+ * @property {string[]} tcbAccept ids of bulletins that need not be answered
  * @property {string[]} guestAllow
  * @property {string[]} guestRequire
  * @property {string[]} platformRequire
@@ -57,8 +50,9 @@ const PIN_SIZES = Object.entries({
  * @property {Record<string, string[]>} pins
  * @property {string[]} cspIds
  * @property {boolean} revocationRequired
- * @property {import("./envelope.js").Signers | null} releases whose signed releases count (SPEC §12)
+ * @property {import("./envelope.js").Signers | null} releases whose signed releases and TCB data count (SPEC §12, §13)
  * @property {number} minimumSequence of the newest manifest
+ * @property {boolean} releaseRequired false: the keys serve TCB data, and a manifest need not be given
  */
 
 const ROOT_NAMES = [
@@ -68,6 +62,8 @@ const ROOT_NAMES = [
   "minimum_guest_svn",
   "tcb_floor",
   "launch_tcb_floor",
+  "tcb_status",
+  "tcb_accept",
   "guest_policy",
   "platform",
   "required_mitigations",
@@ -105,10 +101,11 @@ export function parsePolicy(raw) {
 export function decodePolicy(document) {
   const root = new Table(document, "policy", ROOT_NAMES);
   const named = Object.hasOwn(document, "releases");
-  const none = { releases: null, minimumSequence: 0 };
-  const { releases, minimumSequence } = named ? decodeReleases(root.take("releases", "an object", null)) : none;
-  const measurements = hexList(root.take("measurements", "an array", releases && []), "policy.measurements", 48);
-  if (measurements.length === 0 && releases === null) {
+  const none = { releases: null, minimumSequence: 0, releaseRequired: true };
+  const table = named ? decodeReleases(root.take("releases", "an object", null)) : none;
+  const byRelease = table.releases !== null && table.releaseRequired;
+  const measurements = hexList(root.take("measurements", "an array", byRelease ? [] : null), "policy.measurements", 48);
+  if (measurements.length === 0 && !byRelease) {
     throw new Malformed("policy.measurements", "an empty list", "at least one measurement");
   }
   const guest = new Table(root.take("guest_policy", "an object", {}), "policy.guest_policy", ["allow", "require"]);
@@ -118,6 +115,10 @@ export function decodePolicy(document) {
   if (!["required", "when-given"].includes(revocation)) {
     throw new Malformed("policy.revocation", revocation, "required or when-given");
   }
+  const tcbStatus = root.take("tcb_status", "text", "any-not-revoked");
+  if (!["any-not-revoked", "up-to-date"].includes(tcbStatus)) {
+    throw new Malformed("policy.tcb_status", shown(tcbStatus), "any-not-revoked or up-to-date");
+  }
   const integer = (name, maximum) => boundedInteger(root.take(name, "an integer", 0), `policy.${name}`, maximum);
   const policy = {
     measurements,
@@ -126,6 +127,8 @@ export function decodePolicy(document) {
     minimumGuestSvn: integer("minimum_guest_svn", 2 ** 32 - 1),
     tcbFloor: merged(decodeFloors(root.take("tcb_floor", "an object", {}), "policy.tcb_floor")),
     launchTcbFloor: decodeFloors(root.take("launch_tcb_floor", "an object", {}), "policy.launch_tcb_floor"),
+    tcbStatus,
+    tcbAccept: bulletinIds(root.take("tcb_accept", "an array", [])),
     guestAllow: decodeWords(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
     guestRequire: decodeWords(guest, "require", GUEST_RESTRICTIONS, []),
     platformRequire: decodeWords(platform, "require", PLATFORM_WORDS, ["alias-check-complete"]),
@@ -137,8 +140,7 @@ export function decodePolicy(document) {
     ),
     cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
     revocationRequired: revocation === "required",
-    releases,
-    minimumSequence,
+    ...table,
   };
   return Object.freeze(policy);
 }
@@ -182,16 +184,17 @@ function parseAbi(value) {
   return Object.freeze({ major, minor });
 }
 
-/** Whose signed releases count, and the least sequence of the newest. */
+/** Whose signed releases count, the least sequence of the newest, and whether one must be given. */
 function decodeReleases(value) {
   const path = "policy.releases";
-  const table = new Table(value, path, ["keys", "threshold", "minimum_sequence"]);
+  const table = new Table(value, path, ["keys", "threshold", "minimum_sequence", "required"]);
   const keys = hexList(table.take("keys", "an array", null), `${path}.keys`, 32).map(bytesOfHex);
   const threshold = boundedInteger(table.take("threshold", "an integer", null), `${path}.threshold`, MAX_SIGNERS);
   const least = table.take("minimum_sequence", "an integer", 0);
   const minimumSequence = boundedInteger(least, `${path}.minimum_sequence`, Number.MAX_SAFE_INTEGER);
+  const releaseRequired = table.take("required", "a boolean", true);
   try {
-    return { releases: newSigners(keys, threshold), minimumSequence };
+    return { releases: newSigners(keys, threshold), minimumSequence, releaseRequired };
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
     throw new Malformed(`${path}.${error.field}`, error.found, error.wanted);
@@ -216,6 +219,14 @@ export function decodeFloors(table, path) {
 function merged(floors) {
   const rows = Object.entries(DEFAULT_TCB_FLOOR).map(([name, floor]) => [name, { ...floor, ...floors[name] }]);
   return Object.fromEntries(rows);
+}
+
+function bulletinIds(values) {
+  const other = textList(values, "policy.tcb_accept").find((value) => !BULLETIN_ID.test(value));
+  if (other !== undefined) {
+    throw new Malformed("policy.tcb_accept", shown(other), "ids of bulletins, for example AMD-SB-3019");
+  }
+  return [...values];
 }
 
 function textList(values, path) {

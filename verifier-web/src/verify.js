@@ -5,7 +5,9 @@ import { encodeStatement, parseNonce, reportDataOf } from "./binding.js";
 import { encodeUtf8, equalBytes, hexOf } from "./bytes.js";
 import { digestBytes, isObject, parseJson } from "./canonical.js";
 import { authenticate, CHECKS as CHAIN_CHECKS, isoSeconds } from "./chain.js";
+import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
+import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
@@ -19,6 +21,7 @@ import { parseReport } from "./report.js";
 /** @typedef {import("./policy.js").AppraisalPolicy} AppraisalPolicy */
 /** @typedef {import("./releases.js").Releases} Releases */
 /** @typedef {import("./report.js").AttestationReport} AttestationReport */
+/** @typedef {import("./bulletins.js").TcbData} TcbData */
 
 const REPORT_CHECKS = ["hw.report", ...CHAIN_CHECKS];
 const BIND_CHECKS = [
@@ -45,14 +48,16 @@ const LIMITS = [
 /**
  * Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`.
  * @param {Evidence} evidence
- * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, releases?: Releases | null}} options
+ * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData, releases?: Releases | null}}
+ *   options
  * @returns {Promise<Verdict>}
  */
-export async function verifyReport(evidence, { now, policy: given, acceptMock = false, releases = null }) {
-  const policy = given && accepting(given, releases);
-  const { checks, report, mock } = await checkReport(evidence, { now, policy, acceptMock });
+export async function verifyReport(evidence, options) {
+  const { now, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const policy = options.policy && accepting(options.policy, releases);
+  const { checks, report, mock, unproven } = await checkReport(evidence, { now, policy, acceptMock, tcb });
   if (policy?.releases) checks.push(releaseCheck(policy, releases, report, null));
-  return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true });
+  return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true, unproven });
 }
 
 /**
@@ -67,11 +72,12 @@ export async function verifyReport(evidence, { now, policy: given, acceptMock = 
  * @param {Uint8Array | null} options.nonce
  * @param {string | null} options.audience
  * @param {boolean} [options.acceptMock]
+ * @param {TcbData} [options.tcb]
  * @param {Releases | null} [options.releases]
  * @returns {Promise<Verdict>}
  */
 export async function verifyQuote(document, options) {
-  const { now, nonce, audience, acceptMock = false, releases = null } = options;
+  const { now, nonce, audience, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
   const policy = options.policy && accepting(options.policy, releases);
   let quote;
   try {
@@ -81,11 +87,16 @@ export async function verifyQuote(document, options) {
     const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
     return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
   }
-  const { checks, report, mock } = await checkReport(quote.evidence, { now, policy, acceptMock });
+  const { checks, report, mock, unproven } = await checkReport(quote.evidence, { now, policy, acceptMock, tcb });
   if (policy === null) checks.push(...unappraised(report));
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   checks.push(releaseCheck(policy, releases, report, quote.workload.document.build));
-  return conclude(checks, { policy, mock, quote: true, fresh: nonce !== null, addressed: audience !== null });
+  const [fresh, addressed] = [nonce !== null, audience !== null];
+  const verdict = conclude(checks, { policy, mock, quote: true, fresh, addressed, unproven });
+  if (quote.stale === null) return verdict;
+  const mark = `the gateway marks this evidence stale since ${quote.stale.since}: ${quote.stale.reason}`;
+  const notProven = [`that the attestation device still works: ${mark}`, ...verdict.not_proven];
+  return newVerdict({ scope: verdict.scope, mock, checks: verdict.checks, required: verdict.required, notProven });
 }
 
 /**
@@ -111,7 +122,7 @@ export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request
     mock,
     checks: [...checks, ...found, upstream],
     required,
-    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), unproven(upstream)],
+    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), openLine(upstream)],
   });
 }
 
@@ -132,24 +143,28 @@ function checkUpstream(raw) {
   return skipped(id, "the upstream is not attested: at most its TLS certificate is known");
 }
 
-/** @returns {Promise<{checks: Check[], report: AttestationReport | null, mock: boolean}>} */
-async function checkReport(evidence, { now, policy, acceptMock }) {
+/**
+ * The checks of the report, the report, whether it is a mock, and what its TCB leaves unproven.
+ * @returns {Promise<{checks: Check[], report: AttestationReport | null, mock: boolean, unproven: string[]}>}
+ */
+async function checkReport(evidence, { now, policy, acceptMock, tcb }) {
   let report;
   try {
     report = parseReport(evidence.report); // 1 to 5
   } catch (error) {
     const rest = [...CHAIN_CHECKS, ...(policy ? APPRAISAL_CHECKS : [])];
     const skips = rest.map((id) => skipped(id, "the report does not parse"));
-    return { checks: [unparsed("hw.report", error), ...skips], report: null, mock: false };
+    return { checks: [unparsed("hw.report", error), ...skips], report: null, mock: false, unproven: [] };
   }
   const found = `version ${report.version}, ${evidence.report.length} bytes`;
   const authenticated = await authenticate(evidence, report, { now, acceptMock });
   const checks = [passed("hw.report", found, "a well-formed report"), ...authenticated.checks];
   if (policy) {
     const cspId = authenticated.chain?.extensions.cspId ?? null;
-    checks.push(...appraise(report, authenticated.product, cspId, policy));
+    checks.push(...appraise(report, authenticated.product, cspId, policy, tcb, now));
   }
-  return { checks, report, mock: authenticated.mock };
+  const unproven = unprovenOf(report, authenticated.product, policy, tcb, now);
+  return { checks, report, mock: authenticated.mock, unproven };
 }
 
 function unappraised(report) {
@@ -236,7 +251,7 @@ function checkExpiry(notAfter, now) {
 }
 
 /** What must have passed, and what stays unproven, for this scope. @returns {Verdict} */
-function conclude(checks, { policy, mock, quote, fresh, addressed }) {
+function conclude(checks, { policy, mock, quote, fresh, addressed, unproven = [] }) {
   const full = quote || policy !== null;
   const excused = new Set([
     ...(!full || policy?.revocationRequired === false ? ["hw.revocation"] : []),
@@ -246,7 +261,7 @@ function conclude(checks, { policy, mock, quote, fresh, addressed }) {
     ...OPTIONAL,
   ]);
   const asked = [...REPORT_CHECKS, ...(full ? APPRAISAL_CHECKS : []), ...(quote ? BIND_CHECKS : [])];
-  if (policy?.releases) asked.push(RELEASE_CHECK);
+  if (policy?.releases && policy.releaseRequired) asked.push(RELEASE_CHECK);
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
   const unjudged = [];
   if (full && !quote) {
@@ -258,9 +273,9 @@ function conclude(checks, { policy, mock, quote, fresh, addressed }) {
     mock,
     checks: all,
     required: asked.filter((id) => !excused.has(id)),
-    notProven: [...all.filter((check) => check.outcome === "skip").map(unproven), ...unjudged, ...LIMITS],
+    notProven: [...all.filter((check) => check.outcome === "skip").map(openLine), ...unproven, ...unjudged, ...LIMITS],
   });
 }
 
 /** @param {Check} check */
-const unproven = (check) => `${check.id}: ${check.reason}`;
+const openLine = (check) => `${check.id}: ${check.reason}`;
