@@ -9,9 +9,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
+from gateway.errors import KeysetExpired
 from gateway.storage.calls import Activity, OpenCall, Progress, advance_call, close_call, insert_call, record_progress
-from gateway.storage.writer import GroupCommit
+from gateway.storage.writer import GroupCommit, NotRecorded
 from gateway.workload import WorkloadKeys
+from tee.errors import Unavailable
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 PROGRESS_SECONDS = 0.1  # how much of a stream may leave before its prefix is durable
@@ -24,6 +26,14 @@ class AuditRecord:
         self._writer = writer
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
+
+    def require_keyset(self) -> None:
+        """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
+        if self._keys.life_left <= 0:
+            raise KeysetExpired(
+                "The gateway's attested keyset has ended and no new one could be attested, so nobody could verify the "
+                "receipt of this call: it was not sent on. The operator finds the reason at /readyz."
+            )
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int:
         """Open a call, durably: from here on its receipt is owed. Returns the row number. Raises NotRecorded."""
@@ -66,7 +76,10 @@ class AuditRecord:
                 self._writer.submit(lambda connection, rows=rows: record_progress(connection, rows))  # type: ignore[misc]
 
     def finish_cut_calls(self, cut: list[OpenCall]) -> None:
-        """After a crash: sign `complete:false` for the calls it cut, up to their last durable prefix."""
+        """After a crash: sign `complete:false` for the calls it cut, up to their last durable prefix.
+
+        Raises Unavailable, Malformed.
+        """
         written = []
         for call in cut:
             returned = Returned(
@@ -77,8 +90,12 @@ class AuditRecord:
                 complete=False,
             )
             written.append(self.submit_close(decode_draft(call.draft), returned, None, None))
-        for done in written:
-            done.result()
+        try:
+            for done in written:
+                done.result()
+        except NotRecorded as error:
+            reason = f"does not take the receipts of {len(cut)} calls that the last end has cut: {error.message}"
+            raise Unavailable("the gateway's database", reason, retryable=False) from None
 
     def _closing(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None

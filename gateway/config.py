@@ -31,8 +31,12 @@ class Limits:
     header: int = 64 << 10
     connect_seconds: int = 10
     silence_seconds: int = 300  # reasoning models think this long without a byte
+    stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
     open_calls: int = 1024
     waiting_quotes: int = 32
+    quote_seconds: int = 30  # how long a caller may wait for a report over its nonce
+    quotes_per_minute: int | None = None  # requests to the attestation device; None: what its kind bears (desk.py)
+    boot_seconds: int = 180  # for the first report: Linux itself gives up on a busy host after 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         models=ModelTable(models, by_id),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
-            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 60, 7 * 24 * 3600, "config.keyset_seconds"
+            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 10, 7 * 24 * 3600, "config.keyset_seconds"
         ),
         repo_url=_typed(document, "repo_url", str, None, "config"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Coroutine
@@ -14,7 +15,9 @@ from gateway.admission import Admission
 from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
+from gateway.desk import QuoteDesk
 from gateway.pipeline import Embedded, Pipeline
+from gateway.renewal import Renewal
 from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import find_open_calls
@@ -22,7 +25,7 @@ from gateway.storage.engine import Engine, open_database
 from gateway.storage.quotes import add_quote
 from gateway.storage.writer import GroupCommit
 from gateway.upstream import Upstream
-from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
+from gateway.workload import Document, WorkloadKeys, load_identity, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 
@@ -36,6 +39,7 @@ class Instance:
     writer: GroupCommit
     keys: WorkloadKeys
     desk: QuoteDesk
+    renewal: Renewal
     audit: AuditRecord
     upstream: Upstream
     pipeline: Pipeline
@@ -46,7 +50,7 @@ class Instance:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        return [self.audit.record_progress(), self.desk.renew(self._store_quote)]
+        return [self.audit.record_progress(), self.renewal.run()]
 
     async def drain(self) -> None:
         """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""
@@ -59,9 +63,6 @@ class Instance:
         await asyncio.to_thread(self.writer.stop)
         self.engine.dispose()
         os.close(self.lock)
-
-    def _store_quote(self, digest: str, document: str) -> None:
-        add_quote(self.engine, digest, document, int(time.time()))
 
 
 async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded | None) -> Instance:
@@ -79,8 +80,12 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     audit = AuditRecord(writer, keys)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
-    desk = QuoteDesk(attester, keys, config.limits.waiting_quotes)
-    instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, reason, measurement, lock)
-    await desk.start(instance._store_quote)
+    desk = QuoteDesk(attester, keys, config.limits)
+    renewal = Renewal(desk, keys, partial(_store_quote, engine))
+    await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    return instance
+    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, reason, measurement, lock)
+
+
+def _store_quote(engine: Engine, digest: str, document: Document) -> None:
+    add_quote(engine, digest, json.dumps(document), int(time.time()))

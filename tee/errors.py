@@ -36,6 +36,13 @@ class Unavailable(TeeError):
         super().__init__(f"{source}: {reason}")
 
 
+class DeviceDead(Unavailable):
+    """The attestation device answers nothing more until the guest is rebooted; never retryable."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason, retryable=False)
+
+
 class Undecryptable(TeeError):
     """A sealed thing did not open. One message for every stage, so that the stage cannot be probed."""
 

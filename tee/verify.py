@@ -82,7 +82,11 @@ def verify_quote(
     if policy is None:
         checks += _unappraised(report)
     checks += _bind_checks(quote, report, now, nonce, audience)
-    return _verdict(checks, policy, mock, quote=True, fresh=nonce is not None, audience=audience is not None)
+    verdict = _verdict(checks, policy, mock, quote=True, fresh=nonce is not None, audience=audience is not None)
+    if quote.stale is None:
+        return verdict
+    mark = f"the gateway marks this evidence stale since {quote.stale.since}: {quote.stale.reason}"
+    return replace(verdict, not_proven=(f"that the attestation device still works: {mark}", *verdict.not_proven))
 
 
 def verify_answer(

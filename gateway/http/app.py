@@ -31,7 +31,7 @@ _CORS: dict[str, Any] = {
     "allow_origins": ["*"],
     "allow_methods": ["*"],
     "allow_headers": ["*"],
-    "expose_headers": ["x-receipt-id", "x-request-id"],
+    "expose_headers": ["x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"],
 }
 
 
@@ -49,7 +49,7 @@ def build_app(instance: Instance) -> Starlette:
     attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine))
     routes: list[Route | Mount] = [
-        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits.body), methods=["POST"]),
+        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits), methods=["POST"]),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}", receipts.__call__, methods=["GET"]),
@@ -113,9 +113,12 @@ async def _healthz(_request: Request) -> Response:
 
 
 async def _readyz(instance: Instance, _request: Request) -> Response:
-    """Ready to answer with evidence; `tee_type` is a label, not a proof."""
-    ready = not instance.closing
-    body = {"status": "ready" if ready else "stopping", "tee_type": instance.desk.tee_type}
+    """Ready to answer with evidence; `tee_type` is a label, not a proof. A ready gateway may have a warning."""
+    status, reason = ("stopping", None) if instance.closing else instance.renewal.condition()
+    ready = status == "ready"
+    body = {"status": status, "tee_type": instance.desk.tee_type}
+    if reason is not None:
+        body["warning" if ready else "reason"] = reason
     return JSONResponse(body, 200 if ready else 503)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy.exc import DatabaseError
 
-from gateway.storage.engine import ACTIVITY, CALLS
+from gateway.storage.engine import ACTIVITY, CALLS, unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,12 @@ def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> str | None:
 
 
 def find_open_calls(engine: Engine) -> list[OpenCall]:
-    """Calls without a receipt: after a crash, those that it cut."""
+    """Calls without a receipt: after a crash, those that it cut. Raises Unavailable."""
     columns = [CALLS.c[name] for name in OpenCall.__slots__]
-    with engine.connect() as connection:
-        rows = connection.execute(select(*columns).where(CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)).all()
+    query = select(*columns).where(CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(query).all()
+    except DatabaseError as error:
+        raise unusable(engine, error) from None
     return [OpenCall(*row) for row in rows]

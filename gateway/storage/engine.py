@@ -10,6 +10,7 @@ from sqlalchemy import (
     Engine,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -68,9 +69,37 @@ ACTIVITY = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
 )
+# The log: its leaves in order, and the roots of its complete subtrees of 256, 256², … leaves.
+LEAVES = Table(
+    "leaves",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+SUBTREES = Table(
+    "subtrees",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
 
 
-__all__ = ["ACTIVITY", "API_KEYS", "CALLS", "QUOTES", "SCHEMA", "Engine", "open_database"]
+__all__ = [
+    "ACTIVITY",
+    "API_KEYS",
+    "CALLS",
+    "LEAVES",
+    "QUOTES",
+    "SCHEMA",
+    "SUBTREES",
+    "Engine",
+    "open_database",
+    "unusable",
+]
 
 
 def open_database(url: str) -> Engine:
@@ -81,10 +110,15 @@ def open_database(url: str) -> Engine:
     try:
         SCHEMA.create_all(engine)
     except DatabaseError as error:
-        place = engine.url.render_as_string(hide_password=True)
-        reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
-        raise Unavailable(place, reason, retryable=False) from None
+        raise unusable(engine, error) from None
     return engine
+
+
+def unusable(engine: Engine, error: DatabaseError) -> Unavailable:
+    """What to tell a person of a database that does not do its work."""
+    place = engine.url.render_as_string(hide_password=True)
+    reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
+    return Unavailable(place, reason, retryable=False)
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tee.errors import Malformed, Unavailable
-from tee.evidence import Endorsements
+from tee.evidence import Endorsements, Evidence
 from tee.snp.certs import decode_pem_or_der, parse_certificate
 from tee.snp.certtable import certificates_of, parse_certificate_table
-from tee.snp.report import AttestationReport, SigningKey
+from tee.snp.report import AttestationReport, SigningKey, parse_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,24 @@ class Collateral:
 
 
 Endorser = Callable[[AttestationReport], Collateral]
+
+
+def device_evidence(raw: bytes, table: bytes, endorse: Endorser, device: str) -> Evidence:
+    """What a device's report and the host's table amount to. Raises Unavailable, which names `device`.
+
+    Never Malformed, which would blame the caller whose nonce this is.
+    """
+    try:
+        report = parse_report(raw)
+    except Malformed as error:
+        reason = f"the firmware's report cannot be read ({error}). Update SafeRouter"
+        raise Unavailable(device, reason, retryable=False) from None
+    try:
+        found = certificates_of(parse_certificate_table(table))
+    except Malformed as error:
+        reason = f"the host's certificate table is broken ({error}). Have the host's operator load it again"
+        raise Unavailable(device, reason, retryable=False) from None
+    return Evidence(raw, complete_endorsements(report, found, endorse, device))
 
 
 def complete_endorsements(

@@ -68,6 +68,7 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (280, faults_quote.workloads),
     (320, faults_quote.identities),
     (340, faults_quote.circumstances),
+    (370, faults_quote.stale),
     (0, faults_answer.good),
     (100, faults_answer.bodies),
     (120, faults_answer.events_of),

@@ -62,4 +62,5 @@ def main(steps: list[str]) -> None:
         print(json.dumps(answer), flush=True)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -76,7 +76,11 @@ export async function verifyQuote(document, { now, policy, nonce, audience, acce
   const { checks, report, mock } = await checkReport(quote.evidence, { now, policy, acceptMock });
   if (policy === null) checks.push(...unappraised(report));
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
-  return conclude(checks, { policy, mock, quote: true, fresh: nonce !== null, addressed: audience !== null });
+  const verdict = conclude(checks, { policy, mock, quote: true, fresh: nonce !== null, addressed: audience !== null });
+  if (quote.stale === null) return verdict;
+  const mark = `the gateway marks this evidence stale since ${quote.stale.since}: ${quote.stale.reason}`;
+  const notProven = [`that the attestation device still works: ${mark}`, ...verdict.not_proven];
+  return newVerdict({ scope: verdict.scope, mock, checks: verdict.checks, required: verdict.required, notProven });
 }
 
 /**

@@ -1,0 +1,106 @@
+"""Publishes the log: a checkpoint at most every second, and the tiles below it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from gateway.history import LogSigner
+from gateway.storage.log import StoredTree
+from gateway.storage.tiles import TileFolder
+from tee.log.checkpoint import SignedCheckpoint, parse_checkpoint
+from tee.log.merkle import prove_consistency, prove_inclusion
+from tee.log.proof import LeafProof
+from tee.log.tiles import TILE_WIDTH, Tile, encode_entries, tile_width, tiles_between
+
+PUBLISH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A leaf with what shows that it stands in the log."""
+
+    leaf: bytes
+    proof: LeafProof
+
+
+class Publisher:
+    """Signs what is durable and hands it out. `newest` is our own word, `cosigned` the last that the quorum saw."""
+
+    def __init__(self, engine: Engine, signer: LogSigner, folder: TileFolder, durable_size: Callable[[], int]) -> None:
+        self._engine = engine
+        self._signer = signer
+        self._folder = folder
+        self._durable_size = durable_size
+        self._lock = asyncio.Lock()
+        self.newest: SignedCheckpoint | None = None
+        self.cosigned: SignedCheckpoint | None = None
+
+    async def run(self) -> None:
+        """Background work: publish whatever became durable. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(PUBLISH_SECONDS)
+            await self.publish()
+
+    async def publish(self) -> SignedCheckpoint:
+        """The checkpoint over every leaf that is durable now."""
+        async with self._lock:
+            if self.newest is None or self._durable_size() > self._signer.signed.size:
+                self.newest = await asyncio.to_thread(self._sign)
+            return self.newest
+
+    def adopt_cosigned(self, signed: SignedCheckpoint) -> None:
+        """From now on this checkpoint, with its witnesses' signatures, is the one to show."""
+        self.cosigned = signed
+        self._folder.put_checkpoint(signed.note.encode())
+
+    def show(self, index: int) -> Leaf:
+        """A leaf with its proof, in the cosigned checkpoint if that holds it. Raises LookupError."""
+        signed = next((it for it in (self.cosigned, self.newest) if it and index < it.checkpoint.size), None)
+        if signed is None or index < 0:
+            raise LookupError(f"no checkpoint holds a leaf {index}")
+        with self._engine.connect() as connection:
+            tree = StoredTree(connection, self._signer.epoch)
+            (leaf,) = tree.leaves(index, index + 1)
+            hashes = tuple(prove_inclusion(index, signed.checkpoint.size, tree.node))
+        return Leaf(leaf, LeafProof(index, hashes, signed.note.encode()))
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that one published tree extends another. Raises LookupError, Malformed."""
+        if self.newest is None or new > self.newest.checkpoint.size:
+            raise LookupError(f"no checkpoint has {new} leaves")
+        with self._engine.connect() as connection:
+            return prove_consistency(old, new, StoredTree(connection, self._signer.epoch).node)
+
+    def tile(self, tile: Tile) -> bytes:
+        """A tile's bytes, complete or partial, as far as it is published. Raises LookupError."""
+        size = self.newest.checkpoint.size if self.newest else 0
+        if tile.width > tile_width(tile, size):
+            raise LookupError(f"{tile.path()} is not published")
+        with self._engine.connect() as connection:
+            return _encode(StoredTree(connection, self._signer.epoch), tile)
+
+    def _sign(self) -> SignedCheckpoint:
+        size, old = self._durable_size(), self._signer.signed.size
+        with self._engine.connect() as connection:
+            tree = StoredTree(connection, self._signer.epoch)
+            raw = self._signer.extend(tree.leaf_hashes(old, size)).encode()
+            # The first time all of them: the last boot may have died between checkpoint and tiles.
+            tiles = list(tiles_between(0 if self.newest is None else old, size))
+            for tile in tiles:
+                self._folder.put(tile, lambda tile=tile: _encode(tree, tile))  # type: ignore[misc]
+        if self.cosigned is None:
+            self._folder.put_checkpoint(raw)
+        self._folder.keep_partial({tile.path() for tile in tiles if tile.width < TILE_WIDTH})
+        return parse_checkpoint(raw, "checkpoint")
+
+
+def _encode(tree: StoredTree, tile: Tile) -> bytes:
+    """A tile as it is served."""
+    if tile.level is None:
+        first = tile.number * TILE_WIDTH
+        return encode_entries(tree.leaves(first, first + tile.width))
+    return b"".join(tree.hashes(tile.level, tile.number)[: tile.width])

@@ -1,0 +1,66 @@
+"""Puts leaves in order: each gets its index, names the one before it, and becomes durable with what it records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from gateway.storage.log import LeafRow, LogHead, SubtreeRow, insert_leaves
+from tee.log.entry import LogEntry, chain_hash
+from tee.log.merkle import Frontier, hash_leaf
+from tee.log.tiles import TILE_HEIGHT
+
+
+@dataclass(slots=True)
+class Sequence:
+    """Leaves that one transaction appends. Nothing of it counts until the sequencer adopts it."""
+
+    frontier: Frontier
+    prev: bytes
+    time: int
+    leaves: list[LeafRow] = field(default_factory=list)
+    subtrees: list[SubtreeRow] = field(default_factory=list)
+
+    def append(self, kind: str, body: dict[str, Any]) -> int:
+        """Append a leaf; returns its index. Raises Malformed for a body that no leaf can carry."""
+        entry = LogEntry(self.frontier.size, self.prev, self.time, kind, body)
+        leaf = entry.encode()
+        row = LeafRow(entry.index, leaf, hash_leaf(leaf))
+        self.frontier = self.frontier.append(row.hash, self._completed)
+        self.prev = chain_hash(leaf)
+        self.leaves.append(row)
+        return entry.index
+
+    def _completed(self, level: int, number: int, value: bytes) -> None:
+        tile_level, height = divmod(level, TILE_HEIGHT)
+        if height == 0:
+            self.subtrees.append(SubtreeRow(tile_level, number, value))
+
+
+class Sequencer:
+    """The one writer of one epoch, used by one thread. Where it stands is its own memory, not the database's word."""
+
+    def __init__(self, epoch: int, head: LogHead, now: Callable[[], float]) -> None:
+        self.epoch = epoch
+        self._head = head
+        self._now = now
+
+    @property
+    def size(self) -> int:
+        """How many leaves are durable."""
+        return self._head.frontier.size
+
+    def begin(self) -> Sequence:
+        """Leaves for one transaction."""
+        return Sequence(self._head.frontier, self._head.prev, int(self._now()))
+
+    def write(self, sequence: Sequence, connection: Connection) -> None:
+        """Store the leaves in their transaction."""
+        insert_leaves(connection, self.epoch, sequence.leaves, sequence.subtrees)
+
+    def adopt(self, sequence: Sequence) -> None:
+        """The transaction is durable: go on from there."""
+        self._head = LogHead(sequence.frontier, sequence.prev)
