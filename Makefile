@@ -15,6 +15,7 @@ test: $(VENV)/dev.stamp
 
 # Boots the packaged gateway in a virtual machine that has a /dev/sev-guest; see tests/vm/README.md.
 test-vm: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.vm.image
 	@$(BIN)/python -m pytest -s -m vm tests/vm || { tail -n 60 .vm/serial.log; exit 1; }
 
 check: $(VENV)/dev.stamp

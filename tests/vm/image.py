@@ -219,3 +219,10 @@ def _compile(stage: Path, python: str) -> None:
         return
     places = (stage / "usr/lib" / python, stage / "usr/local/lib" / python)
     _run(sys.executable, "-m", "compileall", "-q", "-s", stage, "-p", "/", *places)
+
+
+if __name__ == "__main__":
+    try:
+        build_image()
+    except Missing as missing:
+        sys.exit(str(missing))
