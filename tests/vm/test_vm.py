@@ -12,12 +12,13 @@ import httpx2
 import pytest
 
 from tee.snp.certtable import certificates_of, parse_certificate_table
-from tests.vm.guest import LOG, Guest
+from tests.vm.guest import LOG, PATIENCE, Guest
 from tests.vm.image import build_image
 from tests.worlds.gateway import PLAIN, chat_body, run_cli
 from tests.worlds.sev_chip import MEASUREMENT
 
 pytestmark = pytest.mark.vm
+SLOW: Any = PLAIN | {"timeout": PATIENCE}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_the_quote_is_of_the_device_and_of_the_package(guest: Guest) -> None:
 def test_an_answer_has_a_receipt_that_verifies_outside(guest: Guest, policy: Path, tmp_path: Path) -> None:
     key, request = guest.tell("mint").strip(), chat_body("which machine answers me?")
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    answer = httpx2.post(f"{guest.url}/v1/chat/completions", content=request, headers=headers, timeout=30.0, **PLAIN)
+    answer = httpx2.post(f"{guest.url}/v1/chat/completions", content=request, headers=headers, **SLOW)
     assert answer.status_code == 200, answer.text
     for name, content in {"key": key.encode(), "request": request, "response": answer.content}.items():
         (tmp_path / name).write_bytes(content)
@@ -100,7 +101,7 @@ def test_a_lost_message_key_ends_attestation_until_a_reboot(guest: Guest, policy
     before = _quote(guest)
     guest.tell("doom")
     for _ in range(2):
-        refused = httpx2.post(f"{guest.url}/attestation/quote", json={"nonce": "ab" * 32}, timeout=30.0, **PLAIN)
+        refused = httpx2.post(f"{guest.url}/attestation/quote", json={"nonce": "ab" * 32}, **SLOW)
         error = refused.json()["error"]
         assert (refused.status_code, error["code"]) == (503, "attestation_dead")
         assert "failed with EIO (firmware error 0x1d, host error 0)" in error["message"]
@@ -108,7 +109,7 @@ def test_a_lost_message_key_ends_attestation_until_a_reboot(guest: Guest, policy
     assert _requests(guest, "doom") == ["extended 16384"], "a dead device is left alone"
     assert run_cli("verify", guest.url, "--policy", policy, "--accept-mock").returncode == 3
     assert _quote(guest) == before | {"stale": _quote(guest)["stale"]}
-    ready = httpx2.get(f"{guest.url}/readyz", timeout=30.0, **PLAIN)
+    ready = httpx2.get(f"{guest.url}/readyz", **SLOW)
     assert (ready.status_code, ready.json()["status"]) == (503, "attestation-dead")
     print(f"ready again {guest.reboot():.1f} s after the order to reboot")
     done = run_cli("verify", guest.url, "--policy", policy, "--accept-mock")
@@ -128,7 +129,7 @@ def test_it_powers_off_cleanly(guest: Guest) -> None:
 
 
 def _quote(guest: Guest) -> dict[str, Any]:
-    quote: dict[str, Any] = httpx2.post(f"{guest.url}/attestation/quote", timeout=30.0, **PLAIN).json()
+    quote: dict[str, Any] = httpx2.post(f"{guest.url}/attestation/quote", **SLOW).json()
     return quote
 
 
