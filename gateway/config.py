@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
+from tee.aws.kms_key import KmsKeyName, parse_key_name
+from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest, kind_of
+from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
-from tee.origin import parse_origin
+from tee.log.witnesses import WitnessPolicy, parse_witness_policy
+from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
@@ -34,9 +38,18 @@ class Limits:
     stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
     open_calls: int = 1024
     waiting_quotes: int = 32
-    quote_seconds: int = 30  # how long a caller may wait for a report over its nonce
+    quote_seconds: int = 25  # how long a caller may wait for a report; verifiers hang up after 30
     quotes_per_minute: int | None = None  # requests to the attestation device; None: what its kind bears (desk.py)
     boot_seconds: int = 180  # for the first report: Linux itself gives up on a busy host after 60
+
+
+@dataclass(frozen=True, slots=True)
+class SealingSettings:
+    """How secrets outlive a boot (SPEC §14). `measurement_covers` is what the launch measurement covers, if said."""
+
+    kind: str = "auto"
+    kms_key: KmsKeyName | None = None
+    measurement_covers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,15 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     repo_url: str | None = None
+    witnesses: WitnessPolicy | None = None
+    sealing: SealingSettings = field(default_factory=SealingSettings)
+    collateral: Path | None = None
+    kds_url: str | None = AMD_KDS  # None: ask nobody
+
+    @property
+    def collateral_folder(self) -> Path:
+        """Where AMD's certificates and lists are kept."""
+        return self.collateral or self.state / "collateral"
 
     @property
     def database_url(self) -> str:
@@ -74,7 +96,10 @@ class Config:
             for row in self.models.models
         ]
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
+        if self.witnesses is not None:
+            settings["witnesses"] = self.witnesses.describe()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
+        settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -100,6 +125,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
+    known |= {"collateral", "kds_url", "sealing", "witness_policy"}
     _refuse_unknown(document, known, "config")
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
@@ -122,6 +148,10 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
             _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 10, 7 * 24 * 3600, "config.keyset_seconds"
         ),
         repo_url=_typed(document, "repo_url", str, None, "config"),
+        witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
+        sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
+        collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
+        kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
     )
 
 
@@ -138,6 +168,23 @@ def read_credential(connector: Connector, environ: Mapping[str, str] = os.enviro
             return None
     keys = [value.strip() for value in found]
     return next((key for key in keys if key and key.isascii() and key.isprintable()), None)
+
+
+def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredentials | None:
+    """Credentials for AWS from the usual variables, or None: then they are the machine's role's."""
+    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
+
+
+def _witnesses(path: str | None) -> WitnessPolicy | None:
+    """The witnesses of the log, from a C2SP tlog-policy file."""
+    if path is None:
+        return None
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise Malformed("config.witness_policy", error.strerror or "an unreadable file", "a readable file") from None
+    return parse_witness_policy(raw, log_required=False)  # the key of this very log may not exist yet
 
 
 def _demo_document() -> dict[str, Any]:
@@ -186,6 +233,26 @@ def _limits(table: dict[str, Any]) -> Limits:
     return replace(
         Limits(), **{name: _bounded(value, 1, 1 << 31, f"config.limits.{name}") for name, value in values.items()}
     )
+
+
+def _sealing(table: dict[str, Any]) -> SealingSettings:
+    _refuse_unknown(table, {"kind", "kms_key_arn", "kms_endpoint", "measurement_covers"}, "config.sealing")
+    kind = _typed(table, "kind", str, "auto", "config.sealing")
+    if kind not in ("auto", "kms", "none"):
+        raise Malformed("config.sealing.kind", repr(kind[:32]), "auto, kms or none")
+    covers = _typed(table, "measurement_covers", str, None, "config.sealing")
+    if covers not in (None, "workload", "firmware"):
+        raise Malformed("config.sealing.measurement_covers", repr(covers[:32]), "workload or firmware")
+    arn, endpoint = (_typed(table, name, str, None, "config.sealing") for name in ("kms_key_arn", "kms_endpoint"))
+    if kind == "kms" and arn is None:
+        raise Malformed("config.sealing.kms_key_arn", "nothing", "the ARN of a KMS key, as kind is kms")
+    if endpoint is not None and (endpoint != parse_origin(endpoint) or not is_private_channel(endpoint)):
+        raise Malformed("config.sealing.kms_endpoint", repr(endpoint[:200]), "https://HOST[:PORT]")
+    return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
+
+
+def _collateral(configured: str) -> Path | None:
+    return Path(configured) if configured else None
 
 
 def _audience(configured: str, host: str, port: int) -> str:

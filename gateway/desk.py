@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.config import Limits
@@ -26,6 +26,8 @@ LOG = logging.getLogger("saferouter")
 DEVICE_PER_MINUTE = 30
 MOCK_PER_MINUTE = 6000
 LINUX_GIVES_UP = 60.0  # seconds after which Linux stops asking a host that is too busy
+# Logs and stores the quote of a new keyset; returns it with its place in the log.
+Record = Callable[[Keyset, Document], Awaitable[Document]]
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -49,8 +51,11 @@ class _Place:
 class QuoteDesk:
     """One device and a queue of bounded length and time; each nonce gets a report of its own."""
 
-    def __init__(self, attester: Attester, keys: WorkloadKeys, limits: Limits) -> None:
+    def __init__(
+        self, attester: Attester, keys: WorkloadKeys, limits: Limits, log_member: Callable[[str], Document]
+    ) -> None:
         self._attester = attester
+        self._log_member = log_member
         self._keys = keys
         self._limits = limits
         of_its_kind = MOCK_PER_MINUTE if attester.tee_type == "mock" else DEVICE_PER_MINUTE
@@ -82,8 +87,8 @@ class QuoteDesk:
         reason = "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in str(self.dead))
         return {"since": self._dead_since.strftime(TIME), "reason": reason[:512]}
 
-    async def adopt(self, keyset: Keyset, store: Callable[[str, Document], None], patience: float) -> None:
-        """Attest a keyset, store the quote, then put both in force: nothing is signed under it before.
+    async def adopt(self, keyset: Keyset, record: Record, patience: float) -> None:
+        """Attest a keyset, have it recorded, then put it in force: nothing is signed under it before.
 
         A busy device is asked again for `patience` seconds. Raises Unavailable.
         """
@@ -92,7 +97,7 @@ class QuoteDesk:
         async with self._turnstile.turn():
             evidence = await self._evidence(statement, lambda: time.monotonic() < until)
         quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement)
-        await asyncio.to_thread(store, keyset.digest, quote)
+        quote = await record(keyset, quote)
         self._keys.keyset, self._standing = keyset, Standing(quote, time.time())
 
     async def quote(self, nonce: bytes) -> Document:
@@ -106,7 +111,7 @@ class QuoteDesk:
             async with asyncio.timeout(self._limits.quote_seconds):
                 return await asyncio.shield(place.making)
         except TimeoutError:
-            raise self._too_late(place) from None
+            raise self._too_late() from None
         except Unavailable as error:
             raise self._refusal(error) from None
         finally:
@@ -122,14 +127,16 @@ class QuoteDesk:
         if self._turnstile.busy_seconds > self._limits.quote_seconds:
             raise self._silent()
         waiting = sum(not place.asking for place in self._places.values())
-        late = self._turnstile.seconds_until(waiting + bool(self._places)) - self._limits.quote_seconds
+        starts = self._turnstile.seconds_until(waiting)
+        # A device that is free is always tried, also where the rate leaves no room for an answer in time.
+        late = starts + self._turnstile.answer_seconds - self._limits.quote_seconds if starts > 0 else 0.0
         if waiting >= self._limits.waiting_quotes:
             late = max(late, self._turnstile.seconds_until(1))
         if late > 0:
             raise RateLimited(
-                f"{len(self._places)} quotes are being made before yours, and the attestation device gives no more "
-                f"than its rate: yours would not be ready within {self._limits.quote_seconds} s. The shared quote "
-                "(without a nonce) is served at once.",
+                f"The attestation device is asked no more often than it bears, and {len(self._places)} callers are "
+                f"before you: your quote would not be ready within {self._limits.quote_seconds} s. The shared quote, "
+                "without a nonce, is served at once.",
                 retry_after=math.ceil(late),
             )
         place = self._places[nonce] = _Place()
@@ -150,7 +157,8 @@ class QuoteDesk:
             place.asking = True
             # A busy host must get the same request again, so this one keeps its turn while somebody waits for it.
             evidence = await self._evidence(statement, lambda: place.callers > 0)
-        return quote_document(self._keys, keyset, self.tee_type, evidence, statement)
+        quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement)
+        return quote | {"log": await asyncio.to_thread(self._log_member, keyset.digest)}
 
     async def _evidence(self, statement: bytes, wanted: Callable[[], bool]) -> Evidence:
         """Ask within a turn, and again while the device is busy and the answer is `wanted`. Raises Unavailable."""
@@ -169,20 +177,21 @@ class QuoteDesk:
                 return evidence
 
     def _note(self, error: Unavailable) -> None:
-        """Tell the operator, once and not at every request."""
+        """Tell the operator, once and not at every request; what ends a start is told by its last sentence."""
         self._busy = error if error.retryable else None
         if isinstance(error, DeviceDead):
             self.dead, self._dead_since = error, dt.datetime.now(dt.UTC)
             self._turnstile.close()
-            LOG.error(
-                "The attestation device is dead: %s. Until then the last evidence is served, marked stale, and calls "
-                "go on until the keyset ends at %s.",
-                error,
-                iso_time(self._keys.keyset.not_after),
+            ends = iso_time(self._keys.keyset.not_after)
+            words = (
+                f"The attestation device is dead: {error}. The last evidence is served on, marked stale, and calls are "
+                f"answered until the keyset ends at {ends}. Reboot the guest to mend it."
             )
-        elif str(error) != self._said:
+        else:
+            words = f"No new evidence{' yet, the device is asked again' if error.retryable else ''}: {error}."
+        if str(error) != self._said and (error.retryable or self._standing is not None):
             self._said = str(error)
-            LOG.warning("No new evidence%s: %s.", " yet, the device is asked again" if error.retryable else "", error)
+            LOG.error("%s", words)
 
     def _refusal(self, error: Unavailable) -> AttesterUnavailable:
         if isinstance(error, DeviceDead):
@@ -193,11 +202,11 @@ class QuoteDesk:
             )
         return AttesterUnavailable(str(error), retry_after=self._pause() if error.retryable else None)
 
-    def _too_late(self, place: _Place) -> AttesterUnavailable | RateLimited:
+    def _too_late(self) -> AttesterUnavailable | RateLimited:
         """At the deadline: whose fault it was, as far as is known."""
         if self._busy is not None:
             return self._refusal(self._busy)
-        if place.asking or self._turnstile.busy_seconds > self._limits.quote_seconds / 2:
+        if self._turnstile.busy_seconds > self._limits.quote_seconds / 2:
             return self._silent()
         return RateLimited(
             f"The attestation device is slower than its rate: your turn did not come within "

@@ -28,6 +28,11 @@ class ReceiptDraft:
         """The draft with one more event."""
         return replace(self, events=(*self.events, {"type": kind, **members}))
 
+    @property
+    def route(self) -> dict[str, Any] | None:
+        """The event of the decision that sent the call on; None for a call that was refused."""
+        return next((event for event in self.events if event["type"] == "route"), None)
+
     def encode(self) -> str:
         """JSON, for the database."""
         return json.dumps({name: getattr(self, name) for name in self.__slots__}, separators=(",", ":"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Coroutine
@@ -16,18 +17,32 @@ from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
+from gateway.history import History, HistoryOpener
 from gateway.pipeline import Embedded, Pipeline
+from gateway.publisher import Publisher
 from gateway.renewal import Renewal
+from gateway.sealing import IDENTITY, LOG_KEY, Sealing, choose_sealing, load_key
+from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import find_open_calls
 from gateway.storage.engine import Engine, open_database
 from gateway.storage.quotes import add_quote
-from gateway.storage.writer import GroupCommit
+from gateway.storage.tiles import TileFolder
+from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
-from gateway.workload import Document, WorkloadKeys, load_identity, workload_document
+from gateway.witnesses import Quorum
+from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
+from tee.collateral.cache import CollateralCache
+from tee.collateral.endorser import CachedEndorser
+from tee.collateral.kds import Kds
+
+LOG = logging.getLogger("saferouter")
+
+LOG = logging.getLogger("saferouter")
+TILES = "log"  # folder of the published log, one below it for each epoch
 
 
 @dataclass(slots=True)
@@ -43,14 +58,17 @@ class Instance:
     audit: AuditRecord
     upstream: Upstream
     pipeline: Pipeline
+    publisher: Publisher
     attester_reason: str
+    sealing_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
     lock: int  # holds the state folder
     closing: bool = False
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        return [self.audit.record_progress(), self.renewal.run()]
+        log = self.publisher
+        return [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses()]
 
     async def drain(self) -> None:
         """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""
@@ -61,6 +79,8 @@ class Instance:
     async def close(self) -> None:
         """Write what is owed, then let go of the database."""
         await asyncio.to_thread(self.writer.stop)
+        await self.publisher.publish()
+        await self.publisher.close()
         self.engine.dispose()
         os.close(self.lock)
 
@@ -71,21 +91,53 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
-    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
-    identity = load_identity(config.state)
-    workload = workload_document(config, source, bytes(identity.verify_key))
-    keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    kds = None if config.kds_url is None else Kds(config.kds_url)
+    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
+    sealing = choose_sealing(config, attester.tee_type)
+    identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
-    writer = GroupCommit(engine)
+    history, quorum = await _open_log(config, engine, sealing)
+    workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key)
+    keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    writer = GroupCommit(engine, history.sequencer)
+    if history.continues is not None:
+        LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
+        await writer.durable(partial(_append, "log.continues", history.continues))
+    tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
+    publisher = Publisher(engine, history.signer, tiles, lambda: history.sequencer.size, quorum)
+    startup = StartupLog(writer, publisher)
     audit = AuditRecord(writer, keys)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
-    desk = QuoteDesk(attester, keys, config.limits)
-    renewal = Renewal(desk, keys, partial(_store_quote, engine))
+    desk = QuoteDesk(attester, keys, config.limits, startup.member)
+
+    async def record(keyset: Keyset, quote: Document) -> Document:
+        await startup.announce(keyset, quote, config.limits.boot_seconds)
+        quote = quote | {"log": startup.member(keyset.digest)}
+        await asyncio.to_thread(add_quote, engine, keyset.digest, json.dumps(quote), int(time.time()))
+        return quote
+
+    renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, reason, measurement, lock)
+    reasons = reason, sealing.reason
+    return Instance(
+        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, publisher, *reasons, measurement, lock
+    )
 
 
-def _store_quote(engine: Engine, digest: str, document: Document) -> None:
-    add_quote(engine, digest, json.dumps(document), int(time.time()))
+async def _open_log(config: Config, engine: Engine, sealing: Sealing) -> tuple[History, Quorum | None]:
+    """The log where it may go on: neither behind its own last head nor behind what a witness has seen."""
+    secret = load_key(config.state, LOG_KEY, sealing)
+    opener = HistoryOpener(engine, config.state, config.audience, secret, time.time)
+    history = opener.open()
+    if config.witnesses is None:
+        return history, None
+    quorum = Quorum(config.witnesses)
+    witnessed = await quorum.largest_seen(history.signer.key)
+    return (opener.open(witnessed) if witnessed > history.sequencer.size else history), quorum
+
+
+def _append(kind: str, body: dict[str, Any], transaction: Transaction) -> None:
+    transaction.sequence.append(kind, body)

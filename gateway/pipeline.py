@@ -190,6 +190,7 @@ class Pipeline:
 def _routed(draft: ReceiptDraft, route: Route, leak_scan: str) -> ReceiptDraft:
     return draft.with_event(
         "route",
+        salt=secrets.token_hex(32),  # the log commits to this event, and its other members can be guessed
         decision_id=draft.decision_id,
         provider_id=route.connector.id,
         policy_id=POLICY_ID,

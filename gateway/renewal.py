@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 
-from gateway.desk import QuoteDesk, iso_time
-from gateway.workload import Document, WorkloadKeys
+from gateway.desk import QuoteDesk, Record, iso_time
+from gateway.workload import WorkloadKeys
 from tee.errors import DeviceDead, Unavailable
 
 LOG = logging.getLogger("saferouter")
@@ -19,10 +18,10 @@ RENEW_BELOW, WARN_BELOW = 0.5, 0.25  # of the keyset's life
 class Renewal:
     """Keeps an attested keyset in force, and knows how long one will be."""
 
-    def __init__(self, desk: QuoteDesk, keys: WorkloadKeys, store: Callable[[str, Document], None]) -> None:
+    def __init__(self, desk: QuoteDesk, keys: WorkloadKeys, record: Record) -> None:
         self._desk = desk
         self._keys = keys
-        self._store = store
+        self._record = record
         self._failure: Unavailable | None = None
         self._pause = self._next_try = 0.0
         self._told = ""
@@ -32,7 +31,7 @@ class Renewal:
 
         Raises Unavailable.
         """
-        await self._desk.adopt(self._keys.keyset, self._store, patience)
+        await self._desk.adopt(self._keys.keyset, self._record, patience)
 
     async def run(self) -> None:
         """Background work. Runs until cancelled."""
@@ -56,7 +55,7 @@ class Renewal:
 
     async def _renew(self) -> None:
         try:
-            await self._desk.adopt(self._keys.new_keyset(), self._store, 0.0)
+            await self._desk.adopt(self._keys.new_keyset(), self._record, 0.0)
         except DeviceDead:
             return  # of which the desk has told
         except Unavailable as error:

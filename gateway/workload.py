@@ -6,7 +6,6 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -15,31 +14,17 @@ from gateway.build import build_version, repo_commit
 from gateway.config import Config
 from gateway.draft import Signer
 from tee.canonical import digest
-from tee.errors import Malformed
 from tee.evidence import Evidence
 from tee.keys.identity import identity_message, subject_of
+from tee.log.note import NoteKey
 from tee.log.receipt import sign_receipt
-from tee.private_files import write_private
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
-
-IDENTITY_FILE = "identity.key"
 
 Document = dict[str, Any]
 
 
-def load_identity(folder: Path) -> SigningKey:
-    """The persistent identity, a 32-byte Ed25519 seed (mode 0600), made on first use. Raises Malformed."""
-    path = folder / IDENTITY_FILE
-    if not path.exists():
-        write_private(path, bytes(SigningKey.generate()))
-    seed = path.read_bytes()
-    if len(seed) != 32:
-        raise Malformed(str(path), f"{len(seed)} bytes", "32 bytes: restore it, or delete it to start a new identity")
-    return SigningKey(seed)
-
-
-def workload_document(config: Config, source: str, identity_key: bytes) -> dict[str, Any]:
+def workload_document(config: Config, source: str, identity_key: bytes, log_key: NoteKey) -> dict[str, Any]:
     """The workload document (SPEC §4.3): what this instance is, and how it is configured."""
     digests = config.digests()
     seed = b"".join(bytes.fromhex(text[7:]) for text in (source, digests["providers"], digests["models"]))
@@ -58,7 +43,7 @@ def workload_document(config: Config, source: str, identity_key: bytes) -> dict[
         "identity_key": identity_key.hex(),
         "http_signature_key": None,
         "stream_key": None,
-        "log": None,
+        "log": {"origin": log_key.name, "vkey": log_key.encode()},
         "platform_evidence": [],
     }
 
@@ -121,7 +106,7 @@ class WorkloadKeys:
         """The public keys: identity, log, receipt."""
         return {
             "identity_key": bytes(self._identity.verify_key).hex(),
-            "log": None,
+            "log": self.workload["log"],
             "receipt_signing_keys": self.keyset.document["receipt_signing_keys"],
             "workload_keyset_digest": self.keyset.digest,
         }

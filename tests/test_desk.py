@@ -6,7 +6,9 @@ import asyncio
 import datetime as dt
 import json
 import secrets
+import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +24,12 @@ from gateway.build import source_digest
 from tee.attest.mock import MockChip, load_chip_secrets, mock_measurement, new_chip_secrets
 from tee.policy import parse_policy
 from tee.verify import verify_quote
-from tests.worlds.gateway import PLAIN, RunningGateway
+from tests.worlds.gateway import PLAIN, RunningGateway, free_port
 from tests.worlds.sev_chip import certificate_table
 from tests.worlds.sev_guest import SevGuestMachine, build_shim
 
 CROWD = 2000
 DEVICE = "/dev/sev-guest"
-DEAD = "Nothing can be attested until the guest is rebooted"
 
 Serve = Callable[..., Any]
 
@@ -121,7 +122,7 @@ class Caller:
 
 
 def test_a_crowd_reaches_the_device_at_the_configured_rate(machine: SevGuestMachine, serve: Serve) -> None:
-    spacing, deadline = 0.1, 4
+    spacing, deadline = 0.1, 6
 
     async def gather(crowd: list[Caller]) -> None:
         for at in range(0, CROWD, 200):  # the backlog of a listening socket is bounded too
@@ -137,7 +138,7 @@ def test_a_crowd_reaches_the_device_at_the_configured_rate(machine: SevGuestMach
         for caller in served:
             assert judged(gateway, json.loads(caller.body), caller.nonce) == VERIFIED
     times = machine.times()
-    assert len(served) > deadline / spacing / 4
+    assert len(served) > 10
     assert len(served) < len(times) <= len(served) + 1 + deadline / spacing / 4, "reports were burnt"
     # The shim notes the time a little after the gateway does: a hundredth of a second either way.
     for first in range(len(times)):
@@ -150,14 +151,14 @@ def test_a_crowd_reaches_the_device_at_the_configured_rate(machine: SevGuestMach
 
 
 def test_a_place_is_refused_at_once_and_retry_after_is_true(serve: Serve) -> None:
-    with serve("ok", quotes_per_minute=20, quote_seconds=1) as gateway:
+    with serve("ok", quotes_per_minute=20, quote_seconds=2) as gateway:
         while quote(gateway, fresh()).status_code != 200:
             time.sleep(0.1)
         began = time.monotonic()
         refused = quote(gateway, fresh())
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         assert refused.status_code == 429
-        assert "would not be ready within 1 s" in refused.json()["error"]["message"]
+        assert "your quote would not be ready within 2 s" in refused.json()["error"]["message"]
         wait = int(refused.headers["retry-after"])
         assert 1 <= wait <= 2
         assert quote(gateway).status_code == 200, "the shared quote needs no place"
@@ -182,7 +183,7 @@ def test_who_hangs_up_leaves_the_queue(machine: SevGuestMachine, serve: Serve) -
                 time.sleep(0.1)
         began = time.monotonic()
         assert quote(gateway, fresh()).status_code == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10, "five places before it would be fifteen seconds"
         assert len(machine.requests()) == 3, "the boot's, and two"
 
 
@@ -198,7 +199,7 @@ def test_callers_with_one_nonce_share_one_report(machine: SevGuestMachine, serve
 
 
 def test_a_device_that_blocks_blocks_nothing_else(machine: SevGuestMachine, serve: Serve) -> None:
-    with serve("ok,slow:60000", quotes_per_minute=600, quote_seconds=1) as gateway:
+    with serve("ok,slow:60000", quotes_per_minute=600, quote_seconds=2) as gateway:
         with ThreadPoolExecutor(2) as callers:
             pending = [callers.submit(quote, gateway, fresh()) for _ in range(2)]
             for path in ("/readyz", "/healthz"):
@@ -207,13 +208,14 @@ def test_a_device_that_blocks_blocks_nothing_else(machine: SevGuestMachine, serv
             answers = [each.result() for each in pending]
         assert {answer.status_code for answer in answers} == {503}
         assert all("has not answered" in answer.json()["error"]["message"] for answer in answers)
+        time.sleep(0.5)  # now it has been silent for longer than anybody may wait
         began = time.monotonic()
         at_once = quote(gateway, fresh())
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         assert (at_once.status_code, 40 < int(at_once.headers["retry-after"]) < 60) == (503, True)
         assert gateway.ask("while it blocks").status == 200
         code, seconds = gateway.stop()
-        assert (code, seconds < 5) == (0, True)
+        assert (code, seconds < 9) == (0, True)
         assert len(machine.requests()) == 2
         assert "Traceback" not in gateway.log.read_text()
 
@@ -233,7 +235,7 @@ def test_a_host_that_stays_busy_is_a_503_with_a_time(machine: SevGuestMachine, s
     with serve("ok,busy", quotes_per_minute=120, quote_seconds=1) as gateway:
         began = time.monotonic()
         answer = quote(gateway, fresh())
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 6
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "attester_unavailable")
         assert "the host is too busy" in answer.json()["error"]["message"]
         assert int(answer.headers["retry-after"]) >= 1
@@ -280,7 +282,7 @@ def test_a_device_that_answers_wrongly_is_named_and_asked_again(
 def test_a_dead_device_leaves_stale_evidence_and_calls_until_the_keyset_ends(
     machine: SevGuestMachine, serve: Serve
 ) -> None:
-    with serve("ok,dead", keyset_seconds=20, quotes_per_minute=600) as gateway:
+    with serve("ok,dead", keyset_seconds=30, quotes_per_minute=600) as gateway:
         keyset = get(gateway, "/attestation/verifying-key").json()["workload_keyset_digest"]
         with ThreadPoolExecutor(4) as callers:
             answers = list(callers.map(lambda _: quote(gateway, fresh()), range(4)))
@@ -305,7 +307,7 @@ def test_a_dead_device_leaves_stale_evidence_and_calls_until_the_keyset_ends(
         gateway.verified(gateway.ask("buffered"))
         gateway.verified(gateway.ask("streamed", stream=True))
         kept = gateway.ask("kept")
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 60
         while (last := gateway.ask("more")).status == 200:
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -321,7 +323,7 @@ def test_a_dead_device_leaves_stale_evidence_and_calls_until_the_keyset_ends(
 def _expect_stale(gateway: RunningGateway, *answers: httpx2.Response) -> None:
     for answer in answers:
         assert (answer.status_code, answer.headers["x-sf-evidence"]) == (200, "stale")
-        assert 0 <= int(answer.headers["age"]) < 20
+        assert 0 <= int(answer.headers["age"]) < 30
         mark = answer.json()["stale"]
         assert mark["since"].startswith(dt.datetime.now(dt.UTC).strftime("%Y-"))
         assert mark["reason"].startswith(f"{DEVICE}: failed with EIO")
@@ -345,6 +347,20 @@ def test_a_busy_host_delays_the_start(machine: SevGuestMachine, serve: Serve) ->
 def test_a_start_without_evidence_ends_with_a_sentence(serve: Serve, script: str, words: str) -> None:
     with pytest.raises(RuntimeError) as caught, serve(script, quotes_per_minute=600, boot_seconds=1):
         pass
-    assert f"saferouter: {DEVICE}: " in str(caught.value)
-    assert words in str(caught.value)
+    last = str(caught.value).splitlines()[-1]
+    assert last.startswith(f"saferouter: {DEVICE}: ")
+    assert words in last
+    assert str(caught.value).count("No new evidence") == (script == "busy")
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_start_that_waits_for_a_busy_host_can_be_stopped(machine: SevGuestMachine, tmp_path: Path) -> None:
+    environ = machine.environ("busy") | {"SAFEROUTER_STATE": str(tmp_path / "state"), "PORT": str(free_port())}
+    command = [sys.executable, "-m", "tests.worlds.device_gateway", "serve", "--insecure-mock"]
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(command, cwd=root, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "the device is asked again" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+        assert process.stderr.read() == ""

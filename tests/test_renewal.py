@@ -19,15 +19,18 @@ from gateway.config import Limits, decode_config
 from gateway.desk import QuoteDesk
 from gateway.errors import AttesterUnavailable, KeysetExpired
 from gateway.renewal import Renewal
+from gateway.sequencer import Sequencer
 from gateway.storage.engine import open_database
+from gateway.storage.log import EMPTY_HEAD
 from gateway.storage.writer import GroupCommit
-from gateway.workload import Document, WorkloadKeys, workload_document
+from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.attester import Attester
 from tee.attest.mock import MockChip, load_chip_secrets
 from tee.errors import DeviceDead, Unavailable
 from tee.evidence import Evidence
 from tee.policy import policy_for_measurements
 from tee.verify import verify_quote
+from tests.worlds.small_log import SmallLog
 
 MEASUREMENT = bytes(range(48))
 DEMO: dict[str, Any] = {
@@ -65,6 +68,11 @@ class Moody:
         return self._chip.attest(report_data)
 
 
+def no_log(_keyset_digest: str) -> Document:
+    """The log has tests of its own."""
+    return {}
+
+
 class World:
     """Keys of 600 seconds by a clock of ours, a desk, its renewal, and the store of quotes."""
 
@@ -72,12 +80,17 @@ class World:
         self.clock, self.attester = Clock(), Moody(chip)
         config = decode_config(DEMO, {})
         identity = SigningKey.generate()
-        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key))
+        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key)
         self.keys = WorkloadKeys(identity, document, 600, self.clock)
-        self.desk = QuoteDesk(self.attester, self.keys, Limits(quotes_per_minute=60_000))
+        self.desk = QuoteDesk(self.attester, self.keys, Limits(quotes_per_minute=60_000), no_log)
         self.stored: dict[str, Document] = {}
         self.store: Callable[[str, Document], None] = self.stored.__setitem__
-        self.renewal = Renewal(self.desk, self.keys, lambda digest, quote: self.store(digest, quote))
+        self.renewal = Renewal(self.desk, self.keys, self.record)
+
+    async def record(self, keyset: Keyset, quote: Document) -> Document:
+        """What the gateway does in the log and the database."""
+        self.store(keyset.digest, quote)
+        return quote
 
     def play(self, scene: Callable[[], Awaitable[None]]) -> None:
         """The scene, after a start and beside the renewal."""
@@ -170,7 +183,7 @@ def test_a_failed_renewal_is_tried_again_and_told_once(
 
 
 def test_an_ended_keyset_refuses_calls_until_one_is_attested(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    writer = GroupCommit(open_database("sqlite://"))
+    writer = GroupCommit(open_database("sqlite://"), Sequencer(1, EMPTY_HEAD, world.clock))
     audit = AuditRecord(writer, world.keys)
 
     async def scene() -> None:
@@ -229,7 +242,7 @@ def test_a_report_that_does_not_verify_is_never_served(world: World) -> None:
             return chip.attest(report_data[::-1])
 
     for attester, words in ((Forger(), r"hw\.signature"), (Elsewhere(), "over other data than was asked")):
-        desk = QuoteDesk(attester, world.keys, Limits())
+        desk = QuoteDesk(attester, world.keys, Limits(), no_log)
         with pytest.raises(AttesterUnavailable, match=words) as caught:
             asyncio.run(desk.quote(bytes(32)))
         assert caught.value.retry_after is None

@@ -21,6 +21,7 @@ from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
+from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
@@ -42,21 +43,33 @@ _PAGE_HEADERS = [
 ]
 
 
+LOG_PREFIX = "/attestation/transparency"
+
+
 def build_app(instance: Instance) -> Starlette:
     """The application of a running instance."""
     pipeline, config = instance.pipeline, instance.config
     models = ModelsEndpoint(pipeline, config.models)
     attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
-    receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine))
+    prove = partial(receipt_proof, instance.publisher)
+    receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
+    log = TransparencyEndpoints(instance.publisher)
     routes: list[Route | Mount] = [
         Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits), methods=["POST"]),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
-        Route("/v1/aci/receipts/{receipt_id}", receipts.__call__, methods=["GET"]),
+        Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
+        Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        Route(LOG_PREFIX, log.about, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/head", log.head, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/checkpoint", log.checkpoint, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/consistency", log.consistency, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/tile/{{path:path}}", log.tile, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/{{index}}", log.leaf, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
     ]

@@ -18,11 +18,13 @@ from gateway.errors import BodyTooLarge, UnknownModel
 from gateway.http.problems import NotFound
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.storage.calls import LoggedReceipt
 from gateway.tenancy.tenant import ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 PIECE = 64 << 10  # bytes of a buffered answer at a time, each of which a client must take in time
 T = TypeVar("T")
+PRIVATE = {"cache-control": "private"}
 CREATED = 1767225600  # models carry a date; ours is the year's first second, since no provider tells
 
 
@@ -54,11 +56,10 @@ class ChatEndpoint:
 async def _send_whole(answer: Answer, body: bytes, send: Send, stall: float) -> None:
     """Send a buffered answer. Raises TimeoutError if the client takes none of it for `stall` seconds."""
     head = Response(body, answer.status, _headers(answer), answer.content_type)
-    await send({"type": "http.response.start", "status": answer.status, "headers": head.raw_headers})
+    await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
     for at in range(0, max(1, len(body)), PIECE):
-        async with asyncio.timeout(stall):
-            more = at + PIECE < len(body)
-            await send({"type": "http.response.body", "body": body[at : at + PIECE], "more_body": more})
+        piece, more = body[at : at + PIECE], at + PIECE < len(body)
+        await _send_in_time(send, stall, type="http.response.body", body=piece, more_body=more)
 
 
 async def _relay(answer: Answer, body: StreamedBody, send: Send, stall: float) -> None:
@@ -66,14 +67,18 @@ async def _relay(answer: Answer, body: StreamedBody, send: Send, stall: float) -
     head = Response(None, answer.status, _headers(answer) | STREAM_HEADERS, answer.content_type)
     headers = [row for row in head.raw_headers if row[0] != b"content-length"]
     try:
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=headers)
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                async with asyncio.timeout(stall):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await _send_in_time(send, stall, type="http.response.body", body=chunk, more_body=True)
+        await _send_in_time(send, stall, type="http.response.body", body=b"", more_body=False)
     finally:
         await body.close()
+
+
+async def _send_in_time(send: Send, stall: float, **message: Any) -> None:
+    async with asyncio.timeout(stall):
+        await send(message)
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
@@ -115,19 +120,38 @@ class ModelsEndpoint:
 
 
 class ReceiptsEndpoint:
-    """`GET /v1/aci/receipts/{id}`: to the key that made the call, and to nobody else."""
+    """`GET /v1/aci/receipts/{id}` and `…/proof`: to the key that made the call, and to nobody else."""
 
-    def __init__(self, pipeline: Pipeline, find: Callable[[str, str], str | None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        find: Callable[[str, str], LoggedReceipt | None],
+        prove: Callable[[LoggedReceipt], dict[str, object]],
+    ) -> None:
         self._pipeline = pipeline
         self._find = find
+        self._prove = prove
 
-    async def __call__(self, request: Request) -> Response:
+    async def receipt(self, request: Request) -> Response:
         """The signed receipt. Raises NotFound, also for somebody else's."""
+        found = await self._own(request)
+        return Response(found.receipt, 200, PRIVATE, "application/json")
+
+    async def proof(self, request: Request) -> Response:
+        """Where the log has the call: its leaves, what they commit to, and their proofs. Raises NotFound."""
+        found = await self._own(request)
+        try:
+            document = await asyncio.to_thread(self._prove, found)
+        except LookupError as error:
+            raise NotFound(f"{error.args[0]}: the next checkpoint will, within seconds.") from None
+        return JSONResponse(document, headers=PRIVATE)
+
+    async def _own(self, request: Request) -> LoggedReceipt:
         key = await self._pipeline.admit(dict(request.headers))
-        receipt = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
-        if receipt is None:
+        found = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
+        if found is None:
             raise NotFound("No receipt of that id belongs to this key. A call still running has none yet.")
-        return Response(receipt, 200, {"cache-control": "private"}, "application/json")
+        return found
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -13,7 +13,7 @@ def main() -> None:
     print(json.dumps({"report": device.get_report(bytes(range(64)), vmpl=1).hex()}))
     report, table = device.get_ext_report(b"\x07" * 64)
     print(json.dumps({"report": report.hex(), "table": table.hex()}))
-    print(json.dumps({"key": device.get_derived_key(5, 0x3F, 3, 0xA1B2C3D4, 0x0102030405060708).hex()}))
+    print(json.dumps({"key": device.get_derived_key(4, 0x3F, 3, 0, 1).hex()}))
 
 
 main()

@@ -40,8 +40,9 @@ class SevGuestMachine:
         self._shim = shim
         self.certificates = certificates_of_chip(chip)
         self.table = certificate_table(self.certificates)
+        self.patches: dict[int, bytes] = {}  # other facts of this guest, by their offset in the report
         self._folder = tempfile.TemporaryDirectory(prefix="sev-")  # a socket's path must be short
-        self._server = chip_server(self._path("chip"), chip, lambda: self.table)
+        self._server = chip_server(self._path("chip"), chip, lambda: self.table, self.patched)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     def __enter__(self) -> SevGuestMachine:
@@ -56,6 +57,13 @@ class SevGuestMachine:
         self._server.server_close()
         self._folder.cleanup()
 
+    def patched(self, report: bytes) -> bytes:
+        """This guest's report; with any patch its signature no longer holds."""
+        raw = bytearray(report)
+        for at, content in self.patches.items():
+            raw[at : at + len(content)] = content
+        return bytes(raw)
+
     def _path(self, name: str) -> Path:
         return Path(self._folder.name) / name
 
@@ -68,11 +76,11 @@ class SevGuestMachine:
             "SEV_GUEST_LOG": str(self._path("log")),
         }
 
-    def drive(self, script: str, *steps: str) -> list[dict[str, Any]]:
-        """What sev_guest_driver.py got for each step."""
+    def drive(self, script: str, *steps: str, driver: str = "sev_guest_driver") -> list[dict[str, Any]]:
+        """What a driver, a module beside this one, got for each step."""
         self._path("log").unlink(missing_ok=True)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.worlds.sev_guest_driver", *steps],
+            [sys.executable, "-m", f"tests.worlds.{driver}", *steps],
             cwd=ROOT,
             env=self.environ(script),
             capture_output=True,
