@@ -20,7 +20,13 @@ from pathlib import Path
 
 import httpx2
 
+from gateway.sequencer import Sequencer
+from gateway.storage.engine import open_database
+from gateway.storage.log import EMPTY_HEAD
+from gateway.storage.writer import GroupCommit, Transaction
+
 CALLS, CONCURRENCY, ROUNDS = 300, 16, 3
+RECORDS = 20_000
 BODY = {"model": "bench", "messages": [{"role": "user", "content": "Say something short."}]}
 PROVIDER = """
 import asyncio, sys
@@ -82,8 +88,32 @@ async def calls_per_second(url: str, key: str, stream: bool) -> float:
         return CALLS / (time.perf_counter() - start)
 
 
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def record(folder: Path, leaf: bool) -> tuple[float, float]:
+    """Records a second that become durable on SQLite, and CPU seconds of each; with a leaf of the log, or without."""
+    engine = open_database(f"sqlite:///{folder / f'bench-{leaf}.sqlite3'}")
+    writer = GroupCommit(engine, Sequencer(1, EMPTY_HEAD, time.time))
+    body = {"commitment": "sha256:" + "0" * 64}
+
+    def operation(transaction: Transaction) -> None:
+        if leaf:
+            transaction.sequence.append("receipt", body)
+
+    start, cpu = time.perf_counter(), time.process_time()
+    for done in [writer.submit(operation) for _ in range(RECORDS)]:
+        done.result()
+    took = RECORDS / (time.perf_counter() - start), (time.process_time() - cpu) / RECORDS
+    writer.stop()
+    return took
+
+
 def main() -> None:
-    """Print one line per shape of call: direct, through the gateway, and the ratio."""
+    """Print one line per shape of call: direct, through the gateway, and the ratio; then what the log costs."""
     provider_port, port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "gateway.toml")
@@ -99,6 +129,7 @@ def main() -> None:
             process([*serve, "--config", str(config)], environ, f"http://127.0.0.1:{port}/readyz") as pid,
         ):
             key = json.loads(Path(folder, "demo.json").read_text())["api_key"]
+            cpu = cpu_seconds(pid)
             for stream in (False, True):
                 rounds = []
                 for _ in range(ROUNDS):
@@ -110,7 +141,11 @@ def main() -> None:
                 peer, ours = (statistics.median(column) for column in zip(*rounds, strict=True))
                 shape = "streamed" if stream else "buffered"
                 print(f"{shape}: direct {peer:.0f}/s, through the gateway {ours:.0f}/s, ratio {ratio:.2f}")
+            a_call = (cpu_seconds(pid) - cpu) / (2 * ROUNDS * (CALLS + 5))
             print(f"resident memory of the gateway after {2 * ROUNDS * CALLS} calls: {resident_mib(pid):.0f} MiB")
+        logged, bare = record(Path(folder), True), record(Path(folder), False)
+        share = 2 * (logged[1] - bare[1]) / a_call  # a call has two leaves
+        print(f"log: {logged[0]:.0f} durable leaves/s; two leaves: {share:.0%} of a call's {a_call * 1e3:.1f} ms CPU")
 
 
 if __name__ == "__main__":

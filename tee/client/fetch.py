@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from tee.canonical import Json, parse_json
+from tee.canonical import Json, parse_json, shown
 from tee.errors import Malformed, Unavailable
 from tee.log.receipt import MAX_RECEIPT_SIZE
 from tee.origin import is_private_channel
@@ -66,5 +66,16 @@ def _fetch(
         raise refusals[response.status_code]
     if response.status_code != 200:
         retryable = response.status_code in (429, 503)
-        raise Unavailable(url, f"answered with status {response.status_code}", retryable=retryable)
+        raise Unavailable(url, f"answered with status {response.status_code}{_words(body)}", retryable=retryable)
     return body
+
+
+def _words(body: bytes) -> str:
+    """What the server says of its refusal, if it is an error of OpenAI's shape: as text, and cut."""
+    try:
+        document = parse_json(body, "error")
+    except Malformed:
+        return ""
+    error = document.get("error") if isinstance(document, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    return f", saying {shown(message)}" if isinstance(message, str) else ""
