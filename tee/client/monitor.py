@@ -1,0 +1,220 @@
+"""One look at a log that is followed: what it shows now against all that it showed before, and to its witnesses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tee.canonical import shown
+from tee.client.log import LogReader, NotServed
+from tee.client.logbook import Bookmark, Logbook
+from tee.errors import Malformed, Unavailable
+from tee.log.checkpoint import Checkpoint, SignedCheckpoint, cosigned_at, open_checkpoint, parse_checkpoint
+from tee.log.following import (
+    Distrusted,
+    Followed,
+    open_followed,
+    read_on,
+    require_growth,
+    require_succession,
+    split_epoch,
+)
+from tee.log.note import NoteKey
+from tee.log.tiles import TILE_WIDTH
+from tee.log.witnesses import Witness, WitnessPolicy
+
+MAX_TOLD = 10_000  # changes in one look: who reads more?
+
+
+@dataclass(slots=True)
+class Look:
+    """What one look found. `found` are reasons to distrust the log; `unseen` is what could not be asked."""
+
+    origin: str = ""
+    size: int = 0
+    key: NoteKey | None = None
+    pinned_now: bool = False
+    new: Counter[str] = field(default_factory=Counter)
+    changes: list[str] = field(default_factory=list)
+    witnesses: dict[str, str] = field(default_factory=dict)
+    found: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+
+    def outcome(self) -> str:
+        """`consistent`, `rejected` or `unavailable`."""
+        return "rejected" if self.found else "unavailable" if self.unseen else "consistent"
+
+    def to_json(self) -> dict[str, Any]:
+        """The `--json` form."""
+        return {
+            "verdict": self.outcome(),
+            "origin": self.origin,
+            "size": self.size,
+            "vkey": self.key and self.key.encode(),
+            "key_pinned_now": self.pinned_now,
+            "new": dict(sorted(self.new.items())),
+            "changes": self.changes,
+            "witnesses": self.witnesses,
+            "found": self.found,
+            "unseen": self.unseen,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """Follows one log. `given` are the keys that its user trusts; without any, the first key that is seen is kept."""
+
+    reader: LogReader
+    book: Logbook
+    given: Sequence[NoteKey] = ()
+    policy: WitnessPolicy | None = None
+
+    def look(self) -> Look:
+        """Look once. What was found is kept as evidence, and counts until a person moves it away."""
+        look, mark = Look(), None
+        try:
+            mark = self.book.load()
+            self._follow(mark, look)
+        except Distrusted as found:
+            self._accuse(found, mark.raw if mark else b"", look)
+        except Unavailable as error:
+            look.unseen.append(str(error))
+        for path in self.book.evidence():
+            words = path.read_text()
+            if words not in look.found:
+                look.found.append(f"{words} (found earlier: {path.parent})")
+        return look
+
+    def _follow(self, mark: Bookmark | None, look: Look) -> None:
+        # Witnesses first: what they saw cannot be newer than what the log then shows, unless it hides something.
+        origin = self._peek()
+        views = self._ask_witnesses(origin, look)
+        raw = self.reader.checkpoint()
+        key, signed = open_followed(raw, self._known_key(mark, origin, look))
+        self.book.keep(raw)
+        look.origin, look.size, look.key = key.name, signed.checkpoint.size, key
+        followed = self._read(mark, key, signed, raw, look)
+        self.book.save(followed, raw)
+        for witness, view in views:
+            try:
+                self._compare(witness, view, key, signed.checkpoint)
+                look.witnesses[witness.name] = "saw the same history"
+            except Distrusted as found:
+                self._accuse(found, raw, look)
+                look.witnesses[witness.name] = "saw another history"
+        self._require_quorum(signed, raw, look)
+
+    def _peek(self) -> str:
+        """The origin that the log goes by now: its own word."""
+        raw = self.reader.checkpoint()
+        try:
+            return parse_checkpoint(raw, "checkpoint").checkpoint.origin
+        except Malformed as error:
+            raise Distrusted(str(error), raw) from None
+
+    def _known_key(self, mark: Bookmark | None, origin: str, look: Look) -> NoteKey:
+        """The key to demand: that of the last look, else one that was given, else the one that the log names."""
+        if mark is not None:
+            known = mark.followed.key
+            if self.given and all(key.public_key != known.public_key for key in self.given):
+                wanted = f"{known.encode()}, which this folder follows; another log needs another folder"
+                raise Malformed("--log", self.given[0].encode(), wanted)
+            return known
+        for key in self.given:
+            if split_epoch(key.name)[0] == split_epoch(origin)[0]:
+                return key
+        if self.given:
+            names = ", ".join(key.name for key in self.given)
+            raise Distrusted(f"the log calls itself {shown(origin)}, and the keys that you gave are of {names}")
+        look.pinned_now = True
+        try:
+            return self.reader.named_key()
+        except Malformed as error:
+            raise Distrusted(str(error)) from None
+
+    def _read(self, mark: Bookmark | None, key: NoteKey, signed: SignedCheckpoint, raw: bytes, look: Look) -> Followed:
+        """Read what is new, and hold it against the tree and the chain. Raises Distrusted, Unavailable."""
+        new = signed.checkpoint
+        followed = mark.followed if mark else Followed(key)
+        if followed.key != key:
+            followed = Followed(key, startup=followed.startup)
+        try:
+            old = Checkpoint(key.name, followed.tree.size, followed.tree.root())
+            require_growth(old, new, self.reader.nodes(new.size))
+            first = followed.tree.size
+            while followed.tree.size < new.size:
+                followed = self._read_tile(followed, new.size, mark, raw, look)
+            if followed.tree.root() != new.root:
+                raise Distrusted(f"leaves {first} to {new.size - 1}, as served, do not make up its tree")
+        except Malformed as error:  # of a tile
+            raise Distrusted(str(error), raw) from None
+        except Distrusted as found:
+            raise Distrusted(found.words, raw) from None
+        return followed
+
+    def _read_tile(self, followed: Followed, size: int, mark: Bookmark | None, raw: bytes, look: Look) -> Followed:
+        """The rest of the entry tile in which the next leaf lies."""
+        number, at = divmod(followed.tree.size, TILE_WIDTH)
+        leaves, hashes = self.reader.leaves(number, size)[at:], self.reader.hashes(0, number, size)[at:]
+        was_empty = followed.tree.size == 0
+        followed, entries, changes = read_on(followed, leaves, hashes)
+        if was_empty and mark is not None:
+            try:
+                require_succession(entries[0], mark.checkpoint)
+            except Distrusted as found:  # told and kept, and then the new epoch is followed: there is no other
+                self._accuse(Distrusted(found.words, raw), mark.raw, look)
+        look.new.update(entry.type for entry in entries)
+        look.changes += changes[: max(0, MAX_TOLD - len(look.changes))]
+        return followed
+
+    def _ask_witnesses(self, origin: str, look: Look) -> list[tuple[Witness, bytes]]:
+        """What each witness that can be asked has cosigned last."""
+        views = []
+        for witness in self.policy.witnesses.values() if self.policy else ():
+            if not witness.url:
+                look.witnesses[witness.name] = "has no URL to ask"
+                continue
+            try:
+                views.append((witness, self.reader.witness_checkpoint(witness.url, origin)))
+            except NotServed:
+                look.witnesses[witness.name] = "has not seen this log"
+            except Unavailable as error:
+                look.witnesses[witness.name] = "does not answer"
+                look.unseen.append(f"witness {witness.name}: {error}")
+        return views
+
+    def _compare(self, witness: Witness, view: bytes, key: NoteKey, own: Checkpoint) -> None:
+        """That a witness saw the same history. Raises Distrusted."""
+        place = f"witness {witness.name}"
+        try:
+            signed = open_checkpoint(view, key, place)
+            if cosigned_at(signed.note, witness.key, place) is None:
+                raise Malformed(place, "a checkpoint without its own cosignature", f"one by {witness.key.encode()}")
+            self.book.keep(view)
+            small, large = sorted((signed.checkpoint, own), key=lambda each: each.size)
+            require_growth(small, large, self.reader.nodes(large.size))
+        except Malformed as error:
+            raise Distrusted(str(error), view) from None
+        except Distrusted as found:
+            raise Distrusted(f"{place} saw another history: {found.words}", view) from None
+        except NotServed:
+            sizes = f"{signed.checkpoint.size} leaves; the log shows {own.size}"
+            raise Distrusted(f"{place} saw {sizes}, and not the tiles of the others", view) from None
+
+    def _require_quorum(self, signed: SignedCheckpoint, raw: bytes, look: Look) -> None:
+        """That the checkpoint carries the cosignatures that the user's policy asks for. Raises Distrusted."""
+        if self.policy is None:
+            return
+        try:
+            cosigned = set(self.policy.cosigned(signed.note, "checkpoint"))
+        except Malformed as error:
+            raise Distrusted(str(error), raw) from None
+        if not self.policy.reached(cosigned):
+            by = ", ".join(sorted(cosigned)) or "nobody"
+            look.found.append(f"the checkpoint is cosigned by {by}; your policy wants {self.policy.describe()}")
+
+    def _accuse(self, found: Distrusted, ours: bytes, look: Look) -> None:
+        look.found.append(found.words)
+        self.book.accuse(found, ours)
