@@ -35,7 +35,7 @@ class Call:
     request: InferenceRequest
     route: Route
     meter: Meter
-    row: int
+    leaf: int | None
     demands: Demands
 
     def attestation(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Call:
             "provider_id": self.route.connector.id,
             "policy_id": POLICY_ID,
             "route_decision_id": self.draft.decision_id,
-            "rekor_index": self.row,
+            "rekor_index": self.leaf,
             "mirror_id": None,
             "tier_observed": tier_observed(self.route.connector),
             "receipt_id": self.draft.receipt_id,

@@ -15,6 +15,7 @@ from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
 from tee.canonical import digest, kind_of
 from tee.errors import Malformed
+from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import parse_origin
 
 DEFAULT_PORT = 8484
@@ -31,8 +32,12 @@ class Limits:
     header: int = 64 << 10
     connect_seconds: int = 10
     silence_seconds: int = 300  # reasoning models think this long without a byte
+    stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
     open_calls: int = 1024
     waiting_quotes: int = 32
+    quote_seconds: int = 25  # how long a caller may wait for a report; verifiers hang up after 30
+    quotes_per_minute: int | None = None  # requests to the attestation device; None: what its kind bears (desk.py)
+    boot_seconds: int = 180  # for the first report: Linux itself gives up on a busy host after 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     repo_url: str | None = None
+    witnesses: WitnessPolicy | None = None
 
     @property
     def database_url(self) -> str:
@@ -70,6 +76,8 @@ class Config:
             for row in self.models.models
         ]
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
+        if self.witnesses is not None:
+            settings["witnesses"] = self.witnesses.describe()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         return {
             "providers": digest(providers),
@@ -96,6 +104,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
+    known |= {"witness_policy"}
     _refuse_unknown(document, known, "config")
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
@@ -115,9 +124,10 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         models=ModelTable(models, by_id),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
-            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 60, 7 * 24 * 3600, "config.keyset_seconds"
+            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 10, 7 * 24 * 3600, "config.keyset_seconds"
         ),
         repo_url=_typed(document, "repo_url", str, None, "config"),
+        witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
     )
 
 
@@ -134,6 +144,17 @@ def read_credential(connector: Connector, environ: Mapping[str, str] = os.enviro
             return None
     keys = [value.strip() for value in found]
     return next((key for key in keys if key and key.isascii() and key.isprintable()), None)
+
+
+def _witnesses(path: str | None) -> WitnessPolicy | None:
+    """The witnesses of the log, from a C2SP tlog-policy file."""
+    if path is None:
+        return None
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise Malformed("config.witness_policy", error.strerror or "an unreadable file", "a readable file") from None
+    return parse_witness_policy(raw, log_required=False)  # the key of this very log may not exist yet
 
 
 def _demo_document() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tee.canonical import digest_bytes
+from tee.errors import Malformed
 from tee.log.receipt import API_VERSION
 
 MAX_CHAT_ID = 512  # characters; the provider chose it, and a receipt must stay small and canonical whatever it chose
@@ -26,6 +27,11 @@ class ReceiptDraft:
     def with_event(self, kind: str, **members: Any) -> ReceiptDraft:
         """The draft with one more event."""
         return replace(self, events=(*self.events, {"type": kind, **members}))
+
+    @property
+    def route(self) -> dict[str, Any] | None:
+        """The event of the decision that sent the call on; None for a call that was refused."""
+        return next((event for event in self.events if event["type"] == "route"), None)
 
     def encode(self) -> str:
         """JSON, for the database."""
@@ -59,9 +65,12 @@ def new_draft(receipt_id: str, decision_id: str, endpoint: str, body: bytes) -> 
 
 
 def decode_draft(text: str) -> ReceiptDraft:
-    """A draft from the database."""
-    fields = json.loads(text)
-    return ReceiptDraft(**fields | {"events": tuple(fields["events"])})
+    """A draft from the database. Raises Malformed."""
+    try:
+        fields = json.loads(text)
+        return ReceiptDraft(**fields | {"events": tuple(fields["events"])})
+    except (ValueError, TypeError, KeyError):
+        raise Malformed("calls.draft", "another text", "what a gateway stored: restore the database") from None
 
 
 def close_draft(draft: ReceiptDraft, returned: Returned, chat_id: str | None, signer: Signer) -> dict[str, Any]:

@@ -104,6 +104,18 @@ class NoRoute(GatewayError):
     status, error_type, code = 503, "server_error", "no_route"
 
 
+class AttesterUnavailable(GatewayError):
+    """The attestation device gives no evidence now; without `retry_after`, not before somebody mends it."""
+
+    status, error_type, code = 503, "server_error", "attester_unavailable"
+
+
+class KeysetExpired(GatewayError):
+    """The keyset has ended and no new one could be attested: nothing may be signed any more."""
+
+    status, error_type, code = 503, "server_error", "keyset_expired"
+
+
 class UpstreamVerificationFailed(GatewayError):
     """The policy demands an attested upstream, and its evidence did not pass."""
 

@@ -85,18 +85,17 @@ class HistoryOpener:
             if last is None:
                 if newest == 0:
                     return self._fresh(1, None)
-                lost = Checkpoint(origin_of(self.audience, newest), 0, b"")
-                return self._fresh(
-                    newest + 1, _continues(lost, f"{HEAD_FILE}, the record of the last head, is missing")
-                )
+                reason = f"{HEAD_FILE}, the record of the last signed head, is missing"
+                follows = {"origin": origin_of(self.audience, newest), "size": None, "root_b64": None, "reason": reason}
+                return self._fresh(newest + 1, follows)
             epoch, note = last
             checkpoint = note.checkpoint
             tree = StoredTree(connection, epoch)
-            reason = self._fault(epoch, note, tree, witnessed)
-            if reason is None:
+            fault = self._fault(epoch, note, tree, witnessed)
+            if fault is None:
                 signed = load_frontier(checkpoint.size, tree.node)
                 return self._opened(epoch, tree.head(), signed, None)
-        return self._fresh(max(epoch, newest) + 1, _continues(checkpoint, reason))
+        return self._fresh(max(epoch, newest) + 1, _continues(checkpoint, fault))
 
     def _fresh(self, epoch: int, continues: dict[str, Any] | None) -> History:
         return self._opened(epoch, EMPTY_HEAD, Frontier(), continues)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import os
 import time
 from collections.abc import Coroutine
@@ -14,17 +16,35 @@ from gateway.admission import Admission
 from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
+from gateway.desk import QuoteDesk
+from gateway.history import History, HistoryOpener
 from gateway.pipeline import Embedded, Pipeline
+from gateway.publisher import Publisher
+from gateway.renewal import Renewal
+from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import find_open_calls
 from gateway.storage.engine import Engine, open_database
 from gateway.storage.quotes import add_quote
-from gateway.storage.writer import GroupCommit
+from gateway.storage.tiles import TileFolder
+from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
-from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
+from gateway.witnesses import Quorum
+from gateway.workload import (
+    IDENTITY_FILE,
+    LOG_KEY_FILE,
+    Document,
+    Keyset,
+    WorkloadKeys,
+    load_key,
+    workload_document,
+)
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
+
+LOG = logging.getLogger("saferouter")
+TILES = "log"  # folder of the published log, one below it for each epoch
 
 
 @dataclass(slots=True)
@@ -36,9 +56,11 @@ class Instance:
     writer: GroupCommit
     keys: WorkloadKeys
     desk: QuoteDesk
+    renewal: Renewal
     audit: AuditRecord
     upstream: Upstream
     pipeline: Pipeline
+    publisher: Publisher
     attester_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
     lock: int  # holds the state folder
@@ -46,7 +68,8 @@ class Instance:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        return [self.audit.record_progress(), self.desk.renew(self._store_quote)]
+        log = self.publisher
+        return [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses()]
 
     async def drain(self) -> None:
         """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""
@@ -57,11 +80,10 @@ class Instance:
     async def close(self) -> None:
         """Write what is owed, then let go of the database."""
         await asyncio.to_thread(self.writer.stop)
+        await self.publisher.publish()
+        await self.publisher.close()
         self.engine.dispose()
         os.close(self.lock)
-
-    def _store_quote(self, digest: str, document: str) -> None:
-        add_quote(self.engine, digest, document, int(time.time()))
 
 
 async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded | None) -> Instance:
@@ -71,16 +93,47 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     source = source_digest()
     measurement = mock_measurement(source)
     attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
-    identity = load_identity(config.state)
-    workload = workload_document(config, source, bytes(identity.verify_key))
-    keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    identity = load_key(config.state / IDENTITY_FILE)
     engine = open_database(config.database_url)
-    writer = GroupCommit(engine)
+    history, quorum = await _open_log(config, engine)
+    workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key)
+    keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    writer = GroupCommit(engine, history.sequencer)
+    if history.continues is not None:
+        LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
+        await writer.durable(partial(_append, "log.continues", history.continues))
+    tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
+    publisher = Publisher(engine, history.signer, tiles, lambda: history.sequencer.size, quorum)
+    startup = StartupLog(writer, publisher)
     audit = AuditRecord(writer, keys)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
-    desk = QuoteDesk(attester, keys, config.limits.waiting_quotes)
-    instance = Instance(config, engine, writer, keys, desk, audit, upstream, pipeline, reason, measurement, lock)
-    await desk.start(instance._store_quote)
+    desk = QuoteDesk(attester, keys, config.limits, startup.member)
+
+    async def record(keyset: Keyset, quote: Document) -> Document:
+        await startup.announce(keyset, quote, config.limits.boot_seconds)
+        quote = quote | {"log": startup.member(keyset.digest)}
+        await asyncio.to_thread(add_quote, engine, keyset.digest, json.dumps(quote), int(time.time()))
+        return quote
+
+    renewal = Renewal(desk, keys, record)
+    await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    return instance
+    return Instance(
+        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, publisher, reason, measurement, lock
+    )
+
+
+async def _open_log(config: Config, engine: Engine) -> tuple[History, Quorum | None]:
+    """The log where it may go on: neither behind its own last head nor behind what a witness has seen."""
+    opener = HistoryOpener(engine, config.state, config.audience, load_key(config.state / LOG_KEY_FILE), time.time)
+    history = opener.open()
+    if config.witnesses is None:
+        return history, None
+    quorum = Quorum(config.witnesses)
+    witnessed = await quorum.largest_seen(history.signer.key)
+    return (opener.open(witnessed) if witnessed > history.sequencer.size else history), quorum
+
+
+def _append(kind: str, body: dict[str, Any], transaction: Transaction) -> None:
+    transaction.sequence.append(kind, body)

@@ -62,6 +62,12 @@ class Pipeline:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
         return await self._admission.admit(headers)
 
+    async def admit_call(self, headers: dict[str, str]) -> ApiKey:
+        """Step 1 of what will need a receipt. Raises Unauthenticated, NoRoute, KeysetExpired."""
+        key = await self.admit(headers)
+        self._audit.require_keyset()
+        return key
+
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, demands: Demands) -> Answer:
         """Steps 2 to 7 of one chat completion. A refusal is an Answer too: it has a receipt."""
         meter = Meter(key.id, None, None)
@@ -184,6 +190,7 @@ class Pipeline:
 def _routed(draft: ReceiptDraft, route: Route, leak_scan: str) -> ReceiptDraft:
     return draft.with_event(
         "route",
+        salt=secrets.token_hex(32),  # the log commits to this event, and its other members can be guessed
         decision_id=draft.decision_id,
         provider_id=route.connector.id,
         policy_id=POLICY_ID,

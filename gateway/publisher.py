@@ -11,12 +11,14 @@ from sqlalchemy import Engine
 from gateway.history import LogSigner
 from gateway.storage.log import StoredTree
 from gateway.storage.tiles import TileFolder
+from gateway.witnesses import Quorum
 from tee.log.checkpoint import SignedCheckpoint, parse_checkpoint
 from tee.log.merkle import prove_consistency, prove_inclusion
 from tee.log.proof import LeafProof
 from tee.log.tiles import TILE_WIDTH, Tile, encode_entries, tile_width, tiles_between
 
 PUBLISH_SECONDS = 1.0
+WITNESS_SECONDS = 5.0  # a witness is somebody else's machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,16 @@ class Leaf:
 class Publisher:
     """Signs what is durable and hands it out. `newest` is our own word, `cosigned` the last that the quorum saw."""
 
-    def __init__(self, engine: Engine, signer: LogSigner, folder: TileFolder, durable_size: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        signer: LogSigner,
+        folder: TileFolder,
+        durable_size: Callable[[], int],
+        quorum: Quorum | None,
+    ) -> None:
         self._engine = engine
+        self._quorum = quorum
         self._signer = signer
         self._folder = folder
         self._durable_size = durable_size
@@ -45,6 +55,40 @@ class Publisher:
             await asyncio.sleep(PUBLISH_SECONDS)
             await self.publish()
 
+    async def run_witnesses(self) -> None:
+        """Background work: have the newest checkpoint cosigned. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(WITNESS_SECONDS)
+            await self.cosign()
+
+    @property
+    def origin(self) -> str:
+        """The log's origin."""
+        return self._signer.key.name
+
+    @property
+    def epoch(self) -> int:
+        """Which epoch of the log this is."""
+        return self._signer.epoch
+
+    @property
+    def vkey(self) -> str:
+        """The log's verifying key."""
+        return self._signer.key.encode()
+
+    @property
+    def shown(self) -> SignedCheckpoint:
+        """The checkpoint to show: the last that the quorum cosigned, or without witnesses the newest."""
+        signed = self.cosigned or self.newest
+        if signed is None:
+            raise LookupError("nothing is published yet")
+        return signed
+
+    async def close(self) -> None:
+        """Hang up on the witnesses."""
+        if self._quorum is not None:
+            await self._quorum.close()
+
     async def publish(self) -> SignedCheckpoint:
         """The checkpoint over every leaf that is durable now."""
         async with self._lock:
@@ -52,10 +96,19 @@ class Publisher:
                 self.newest = await asyncio.to_thread(self._sign)
             return self.newest
 
-    def adopt_cosigned(self, signed: SignedCheckpoint) -> None:
-        """From now on this checkpoint, with its witnesses' signatures, is the one to show."""
+    async def cosign(self) -> bool:
+        """Have the newest checkpoint cosigned; False while too few witnesses answer. True where none is asked for."""
+        newest = self.newest
+        if self._quorum is None or newest is None:
+            return self._quorum is None
+        if self.cosigned is not None and self.cosigned.checkpoint == newest.checkpoint:
+            return True
+        signed = await self._quorum.collect(newest, self.consistency)
+        if signed is None:
+            return False
+        await asyncio.to_thread(self._folder.put_checkpoint, signed.note.encode())
         self.cosigned = signed
-        self._folder.put_checkpoint(signed.note.encode())
+        return True
 
     def show(self, index: int) -> Leaf:
         """A leaf with its proof, in the cosigned checkpoint if that holds it. Raises LookupError."""
@@ -92,7 +145,7 @@ class Publisher:
             tiles = list(tiles_between(0 if self.newest is None else old, size))
             for tile in tiles:
                 self._folder.put(tile, lambda tile=tile: _encode(tree, tile))  # type: ignore[misc]
-        if self.cosigned is None:
+        if self._quorum is None:
             self._folder.put_checkpoint(raw)
         self._folder.keep_partial({tile.path() for tile in tiles if tile.width < TILE_WIDTH})
         return parse_checkpoint(raw, "checkpoint")

@@ -18,11 +18,17 @@ from tee.log.tiles import TILE_HEIGHT
 class Sequence:
     """Leaves that one transaction appends. Nothing of it counts until the sequencer adopts it."""
 
+    epoch: int
     frontier: Frontier
     prev: bytes
     time: int
     leaves: list[LeafRow] = field(default_factory=list)
     subtrees: list[SubtreeRow] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """The index that the next leaf gets."""
+        return self.frontier.size
 
     def append(self, kind: str, body: dict[str, Any]) -> int:
         """Append a leaf; returns its index. Raises Malformed for a body that no leaf can carry."""
@@ -55,7 +61,7 @@ class Sequencer:
 
     def begin(self) -> Sequence:
         """Leaves for one transaction."""
-        return Sequence(self._head.frontier, self._head.prev, int(self._now()))
+        return Sequence(self.epoch, self._head.frontier, self._head.prev, int(self._now()))
 
     def write(self, sequence: Sequence, connection: Connection) -> None:
         """Store the leaves in their transaction."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import sys
+import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx2
 
 from tee.errors import Malformed, Unavailable
-from tee.log.checkpoint import SignedCheckpoint, cosigned_at, parse_size
-from tee.log.note import Note, NoteSignature, parse_note
+from tee.log.checkpoint import SignedCheckpoint, cosigned_at, open_checkpoint, parse_size
+from tee.log.note import Note, NoteKey, NoteSignature, parse_note
 from tee.log.witnesses import Witness, WitnessPolicy
 
+LOG = logging.getLogger("saferouter")
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_SIZE = 64 << 10
 
@@ -50,6 +52,16 @@ class WitnessClient:
         line = self._signature_of(answer, signed.note)
         self.seen = signed.checkpoint.size
         return line
+
+    async def seen_of(self, log_key: NoteKey) -> int:
+        """The size of the newest checkpoint that it shows of this log; 0 if it shows none that verifies."""
+        name = hashlib.sha256(log_key.name.encode()).hexdigest()
+        try:
+            answer = await self.http.get(f"{self.witness.url.rstrip('/')}/{name}/checkpoint", timeout=TIMEOUT_SECONDS)
+            signed = open_checkpoint(answer.content[:MAX_ANSWER_SIZE], log_key, "checkpoint")
+        except (httpx2.HTTPError, Malformed):
+            return 0
+        return signed.checkpoint.size
 
     async def _post(self, signed: SignedCheckpoint, prove: ProveConsistency) -> httpx2.Response:
         hashes = [base64.b64encode(value).decode() for value in prove(self.seen, signed.checkpoint.size)]
@@ -92,9 +104,10 @@ class WitnessClient:
 class Quorum:
     """The witnesses of this log's own policy."""
 
-    def __init__(self, policy: WitnessPolicy, http: httpx2.AsyncClient) -> None:
+    def __init__(self, policy: WitnessPolicy) -> None:
         self._policy = policy
-        self._clients = [WitnessClient(witness, http) for witness in policy.witnesses.values() if witness.url]
+        self._http = httpx2.AsyncClient(follow_redirects=False)
+        self._clients = [WitnessClient(witness, self._http) for witness in policy.witnesses.values() if witness.url]
         self._said: dict[str, str] = {}
 
     async def collect(self, signed: SignedCheckpoint, prove: ProveConsistency) -> SignedCheckpoint | None:
@@ -106,10 +119,14 @@ class Quorum:
             return None
         return SignedCheckpoint(signed.checkpoint, note)
 
-    async def largest_seen(self, signed: SignedCheckpoint, prove: ProveConsistency) -> int:
-        """The largest size that a witness has seen under this origin, as far as they answer."""
-        await self.collect(signed, prove)
-        return max((client.seen for client in self._clients), default=0)
+    async def close(self) -> None:
+        """Hang up."""
+        await self._http.aclose()
+
+    async def largest_seen(self, log_key: NoteKey) -> int:
+        """The largest tree of this log that a witness says it has seen, 0 where none answers."""
+        sizes = await asyncio.gather(*(client.seen_of(log_key) for client in self._clients))
+        return max(sizes, default=0)
 
     async def _ask(
         self, client: WitnessClient, signed: SignedCheckpoint, prove: ProveConsistency
@@ -120,7 +137,7 @@ class Quorum:
         except (Unavailable, AheadOfUs) as error:
             if self._said.get(name) != str(error):  # once, not every few seconds
                 self._said[name] = str(error)
-                print(f"saferouter: {error}", file=sys.stderr)
+                LOG.warning("%s", error)
             return None
         self._said.pop(name, None)
         return line

@@ -23,6 +23,8 @@ from tee.measure.cli import measure_app
 from tee.origin import parse_origin
 from tee.policy import AppraisalPolicy, parse_policy
 from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
+from tee.show import describe_bulletins, describe_report
+from tee.snp.bulletins import BUILT_IN, TcbData, open_tcb_data
 from tee.snp.collateral import gather_endorsements
 from tee.snp.report import parse_report
 from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE
@@ -39,6 +41,9 @@ app.add_typer(measure_app, name="measure")
 app.add_typer(log_app, name="log")
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Your AppraisalPolicy, TOML or JSON.")]
+TcbOption = Annotated[
+    Path | None, typer.Option("--tcb", help="Newer TCB data, signed by the keys of your policy's [releases].")
+]
 AtOption = Annotated[str | None, typer.Option("--at", help="Judge at this time (ISO 8601) instead of now.")]
 MockOption = Annotated[bool, typer.Option("--accept-mock", help="Accept a MOCK, which proves nothing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
@@ -63,6 +68,7 @@ def _root(
 def verify(
     target: Annotated[str, typer.Argument(help="A gateway's URL, or a saved bundle.")],
     policy: PolicyOption = None,
+    tcb: TcbOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     save: Annotated[Path | None, typer.Option(help="Save a bundle that verifies offline.")] = None,
@@ -78,7 +84,9 @@ def verify(
     if receipt is None and (request or response):
         wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
         raise Malformed("--receipt", "nothing", wanted)
-    judged = _judge_target(target, _moment(at), {"policy": _load_policy(policy), "accept_mock": accept_mock})
+    accepted = _load_policy(policy)
+    settings = {"policy": accepted, "accept_mock": accept_mock, "tcb": _load_tcb(tcb, accepted)}
+    judged = _judge_target(target, _moment(at), settings)
     if at is not None:
         judged = replace(judged, verdict=_with_asserted_time(judged.verdict, _moment(at), "asserted by you"))
     # A gateway whose evidence failed is shown no API key.
@@ -101,12 +109,14 @@ def report_verify(
     table: Annotated[Path | None, typer.Option(help="The host's certificate table, for what is not given.")] = None,
     crl: Annotated[Path | None, typer.Option(help="AMD's revocation list, DER.")] = None,
     policy: PolicyOption = None,
+    tcb: TcbOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a bare report. Without --policy: whose hardware signed it, and nothing more."""
     raw, accepted = _read(report), _load_policy(policy)
+    data = _load_tcb(tcb, accepted)
     files = [_read(path) for path in chain or ()]
     given = _read(vek) if vek else None, files, _read(crl) if crl else None
     try:
@@ -115,17 +125,26 @@ def report_verify(
         _finish(verdict_without_certificates(error, accepted), as_json)
     else:
         evidence = Evidence(raw, endorsements)
-        verdict = verify_report(evidence, now=_moment(at), policy=accepted, accept_mock=accept_mock)
+        verdict = verify_report(evidence, now=_moment(at), policy=accepted, accept_mock=accept_mock, tcb=data)
         _finish(verdict if at is None else _with_asserted_time(verdict, _moment(at), "asserted by you"), as_json)
 
 
 @report_app.command("show")
-def report_show(report: Annotated[Path, typer.Argument(help="The raw report, 1184 bytes.")]) -> None:
-    """Print the fields of a report, unverified."""
+def report_show(
+    report: Annotated[Path, typer.Argument(help="The raw report, 1184 bytes.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the fields as JSON.")] = False,
+) -> None:
+    """Print a report in words, unverified."""
     parsed = parse_report(_read(report))
-    for name in parsed.__slots__:
-        value = getattr(parsed, name)
-        typer.echo(f"{name:20} {value.hex() if isinstance(value, bytes) else value}")
+    fields, bulletins = describe_report(parsed, BUILT_IN), describe_bulletins(parsed, BUILT_IN)
+    if as_json:
+        typer.echo(json.dumps({"fields": fields, "bulletins": bulletins}, indent=1))
+        return
+    typer.echo("Unverified: these are the report's own words.")
+    for name, value in fields.items():
+        typer.echo(f"{name:18} {value}")
+    for name, value in bulletins.items():
+        typer.echo(f"  {name}: {value}")
 
 
 def main() -> None:
@@ -144,6 +163,15 @@ def main() -> None:
 
 def _load_policy(path: Path | None) -> AppraisalPolicy | None:
     return None if path is None else parse_policy(_read(path))
+
+
+def _load_tcb(path: Path | None, policy: AppraisalPolicy | None) -> TcbData:
+    if path is None:
+        return BUILT_IN
+    if policy is None or policy.releases is None:
+        wanted = "keys and a threshold under [releases] in --policy: they say whose TCB data counts"
+        raise Malformed("--tcb", "no keys to check it with", wanted)
+    return open_tcb_data(_read(path), policy.releases)
 
 
 def _moment(at: str | None) -> dt.datetime:

@@ -10,8 +10,10 @@ from typing import Any
 
 from tee.canonical import kind_of, parse_json, shown, step
 from tee.errors import Malformed
-from tee.snp.product import DEFAULT_TCB_FLOOR, PRODUCTS, Tcb
-from tee.snp.report import PlatformInfo
+from tee.measure.envelope import Signers
+from tee.snp.bulletins import BULLETIN_ID, DEFAULT_TCB_FLOOR
+from tee.snp.product import PRODUCTS, Tcb
+from tee.snp.report import PLATFORM_WORDS
 
 MAX_POLICY_SIZE = 1 << 20
 # Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
@@ -23,16 +25,6 @@ GUEST_RESTRICTIONS = {
     "ciphertext-hiding-dram": 24,
     "page-swap-disable": 25,
 }
-PLATFORM_WORDS = {
-    "smt": PlatformInfo.SMT_EN,
-    "tsme": PlatformInfo.TSME_EN,
-    "ecc": PlatformInfo.ECC_EN,
-    "rapl-dis": PlatformInfo.RAPL_DIS,
-    "ciphertext-hiding-dram": PlatformInfo.CIPHERTEXT_HIDING_DRAM_EN,
-    "alias-check-complete": PlatformInfo.ALIAS_CHECK_COMPLETE,
-    "iommu-write-safe": PlatformInfo.IOMMU_WRITE_SAFE,
-    "tio": PlatformInfo.TIO_EN,
-}
 ROOT_NAMES = (
     "measurements",
     "vmpl",
@@ -40,12 +32,15 @@ ROOT_NAMES = (
     "minimum_guest_svn",
     "tcb_floor",
     "launch_tcb_floor",
+    "tcb_status",
+    "tcb_accept",
     "guest_policy",
     "platform",
     "required_mitigations",
     "allow_provisional_firmware",
     "pins",
     "revocation",
+    "releases",
 )
 # Bytes of each pin. An empty list of pins means: any value.
 PIN_SIZES = {
@@ -68,6 +63,8 @@ class AppraisalPolicy:
     minimum_guest_svn: int = 0
     tcb_floor: dict[str, Tcb] = field(default_factory=lambda: dict(DEFAULT_TCB_FLOOR))
     launch_tcb_floor: dict[str, Tcb] = field(default_factory=dict)
+    tcb_status: str = "any-not-revoked"
+    tcb_accept: frozenset[str] = frozenset()  # ids of bulletins that need not be answered
     guest_allow: frozenset[str] = frozenset({"smt"})
     guest_require: frozenset[str] = frozenset()
     platform_require: frozenset[str] = frozenset({"alias-check-complete"})
@@ -77,6 +74,7 @@ class AppraisalPolicy:
     pins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     csp_ids: tuple[str, ...] = ()
     revocation_required: bool = True
+    releases: Signers | None = None
 
 
 def policy_for_measurements(*measurements: str) -> AppraisalPolicy:
@@ -110,6 +108,9 @@ def decode_policy(document: Any) -> AppraisalPolicy:
     revocation = root.take("revocation", str, "required")
     if revocation not in ("required", "when-given"):
         raise Malformed("policy.revocation", revocation, "required or when-given")
+    tcb_status = root.take("tcb_status", str, "any-not-revoked")
+    if tcb_status not in ("any-not-revoked", "up-to-date"):
+        raise Malformed("policy.tcb_status", shown(tcb_status), "any-not-revoked or up-to-date")
     return AppraisalPolicy(
         measurements=measurements,
         vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
@@ -117,6 +118,8 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         minimum_guest_svn=_integer(root.take("minimum_guest_svn", int, 0), "policy.minimum_guest_svn", 2**32 - 1),
         tcb_floor=_merged(_floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor")),
         launch_tcb_floor=_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
+        tcb_status=tcb_status,
+        tcb_accept=_bulletin_ids(root.take("tcb_accept", list, [])),
         guest_allow=_words(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
         guest_require=_words(guest, "require", GUEST_RESTRICTIONS, []),
         platform_require=_words(platform, "require", PLATFORM_WORDS, ["alias-check-complete"]),
@@ -131,6 +134,7 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         },
         csp_ids=tuple(_texts(pins.take("csp_ids", list, []), "policy.pins.csp_ids")),
         revocation_required=revocation == "required",
+        releases=_signers(root.take("releases", dict, {})) if "releases" in document else None,
     )
 
 
@@ -185,6 +189,24 @@ def _floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
 def _merged(floors: dict[str, Tcb]) -> dict[str, Tcb]:
     """The default floor with this policy's components in place of its own: only a lower number lowers it."""
     return {name: default | floors.get(name, {}) for name, default in DEFAULT_TCB_FLOOR.items()}
+
+
+def _bulletin_ids(values: list[Any]) -> frozenset[str]:
+    for value in _texts(values, "policy.tcb_accept"):
+        if not BULLETIN_ID.fullmatch(value):
+            raise Malformed("policy.tcb_accept", shown(value), "ids of bulletins, for example AMD-SB-3019")
+    return frozenset(values)
+
+
+def _signers(document: dict[str, Any]) -> Signers:
+    """Whose signed releases and TCB data count."""
+    table = _Table(document, "policy.releases", ("keys", "threshold"))
+    keys = _hex_list(table.take("keys", list, None), "policy.releases.keys", 32)
+    threshold = table.take("threshold", int, None)
+    try:
+        return Signers(tuple(bytes.fromhex(key) for key in keys), threshold)
+    except Malformed as error:
+        raise Malformed(f"policy.releases.{error.field}", error.found, error.wanted) from None
 
 
 def _texts(values: list[Any], path: str) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from tee.keys.identity import Workload, WorkloadKeyset, hex_bytes, parse_keyset,
 FORMAT = "saferouter/quote/v1"
 BUNDLE_FORMAT = "saferouter/evidence/v1"
 MAX_QUOTE_SIZE = 1 << 20  # ours is about 20 kB
+_TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _MEMBERS = {
     "format",
     "tee_type",
@@ -30,6 +33,14 @@ _MEMBERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """The server's own word that no device can renew this evidence: nobody signed it. `since` is a UTC time."""
+
+    since: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """A parsed quote: everything in it is a claim until verify_quote has judged it."""
 
@@ -38,6 +49,7 @@ class Quote:
     keyset: WorkloadKeyset
     workload: Workload
     identity_signature: bytes
+    stale: Stale | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,22 @@ def decode_quote(document: Any) -> Quote:
         keyset=parse_keyset(document["keyset"]),
         workload=parse_workload(document["workload"]),
         identity_signature=hex_bytes(document["identity_signature"], 64, "quote.identity_signature"),
+        stale=_parse_stale(document["stale"]) if "stale" in document else None,
     )
+
+
+def _parse_stale(value: Any) -> Stale:
+    path = "quote.stale"
+    require_members(value, {"since", "reason"}, path, exact=True)
+    since = value["since"]
+    refusal = Malformed(f"{path}.since", shown(since), "a UTC time such as 2026-01-31T12:00:00Z")
+    if not isinstance(since, str) or not _TIME.fullmatch(since):
+        raise refusal
+    try:
+        dt.datetime.fromisoformat(since)
+    except ValueError:
+        raise refusal from None
+    return Stale(since, text(value["reason"], f"{path}.reason"))
 
 
 def parse_bundle(raw: bytes) -> Bundle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,8 @@ from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, 
 from tee.log import receipt as receipts
 from tee.policy import AppraisalPolicy
 from tee.quote import Quote, decode_quote
-from tee.snp import appraise, chain
+from tee.snp import appraise, chain, grade
+from tee.snp.bulletins import BUILT_IN, TcbData
 from tee.snp.report import AttestationReport, parse_report
 
 REPORT_CHECKS = ("hw.report", *chain.CHECKS)
@@ -42,11 +44,16 @@ LIMITS = (
 
 
 def verify_report(
-    evidence: Evidence, *, now: datetime, policy: AppraisalPolicy | None, accept_mock: bool = False
+    evidence: Evidence,
+    *,
+    now: datetime,
+    policy: AppraisalPolicy | None,
+    accept_mock: bool = False,
+    tcb: TcbData = BUILT_IN,
 ) -> Verdict:
     """Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`."""
-    checks, _, mock = _report_checks(evidence, now, policy, accept_mock)
-    return _verdict(checks, policy, mock, quote=False)
+    checks, _, mock, unproven = _report_checks(evidence, now, policy, accept_mock, tcb)
+    return _verdict(checks, policy, mock, quote=False, unproven=unproven)
 
 
 def verdict_without_certificates(error: Malformed, policy: AppraisalPolicy | None) -> Verdict:
@@ -65,6 +72,7 @@ def verify_quote(
     nonce: bytes | None,
     audience: str | None,
     accept_mock: bool = False,
+    tcb: TcbData = BUILT_IN,
 ) -> Verdict:
     """Judge a quote document in full scope.
 
@@ -78,11 +86,16 @@ def verify_quote(
         rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
         checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
         return _verdict(checks, policy, False, quote=True)
-    checks, report, mock = _report_checks(quote.evidence, now, policy, accept_mock)
+    checks, report, mock, unproven = _report_checks(quote.evidence, now, policy, accept_mock, tcb)
     if policy is None:
         checks += _unappraised(report)
     checks += _bind_checks(quote, report, now, nonce, audience)
-    return _verdict(checks, policy, mock, quote=True, fresh=nonce is not None, audience=audience is not None)
+    fresh, addressed = nonce is not None, audience is not None
+    verdict = _verdict(checks, policy, mock, quote=True, fresh=fresh, audience=addressed, unproven=unproven)
+    if quote.stale is None:
+        return verdict
+    mark = f"the gateway marks this evidence stale since {quote.stale.since}: {quote.stale.reason}"
+    return replace(verdict, not_proven=(f"that the attestation device still works: {mark}", *verdict.not_proven))
 
 
 def verify_answer(
@@ -120,21 +133,22 @@ def _check_upstream(raw: bytes) -> Check:
 
 
 def _report_checks(
-    evidence: Evidence, now: datetime, policy: AppraisalPolicy | None, accept_mock: bool
-) -> tuple[list[Check], AttestationReport | None, bool]:
+    evidence: Evidence, now: datetime, policy: AppraisalPolicy | None, accept_mock: bool, tcb: TcbData
+) -> tuple[list[Check], AttestationReport | None, bool, list[str]]:
+    """The checks of the report, the report, whether it is a mock, and what its TCB leaves unproven."""
     rest = [*chain.CHECKS, *(appraise.CHECKS if policy else ())]
     try:
         report = parse_report(evidence.report)  # 1 to 5
     except Malformed as error:
         broken = failed("hw.report", f"{error.field}: {error.found}", error.wanted)
-        return [broken, *(skipped(check_id, "the report does not parse") for check_id in rest)], None, False
+        return [broken, *(skipped(check_id, "the report does not parse") for check_id in rest)], None, False, []
     checks = [passed("hw.report", f"version {report.version}, {len(evidence.report)} bytes", "a well-formed report")]
     authenticated = chain.authenticate(evidence.report, report, evidence.endorsements, now=now, accept_mock=accept_mock)
     checks += authenticated.checks
     if policy is not None:
         csp_id = authenticated.chain.extensions.csp_id if authenticated.chain else None
-        checks += appraise.appraise(report, authenticated.product, csp_id, policy)
-    return checks, report, authenticated.mock
+        checks += appraise.appraise(report, authenticated.product, csp_id, policy, tcb, now)
+    return checks, report, authenticated.mock, grade.unproven(report, authenticated.product, policy, tcb, now)
 
 
 def _unappraised(report: AttestationReport | None) -> list[Check]:
@@ -211,6 +225,7 @@ def _verdict(
     quote: bool,
     fresh: bool = True,
     audience: bool = True,
+    unproven: Iterable[str] = (),
 ) -> Verdict:
     """What must have passed, and what stays unproven, for this scope."""
     scope = Scope.FULL if quote or policy else Scope.AUTHENTICITY
@@ -227,6 +242,7 @@ def _verdict(
     if mock:
         required.discard("hw.root")
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
+    not_proven += unproven
     if not quote and scope is Scope.FULL:
         not_proven.append("bind.*: a bare report: nobody judged what its REPORT_DATA commits to, nor its freshness")
     if scope is Scope.AUTHENTICITY:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,30 @@ def test_a_first_start_keeps_what_it_makes_to_its_owner(gateway: RunningGateway)
     for name in ("identity.key", "mock-chip.bin", "demo.json", "demo-policy.toml"):
         assert stat.S_IMODE((gateway.state / name).stat().st_mode) == 0o600, name
     assert not list(Path(gateway.state).glob(".*")), "a half-written file stayed behind"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("UPDATE calls SET draft = '{}', receipt = NULL", "calls.draft: found another text"),
+        ("DROP TABLE activity; ALTER TABLE calls DROP COLUMN status", "made by another version (it has no calls."),
+        (
+            "UPDATE calls SET receipt = NULL; "
+            "CREATE TRIGGER full BEFORE UPDATE ON calls BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+            "the gateway's database: does not take the receipts of 1 calls that the last end has cut",
+        ),
+    ],
+    ids=["draft", "schema", "write"],
+)
+def test_a_record_that_takes_no_receipt_ends_the_start_with_a_sentence(
+    tmp_path: Path, chip_file: Path, damage: str, words: str
+) -> None:
+    with RunningGateway(tmp_path / "state", chip=chip_file) as gateway:
+        gateway.ask("one call")
+        gateway.kill()
+        with closing(sqlite3.connect(gateway.state / "gateway.sqlite3")) as record:
+            record.executescript(damage)
+        with pytest.raises(RuntimeError) as caught:
+            gateway.start()
+    assert words in str(caught.value)
+    assert "Traceback" not in str(caught.value)

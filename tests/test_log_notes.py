@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tee.canonical import digest
 from tee.errors import Malformed
 from tee.log.checkpoint import cosigned_at, open_checkpoint, parse_checkpoint
-from tee.log.entry import NO_LEAF, LogEntry, chain_hash, commitment_of, parse_entry
+from tee.log.entry import NO_LEAF, LogEntry, chain_hash, parse_entry
 from tee.log.note import KeyType, NoteKey, parse_note, parse_note_key
 from tee.log.proof import parse_leaf_proof, verify_leaf
 from tee.log.tiles import Tile, encode_entries, parse_entries, parse_hashes, parse_tile_path, tiles_between
@@ -266,7 +267,7 @@ ENTRY = LogEntry(0, NO_LEAF, 1_795_240_000, "startup", {"measurement": "00"})
 def test_leaves_name_the_one_before() -> None:
     raw = ENTRY.encode()
     assert parse_entry(raw) == ENTRY
-    following = LogEntry(1, chain_hash(raw), ENTRY.time, "receipt", {"commitment": commitment_of({"salt": "x"})})
+    following = LogEntry(1, chain_hash(raw), ENTRY.time, "receipt", {"commitment": digest({"salt": "x"})})
     assert parse_entry(following.encode()).prev == chain_hash(raw)
 
 

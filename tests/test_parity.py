@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import random
@@ -16,6 +17,7 @@ from tee.canonical import canonicalize, digest_bytes, encode_canonical, parse_js
 from tee.errors import Malformed
 from tee.evidence import Endorsements, Evidence
 from tee.policy import decode_policy, parse_policy
+from tee.snp.bulletins import BUILT_IN, open_tcb_data
 from tee.snp.certs import parse_certificate
 from tee.snp.certtable import certificates_of, parse_certificate_table
 from tee.snp.report import parse_report
@@ -33,6 +35,7 @@ from tests.worlds.transcript import (
     with_changed_byte,
 )
 
+VECTORS = Path(__file__).parent / "vectors"
 PARTS = ("report", "vek", "intermediate", "ark", "crl")
 
 
@@ -109,6 +112,8 @@ def test_policies_that_demand_more(ask: Ask, folder: Path, cases: list[Case]) ->
             {"guest_policy": {"allow": [], "require": ["single-socket", "page-swap-disable"]}},
             {"platform": {"require": ["tsme", "ecc"], "forbid": ["smt"]}},
             {"required_mitigations": 11},
+            {"tcb_status": "up-to-date"},
+            {"tcb_accept": ["AMD-SB-3015", "AMD-SB-3019", "AMD-SB-3016"]},
             {"tcb_floor": {"Milan": {}, "Genoa": {"snp": 255}}, "launch_tcb_floor": {"Turin": {"fmc": 9}}},
             {"pins": {"chip_ids": [report.chip_id.hex()], "host_data": [report.host_data.hex()]}},
             {"pins": {"family_ids": ["ab" * 16], "csp_ids": ["AWS", "Other"]}},
@@ -117,6 +122,27 @@ def test_policies_that_demand_more(ask: Ask, folder: Path, cases: list[Case]) ->
         ]
         for demand in demands:
             _same_report(ask, evidence, case.at, strict | {"revocation": "when-given"} | demand)
+
+
+def test_tcb_status_and_updates(ask: Ask) -> None:
+    """Every vector of TCB data: the whole verdict, or the words of the refusal."""
+    shared = json.loads((VECTORS / "collateral.json").read_text())
+    for path in sorted((VECTORS / "tcb").glob("*.json")):
+        vector = json.loads(path.read_text())
+        request = {name: vector[name] for name in ("now", "policy", "accept_mock", "report")}
+        request |= {name: shared[vector[name]] for name in PARTS[1:]}
+        envelope = (vector["envelope"] or "").encode()
+        found = ask({"kind": "report", "tcb": b64(envelope), **request})
+        assert found == or_malformed(lambda r=request, e=envelope: _with_update(r, e)), path.name  # type: ignore[misc]
+
+
+def _with_update(request: Json, envelope: bytes) -> Json:
+    policy = decode_policy(request["policy"])
+    data = open_tcb_data(envelope, policy.releases) if envelope and policy.releases else BUILT_IN
+    report, vek, intermediate, ark, crl = (base64.b64decode(request[part]) for part in PARTS)
+    evidence = Evidence(report, Endorsements(vek, intermediate, ark, crl))
+    now = dt.datetime.fromisoformat(request["now"])
+    return as_document(verify_report(evidence, now=now, policy=policy, accept_mock=True, tcb=data))
 
 
 def test_single_changed_bytes(ask: Ask, folder: Path, cases: list[Case]) -> None:
@@ -218,6 +244,16 @@ _POLICY_FAULTS: list[Json] = [
     {"required_mitigations": 2**53},
     {"allow_provisional_firmware": 1},
     {"pins": {"chip_ids": ["00"]}},
+    {"tcb_status": "\u00e4"},
+    {"tcb_status": 1},
+    {"tcb_accept": ["AMD-SB-3019\n"]},
+    {"tcb_accept": {}},
+    {"releases": {}},
+    {"releases": {"keys": []}},
+    {"releases": {"keys": ["ab" * 32] * 2, "threshold": 1}},
+    {"releases": {"keys": ["ab" * 32], "threshold": 2}},
+    {"releases": {"keys": ["ab" * 32], "threshold": True}},
+    {"releases": {"key": []}},
     {"pins": {"csp_ids": [{}]}},
     {"pins": {"chips": []}},
     {"__proto__": {}},

@@ -219,6 +219,10 @@ _QUOTE_FAULTS: list[tuple[str, Any]] = [
     ("workload.stream_key", "zz"),
     ("identity_signature", "00" * 64),
     ("identity_signature", "00"),
+    ("stale", None),
+    ("stale", {"since": "2026-01-31T12:00:00Z", "reason": "x", "a": 1}),
+    ("stale", {"since": "2026-02-30T12:00:00Z", "reason": "x"}),
+    ("stale", {"since": "2026-01-31T12:00:00Z", "reason": "\u200b"}),
     ("log", 1.5),
     ("log", 2**80),
 ]
@@ -235,6 +239,20 @@ def test_a_quote_with_one_fault(ask: Ask, world: World, path: str, value: Any) -
     for nonce in (NONCE, None):
         found = _same_quote(ask, world, json.dumps(document).encode(), nonce=nonce)
         assert found["verdict"] == ("verified" if path == "log" else "rejected")
+
+
+def test_a_mark_of_stale_evidence_is_listed_as_not_proven(ask: Ask, world: World) -> None:
+    document = world.quote | {"stale": {"since": "2026-01-31T12:00:00Z", "reason": "the device is dead"}}
+    found = _same_quote(ask, world, json.dumps(document).encode(), nonce=None)
+    assert found["verdict"] == "verified"
+    assert found["not_proven"][0] == (
+        "that the attestation device still works: the gateway marks this evidence stale since 2026-01-31T12:00:00Z: "
+        "the device is dead"
+    )
+    receipt = json.dumps(world.receipt).encode()
+    whole = {"receipt": receipt, "request": REQUEST, "response": RESPONSE}
+    answered = _same_quote(ask, world, json.dumps(document).encode(), nonce=None, **whole)
+    assert answered["not_proven"][0] == found["not_proven"][0]
 
 
 def test_a_statement_that_utf8_cannot_carry_is_a_failed_check(ask: Ask, world: World) -> None:

@@ -19,7 +19,7 @@ from tee.attest import sev_guest
 from tee.attest.detect import no_other_source
 from tee.attest.mock import MockChip, load_chip_secrets
 from tee.attest.sev_guest import SevGuestDevice
-from tee.errors import Unavailable
+from tee.errors import DeviceDead, Unavailable
 from tee.evidence import Endorsements
 from tee.snp.collateral import Collateral, complete_endorsements
 from tee.snp.report import AttestationReport, SigningKey, parse_report
@@ -92,7 +92,7 @@ def test_numbers_that_would_be_cut_are_refused() -> None:
 def test_a_file_that_is_no_such_device_is_dead_at_once() -> None:
     device = SevGuestDevice(Path(os.devnull))
     for _ in range(2):
-        with pytest.raises(Unavailable, match=r"/dev/null: takes no requests \(ENOTTY\).*or this is not the SEV-SNP"):
+        with pytest.raises(DeviceDead, match=r"/dev/null: takes no requests \(ENOTTY\).*or this is not the SEV-SNP"):
             device.get_report(bytes(64))
 
 
@@ -284,7 +284,8 @@ def _serve(machine: SevGuestMachine, folder: Path, script: str = "ok") -> tuple[
 
 def _expect(answers: list[dict[str, Any]], *words: str, retryable: bool = False) -> None:
     for answer in answers:
-        assert answer.get("error") == "Unavailable", answer
+        dead = "until the guest is rebooted" in words[-1]
+        assert answer.get("error") == ("DeviceDead" if dead else "Unavailable"), answer
         assert answer["text"].startswith(f"{DEVICE}: ")
         assert answer["retryable"] is retryable
         for word in words:

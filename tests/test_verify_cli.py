@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl.signing import SigningKey
 from typer.testing import CliRunner
 
 from tee.attest.mock import MockChip, load_chip_secrets
+from tee.canonical import encode_canonical
 from tee.cli import app
+from tee.measure.envelope import seal_envelope
+from tee.snp.bulletins import PAYLOAD_TYPE
+from tests.conftest import ROOT
 from tests.worlds.gateway import Answered, RunningGateway, chat_body, free_port, run_cli
 from tests.worlds.lies import LIES, drop_crl, flip_hex
 from tests.worlds.lying_proxy import LyingProxy, gateway_behind, honest, lying_proxy
@@ -124,6 +129,27 @@ def test_without_a_policy_nothing_is_verified(operator: LyingProxy) -> None:
     verdict = json.loads(done.stdout)
     assert (done.returncode, verdict["verdict"]) == (1, "rejected")
     assert failures(verdict) == ["code.measurement"]
+
+
+def test_a_live_gateway_is_graded_by_signed_tcb_data(
+    gateway: RunningGateway, operator: LyingProxy, tmp_path: Path
+) -> None:
+    code, verdict = verify(gateway, operator.origin)
+    (check,) = [check for check in verdict["checks"] if check["id"] == "guest.tcb-status"]
+    assert (code, check["outcome"], check["found"]) == (0, "pass", "up to date")
+    key = SigningKey(b"t" * 32)
+    policy, update = tmp_path / "policy.toml", tmp_path / "tcb.json"
+    releases = f'[releases]\nkeys = ["{bytes(key.verify_key).hex()}"]\nthreshold = 1\n'
+    policy.write_text(gateway.policy.read_text() + releases)
+    data = json.loads((ROOT / "tee" / "tcb.json").read_text()) | {"sequence": 9}
+    (badram,) = [row for row in data["bulletins"] if row["title"] == "BadRAM"]
+    badram["requirements"][1]["floor"]["snp"] = 255
+    update.write_bytes(seal_envelope(encode_canonical(data), PAYLOAD_TYPE, [key]))
+    code, verdict = verify(gateway, operator.origin, "--policy", policy, "--tcb", update)
+    (check,) = [check for check in verdict["checks"] if check["id"] == "guest.tcb-status"]
+    assert (code, failures(verdict)) == (1, ["guest.tcb-status"])
+    assert check["found"] == "revoked: AMD-SB-3015 BadRAM: snp 27, wanted at least 255 on Genoa"
+    assert check["reason"].startswith("TCB data 9 of ")
 
 
 def test_another_build_is_rejected_by_its_measurement(operator: LyingProxy, tmp_path: Path) -> None:

@@ -1,33 +1,23 @@
-"""Keys, quotes and their renewal, and the contract of every attester."""
+"""Identity, configuration, state, and the contract of every attester."""
 
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
-import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nacl.signing import SigningKey
 
-from gateway import workload
 from gateway.config import decode_config
-from gateway.errors import RateLimited
 from gateway.state import lock_state, make_state
 from gateway.storage.engine import open_database
-from gateway.workload import QuoteDesk, WorkloadKeys, load_identity, workload_document
+from gateway.workload import IDENTITY_FILE, load_key
 from tee.attest import detect
 from tee.attest.attester import Attester
 from tee.attest.detect import detect_attester
 from tee.attest.mock import MockChip, load_chip_secrets
 from tee.errors import Malformed, Unavailable
-from tee.evidence import Evidence
-from tee.policy import policy_for_measurements
-from tee.verify import verify_quote
 from tests.contracts.attester import answers_with_its_report_data, refuses_other_sizes
 
 MEASUREMENT = bytes(range(48))
@@ -74,98 +64,12 @@ def test_without_hardware_the_mock_needs_permission(tmp_path: Path, monkeypatch:
 
 
 def test_the_identity_persists_and_is_private(tmp_path: Path) -> None:
-    first, second = load_identity(tmp_path), load_identity(tmp_path)
+    first, second = load_key(tmp_path / IDENTITY_FILE), load_key(tmp_path / IDENTITY_FILE)
     assert bytes(first) == bytes(second)
     assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
     (tmp_path / "identity.key").write_bytes(b"short")
     with pytest.raises(Malformed, match="5 bytes"):
-        load_identity(tmp_path)
-
-
-class Clock:
-    """A clock that only a test moves."""
-
-    def __init__(self) -> None:
-        self.now = dt.datetime.now(dt.UTC).timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def _keys(clock: Clock, **changes: Any) -> WorkloadKeys:
-    config = decode_config(DEMO | changes, {})
-    identity = SigningKey.generate()
-    document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key))
-    return WorkloadKeys(identity, document, 600, clock)
-
-
-def test_the_boot_quote_is_stored_before_anything_is_signed(attesters: list[Attester]) -> None:
-    keys = _keys(Clock())
-    stored: dict[str, str] = {}
-    desk = QuoteDesk(attesters[0], keys, 4)
-    asyncio.run(desk.start(stored.__setitem__))
-    document = json.loads(stored[keys.signer().keyset_digest])
-    policy = policy_for_measurements(MEASUREMENT.hex())
-    settings: Any = {"policy": policy, "audience": "http://127.0.0.1:8484", "accept_mock": True}
-    now = dt.datetime.now(dt.UTC)
-    assert verify_quote(document, now=now, nonce=None, **settings).outcome == "verified"
-    assert verify_quote(document, now=now, nonce=bytes(32), **settings).failures() == ("bind.report-data", "bind.nonce")
-    later = now + dt.timedelta(seconds=700)
-    assert verify_quote(document, now=later, nonce=None, **settings).failures() == ("bind.keyset-expiry",)
-
-
-def test_a_keyset_is_renewed_at_half_life_and_attested_first(
-    attesters: list[Attester], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workload, "RENEW_CHECK_SECONDS", 0.01)
-    clock = Clock()
-    keys = _keys(clock)
-    stored: dict[str, str] = {}
-    desk = QuoteDesk(attesters[0], keys, 4)
-
-    async def scene() -> None:
-        await desk.start(stored.__setitem__)
-        first = keys.signer()
-        renewing = asyncio.create_task(desk.renew(stored.__setitem__))
-        clock.now += 200
-        await asyncio.sleep(0.1)
-        assert keys.signer().keyset_digest == first.keyset_digest
-        clock.now += 200
-        while keys.signer().keyset_digest == first.keyset_digest:
-            await asyncio.sleep(0.01)
-        renewing.cancel()
-        assert set(stored) == {first.keyset_digest, keys.signer().keyset_digest}
-        assert keys.signer().key_id == first.key_id
-        shared = await desk.quote(None)
-        assert shared["keyset"]["not_after"] == int(clock.now) + 600
-
-    asyncio.run(scene())
-
-
-def test_the_queue_at_the_device_is_bounded(attesters: list[Attester]) -> None:
-    desk = QuoteDesk(attesters[0], _keys(Clock()), 3)
-
-    async def scene() -> list[Any]:
-        nonces = [bytes([n]) * 32 for n in range(8)]
-        return list(await asyncio.gather(*map(desk.quote, nonces), return_exceptions=True))
-
-    answers = asyncio.run(scene())
-    served = [answer for answer in answers if isinstance(answer, dict)]
-    assert [f'"nonce":"{bytes([n]).hex() * 32}"' in row["statement"] for n, row in enumerate(served)] == [True] * 3
-    assert all(isinstance(answer, RateLimited) and answer.retry_after for answer in answers[3:])
-
-
-def test_a_report_that_does_not_verify_is_never_served(attesters: list[Attester]) -> None:
-    class Flaky:
-        tee_type = "mock"
-
-        def attest(self, report_data: bytes) -> Evidence:
-            evidence = attesters[0].attest(report_data)
-            return replace(evidence, report=evidence.report[:0x90] + b"\x00" * 48 + evidence.report[0xC0:])
-
-    desk = QuoteDesk(Flaky(), _keys(Clock()), 4)
-    with pytest.raises(Unavailable, match=r"hw\.signature"):
-        asyncio.run(desk.quote(bytes(32)))
+        load_key(tmp_path / IDENTITY_FILE)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +92,7 @@ def test_a_report_that_does_not_verify_is_never_served(attesters: list[Attester]
         ),
         ({"limits": {"body": 0}}, "config.limits.body"),
         ({"limits": {"bodies": 1}}, "config.limits.bodies"),
+        ({"limits": {"quotes_per_minute": 0}}, "config.limits.quotes_per_minute"),
         ({"keyset_seconds": 8 * 24 * 3600}, "config.keyset_seconds"),
     ],
 )
@@ -220,6 +125,7 @@ def test_what_steers_behaviour_changes_a_digest() -> None:
         "models": {"models": [{"id": "mock-1", "provider": "mock", "upstream_model": "mock-2"}]},
         "settings": {"limits": {"body": 1000}},
     }
+    assert decode_config(DEMO | {"limits": {"quotes_per_minute": 30}}, {}).digests()["settings"] != plain["settings"]
     for name, change in changes.items():
         other = decode_config(DEMO | change, {}).digests()
         assert {key for key in plain if plain[key] != other[key]} == {name}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CHECKS = HERE.parent / "tee" / "checks.json"
+TCB_DATA = HERE.parent / "tee" / "tcb.json"
 ENTRY = "page.js"
 
 IMPORT = re.compile(r'^import\s*(\{[^}]*\}|\*\s+as\s+\w+)\s*from\s*"\./([a-z]+\.js)";[ \t]*\n', re.MULTILINE)
@@ -29,6 +30,13 @@ def encode_checks(checks: Path = CHECKS) -> str:
     lines = "".join(f"  {json.dumps(row, ensure_ascii=False)},\n" for row in rows)
     purpose = "// The checks: id, title, question, what each does not prove. Made by build.py from tee/checks.json."
     return f"{purpose}\n\nexport const CHECKS = [\n{lines}];\n"
+
+
+def encode_tcb_data(data: Path = TCB_DATA) -> str:
+    """The text of src/tcb.js: tee/tcb.json as a module."""
+    document = json.loads(data.read_text(encoding="utf-8"))
+    purpose = "// AMD's bulletins and what each asks of a report (SPEC §13). Made by build.py from tee/tcb.json."
+    return f"{purpose}\n\nexport const TCB_DATA = {json.dumps(document, indent=2, ensure_ascii=False)};\n"
 
 
 def bundle(folder: Path, entry: str = ENTRY) -> str:
@@ -59,8 +67,9 @@ def build(folder: Path = HERE) -> bytes:
 
 
 def main() -> None:
-    """Renew src/checks.js, write dist/verifier.html and print its SHA-256."""
+    """Renew src/checks.js and src/tcb.js, write dist/verifier.html and print its SHA-256."""
     (HERE / "src" / "checks.js").write_text(encode_checks(), encoding="utf-8")
+    (HERE / "src" / "tcb.js").write_text(encode_tcb_data(), encoding="utf-8")
     page = build()
     target = HERE.parent / "dist" / "verifier.html"
     target.parent.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
+from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
@@ -31,7 +32,7 @@ _CORS: dict[str, Any] = {
     "allow_origins": ["*"],
     "allow_methods": ["*"],
     "allow_headers": ["*"],
-    "expose_headers": ["x-receipt-id", "x-request-id"],
+    "expose_headers": ["x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"],
 }
 
 
@@ -42,21 +43,33 @@ _PAGE_HEADERS = [
 ]
 
 
+LOG_PREFIX = "/attestation/transparency"
+
+
 def build_app(instance: Instance) -> Starlette:
     """The application of a running instance."""
     pipeline, config = instance.pipeline, instance.config
     models = ModelsEndpoint(pipeline, config.models)
     attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
-    receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine))
+    prove = partial(receipt_proof, instance.publisher)
+    receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
+    log = TransparencyEndpoints(instance.publisher)
     routes: list[Route | Mount] = [
-        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits.body), methods=["POST"]),
+        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits), methods=["POST"]),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
-        Route("/v1/aci/receipts/{receipt_id}", receipts.__call__, methods=["GET"]),
+        Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
+        Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        Route(LOG_PREFIX, log.about, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/head", log.head, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/checkpoint", log.checkpoint, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/consistency", log.consistency, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/tile/{{path:path}}", log.tile, methods=["GET"]),
+        Route(f"{LOG_PREFIX}/{{index}}", log.leaf, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
     ]
@@ -113,9 +126,12 @@ async def _healthz(_request: Request) -> Response:
 
 
 async def _readyz(instance: Instance, _request: Request) -> Response:
-    """Ready to answer with evidence; `tee_type` is a label, not a proof."""
-    ready = not instance.closing
-    body = {"status": "ready" if ready else "stopping", "tee_type": instance.desk.tee_type}
+    """Ready to answer with evidence; `tee_type` is a label, not a proof. A ready gateway may have a warning."""
+    status, reason = ("stopping", None) if instance.closing else instance.renewal.condition()
+    ready = status == "ready"
+    body = {"status": status, "tee_type": instance.desk.tee_type}
+    if reason is not None:
+        body["warning" if ready else "reason"] = reason
     return JSONResponse(body, 200 if ready else 503)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.http.inference import read_body
+from gateway.call import CLIENT_LEFT
+from gateway.desk import QuoteDesk
+from gateway.http.inference import read_body, while_connected
 from gateway.http.problems import NotFound
 from gateway.jsonbody import parse_json_object
-from gateway.workload import QuoteDesk, WorkloadKeys
+from gateway.workload import Document, WorkloadKeys
 from tee.canonical import Json, digest
 from tee.errors import Malformed
 from tee.keys.binding import parse_nonce
@@ -36,8 +39,9 @@ class AttestationEndpoints:
         fields = parse_json_object(body) if body else {}
         if unknown := sorted(fields.keys() - {"nonce"}):
             raise Malformed(unknown[0][:64], "an unknown member", "nonce")
-        nonce = None if fields.get("nonce") is None else parse_nonce(fields["nonce"])
-        return JSONResponse(await self._desk.quote(nonce), headers=OPEN)
+        if fields.get("nonce") is None:
+            return self._shared(lambda quote: quote)
+        return await self._fresh(request, fields["nonce"], lambda quote: quote)
 
     async def verifying_key(self, _request: Request) -> Response:
         """`GET /attestation/verifying-key`: identity, log and receipt keys."""
@@ -45,6 +49,8 @@ class AttestationEndpoints:
 
     async def past_quote(self, request: Request) -> Response:
         """`GET /attestation/keysets/{digest}`: the stored quote of a keyset that signed receipts here."""
+        if self._desk.stale and request.path_params["digest"] == self._keys.keyset.digest:
+            return self._shared(lambda quote: quote)  # of an earlier keyset nothing newer is to be expected
         found = await asyncio.to_thread(self._find_quote, request.path_params["digest"][:80])
         if found is None:
             raise NotFound("No keyset of that digest was ever in force here.")
@@ -53,11 +59,23 @@ class AttestationEndpoints:
     async def aci(self, request: Request) -> Response:
         """`GET /v1/aci/attestation?nonce=`: the same evidence in ACI/1's shape (§4.1)."""
         value = request.query_params.get("nonce")
-        quote = await self._desk.quote(None if value is None else parse_nonce(value))
-        return JSONResponse(_aci_report(quote), headers=OPEN)
+        return self._shared(_aci_report) if value is None else await self._fresh(request, value, _aci_report)
+
+    def _shared(self, render: Callable[[Document], Document]) -> Response:
+        """The standing quote; once no device can renew it, marked stale in head and body (SPEC §4.5, RFC 9111)."""
+        standing, stale = self._desk.standing, self._desk.stale
+        if stale is None:
+            return JSONResponse(render(standing.quote), headers=OPEN)
+        age = {"age": str(max(0, int(time.time() - standing.made_at))), "x-sf-evidence": "stale"}
+        return JSONResponse(render(standing.quote) | {"stale": stale}, headers=OPEN | age)
+
+    async def _fresh(self, request: Request, nonce: Json, render: Callable[[Document], Document]) -> Response:
+        """A quote over that nonce; a caller that hangs up leaves the queue."""
+        quote = await while_connected(request.receive, self._desk.quote(parse_nonce(nonce)))
+        return Response(status_code=CLIENT_LEFT) if quote is None else JSONResponse(render(quote), headers=OPEN)
 
 
-def _aci_report(quote: Json) -> Json:
+def _aci_report(quote: Document) -> Document:
     report = decode_base64(quote["report_b64"], "report_b64")
     build = quote["workload"]["build"]
     return {

@@ -5,68 +5,84 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
-from typing import Any
+from contextlib import aclosing, suppress
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.call import Answer, Demands, StreamedBody
+from gateway.config import Limits
 from gateway.errors import BodyTooLarge, UnknownModel
 from gateway.http.problems import NotFound
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.storage.calls import LoggedReceipt
 from gateway.tenancy.tenant import ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-STALL_SECONDS = 120.0  # how long a client may take none of the bytes that wait for it
+PIECE = 64 << 10  # bytes of a buffered answer at a time, each of which a client must take in time
+T = TypeVar("T")
+PRIVATE = {"cache-control": "private"}
 CREATED = 1767225600  # models carry a date; ours is the year's first second, since no provider tells
 
 
 class ChatEndpoint:
     """`POST /v1/chat/completions`, as an ASGI application: a call counts as open until its last byte is sent."""
 
-    def __init__(self, pipeline: Pipeline, max_body: int) -> None:
+    def __init__(self, pipeline: Pipeline, limits: Limits) -> None:
         self._pipeline = pipeline
-        self._max_body = max_body
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, read the body, run the pipeline, send what it gives."""
         request = Request(scope, receive)
         with self._pipeline.running():
-            key = await self._pipeline.admit(dict(request.headers))
-            body = await read_body(request, self._max_body)
-            await _while_connected(receive, self._answer(request, key, body, send))
+            key = await self._pipeline.admit_call(dict(request.headers))
+            body = await read_body(request, self._limits.body)
+            await while_connected(receive, self._answer(request, key, body, send))
 
     async def _answer(self, request: Request, key: ApiKey, body: bytes, send: Send) -> None:
         answer = await self._pipeline.complete(key, body, request.url.path, _demands(request))
-        if isinstance(answer.body, bytes):
-            response = Response(answer.body, answer.status, _headers(answer), answer.content_type)
-            await response(request.scope, request.receive, send)
-        else:
-            await _relay(answer, answer.body, send)
+        # A client that takes nothing is as one that has left: it must hold neither a place nor the provider for ever.
+        with suppress(TimeoutError):
+            if isinstance(answer.body, bytes):
+                await _send_whole(answer, answer.body, send, self._limits.stall_seconds)
+            else:
+                await _relay(answer, answer.body, send, self._limits.stall_seconds)
 
 
-async def _relay(answer: Answer, body: StreamedBody, send: Send) -> None:
-    """Send a stream; however it ends, its receipt is written."""
+async def _send_whole(answer: Answer, body: bytes, send: Send, stall: float) -> None:
+    """Send a buffered answer. Raises TimeoutError if the client takes none of it for `stall` seconds."""
+    head = Response(body, answer.status, _headers(answer), answer.content_type)
+    await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
+    for at in range(0, max(1, len(body)), PIECE):
+        piece, more = body[at : at + PIECE], at + PIECE < len(body)
+        await _send_in_time(send, stall, type="http.response.body", body=piece, more_body=more)
+
+
+async def _relay(answer: Answer, body: StreamedBody, send: Send, stall: float) -> None:
+    """Send a stream; however it ends, its receipt is written. Raises TimeoutError as `_send_whole` does."""
     head = Response(None, answer.status, _headers(answer) | STREAM_HEADERS, answer.content_type)
     headers = [row for row in head.raw_headers if row[0] != b"content-length"]
     try:
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=headers)
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                async with asyncio.timeout(STALL_SECONDS):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except TimeoutError:
-        return  # as if the client had left: it must not hold the provider for ever
+                await _send_in_time(send, stall, type="http.response.body", body=chunk, more_body=True)
+        await _send_in_time(send, stall, type="http.response.body", body=b"", more_body=False)
     finally:
         await body.close()
 
 
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Work until it is done, the client leaves, or the gateway stops. Raises what the work raises."""
+async def _send_in_time(send: Send, stall: float, **message: Any) -> None:
+    async with asyncio.timeout(stall):
+        await send(message)
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """Work until it is done, the client leaves (then None), or the gateway stops. Raises what the work raises."""
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
@@ -78,6 +94,7 @@ async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) ->
         results = await asyncio.gather(working, gone, return_exceptions=True)
     if isinstance(results[0], Exception):
         raise results[0]
+    return None if isinstance(results[0], BaseException) else results[0]
 
 
 class ModelsEndpoint:
@@ -103,19 +120,38 @@ class ModelsEndpoint:
 
 
 class ReceiptsEndpoint:
-    """`GET /v1/aci/receipts/{id}`: to the key that made the call, and to nobody else."""
+    """`GET /v1/aci/receipts/{id}` and `…/proof`: to the key that made the call, and to nobody else."""
 
-    def __init__(self, pipeline: Pipeline, find: Callable[[str, str], str | None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        find: Callable[[str, str], LoggedReceipt | None],
+        prove: Callable[[LoggedReceipt], dict[str, object]],
+    ) -> None:
         self._pipeline = pipeline
         self._find = find
+        self._prove = prove
 
-    async def __call__(self, request: Request) -> Response:
+    async def receipt(self, request: Request) -> Response:
         """The signed receipt. Raises NotFound, also for somebody else's."""
+        found = await self._own(request)
+        return Response(found.receipt, 200, PRIVATE, "application/json")
+
+    async def proof(self, request: Request) -> Response:
+        """Where the log has the call: its leaves, what they commit to, and their proofs. Raises NotFound."""
+        found = await self._own(request)
+        try:
+            document = await asyncio.to_thread(self._prove, found)
+        except LookupError as error:
+            raise NotFound(f"{error.args[0]}: the next checkpoint will, within seconds.") from None
+        return JSONResponse(document, headers=PRIVATE)
+
+    async def _own(self, request: Request) -> LoggedReceipt:
         key = await self._pipeline.admit(dict(request.headers))
-        receipt = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
-        if receipt is None:
+        found = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
+        if found is None:
             raise NotFound("No receipt of that id belongs to this key. A call still running has none yet.")
-        return Response(receipt, 200, {"cache-control": "private"}, "application/json")
+        return found
 
 
 async def read_body(request: Request, limit: int) -> bytes:

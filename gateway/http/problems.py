@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import GatewayError, InvalidRequest, NoRoute, error_body
+from gateway.errors import AttesterUnavailable, GatewayError, InvalidRequest, error_body
 from tee.errors import Malformed, Unavailable
 
 LOG = logging.getLogger("saferouter")
@@ -46,7 +46,7 @@ async def on_tee_error(_request: Request, error: Exception) -> Response:
     if isinstance(error, Malformed):
         return problem(InvalidRequest(str(error), param=error.field))
     assert isinstance(error, Unavailable)
-    return problem(NoRoute(str(error), code="attester_unavailable"))
+    return problem(AttesterUnavailable(str(error)))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

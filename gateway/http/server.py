@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -36,7 +36,9 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
         provider = _listen("127.0.0.1", 0)
         embedded = Embedded(f"http://127.0.0.1:{provider.getsockname()[1]}/v1", secrets.token_hex(16))
     # Before any server: one that a failed start leaves behind would end in a traceback.
-    instance = await start_instance(config, allow_mock=allow_mock, embedded=embedded)
+    instance = await _unless_stopped(start_instance(config, allow_mock=allow_mock, embedded=embedded), stop)
+    if instance is None:
+        return
     work = [asyncio.create_task(each) for each in instance.background()]
     try:
         if embedded is not None and provider is not None:
@@ -52,6 +54,17 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
             task.cancel()
         await asyncio.gather(*servers, *work, return_exceptions=True)
         await instance.close()
+
+
+async def _unless_stopped(start: Coroutine[Any, Any, Instance], stop: asyncio.Event) -> Instance | None:
+    """What was started; None if a stop came first: a busy host can keep the first report waiting for minutes."""
+    starting, stopping = asyncio.create_task(start), asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        return starting.result()
+    starting.cancel()
+    return None
 
 
 async def _first_end(tasks: list[asyncio.Task[Any]]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy.exc import DatabaseError
 
-from gateway.storage.engine import ACTIVITY, CALLS
+from gateway.storage.engine import ACTIVITY, CALLS, unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,23 @@ class Progress:
     sent_sha256: str
 
 
-def insert_call(connection: Connection, receipt_id: str, key_id: str, draft: str) -> int:
-    """Open a call; returns its row number."""
+@dataclass(frozen=True, slots=True)
+class LoggedReceipt:
+    """A signed receipt, and where the log has it."""
+
+    receipt: str
+    log_epoch: int
+    route_leaf: int | None
+    receipt_leaf: int
+    receipt_salt: str
+
+
+def insert_call(
+    connection: Connection, receipt_id: str, key_id: str, draft: str, log_epoch: int, route_leaf: int | None
+) -> None:
+    """Open a call."""
     values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
-    result = connection.execute(insert(CALLS).values(values))
-    assert result.inserted_primary_key is not None
-    number: int = result.inserted_primary_key[0]
-    return number
+    connection.execute(insert(CALLS).values(**values, log_epoch=log_epoch, route_leaf=route_leaf))
 
 
 def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
@@ -89,27 +100,40 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
     )
 
 
-def close_call(connection: Connection, receipt_id: str, receipt: str, activity: Activity | None) -> None:
-    """Store the signed receipt, once, and what the call used."""
+def close_call(
+    connection: Connection, receipt_id: str, receipt: str, leaf: int, salt: str, activity: Activity | None
+) -> bool:
+    """Store the signed receipt, once, and what the call used. False where the call was closed before."""
     statement = update(CALLS).where(CALLS.c.receipt_id == receipt_id, CALLS.c.receipt.is_(None))
-    if connection.execute(statement.values(receipt=receipt)).rowcount != 1 or activity is None:
-        return
+    values = {"receipt": receipt, "receipt_leaf": leaf, "receipt_salt": salt}
+    if connection.execute(statement.values(values)).rowcount != 1:
+        return False
+    if activity is None:
+        return True
     number = connection.execute(select(CALLS.c.id).where(CALLS.c.receipt_id == receipt_id)).scalar_one()
     row = {name: getattr(activity, name) for name in Activity.__slots__}
     connection.execute(insert(ACTIVITY).values(call_id=number, **row))
+    return True
 
 
-def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> str | None:
+def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt | None:
     """The signed receipt, JSON, if that key made the call; None also while the call is open."""
-    query = select(CALLS.c.receipt).where(CALLS.c.receipt_id == receipt_id, CALLS.c.key_id == key_id)
+    columns = [CALLS.c[name] for name in LoggedReceipt.__slots__]
+    query = select(*columns).where(
+        CALLS.c.receipt_id == receipt_id, CALLS.c.key_id == key_id, CALLS.c.receipt.is_not(None)
+    )
     with engine.connect() as connection:
-        receipt: str | None = connection.execute(query).scalar_one_or_none()
-    return receipt
+        row = connection.execute(query).one_or_none()
+    return None if row is None else LoggedReceipt(*row)
 
 
 def find_open_calls(engine: Engine) -> list[OpenCall]:
-    """Calls without a receipt: after a crash, those that it cut."""
+    """Calls without a receipt: after a crash, those that it cut. Raises Unavailable."""
     columns = [CALLS.c[name] for name in OpenCall.__slots__]
-    with engine.connect() as connection:
-        rows = connection.execute(select(*columns).where(CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)).all()
+    query = select(*columns).where(CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(query).all()
+    except DatabaseError as error:
+        raise unusable(engine, error) from None
     return [OpenCall(*row) for row in rows]

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
 )
 from sqlalchemy.exc import DatabaseError
 
@@ -55,6 +56,11 @@ CALLS = Table(
     Column("sent_bytes", BigInteger, nullable=False, default=0),
     Column("sent_sha256", String(64)),
     Column("receipt", Text),
+    # Where the log has it: `route_leaf` where an upstream was chosen, the others once the receipt is signed.
+    Column("log_epoch", Integer, nullable=False),
+    Column("route_leaf", BigInteger),
+    Column("receipt_leaf", BigInteger),
+    Column("receipt_salt", String(64)),
 )
 ACTIVITY = Table(
     "activity",
@@ -88,7 +94,18 @@ SUBTREES = Table(
 )
 
 
-__all__ = ["ACTIVITY", "API_KEYS", "CALLS", "LEAVES", "QUOTES", "SCHEMA", "SUBTREES", "Engine", "open_database"]
+__all__ = [
+    "ACTIVITY",
+    "API_KEYS",
+    "CALLS",
+    "LEAVES",
+    "QUOTES",
+    "SCHEMA",
+    "SUBTREES",
+    "Engine",
+    "open_database",
+    "unusable",
+]
 
 
 def open_database(url: str) -> Engine:
@@ -98,11 +115,27 @@ def open_database(url: str) -> Engine:
         event.listen(engine, "connect", _set_pragmas)
     try:
         SCHEMA.create_all(engine)
+        found = inspect(engine)
+        missing = [
+            f"{table.name}.{column.name}"
+            for table in SCHEMA.sorted_tables
+            for column in table.columns
+            if column.name not in {each["name"] for each in found.get_columns(table.name)}
+        ]
     except DatabaseError as error:
+        raise unusable(engine, error) from None
+    if missing:
         place = engine.url.render_as_string(hide_password=True)
-        reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
-        raise Unavailable(place, reason, retryable=False) from None
+        reason = f"made by another version (it has no {missing[0]}): move it away, or run that version"
+        raise Unavailable(place, reason, retryable=False)
     return engine
+
+
+def unusable(engine: Engine, error: DatabaseError) -> Unavailable:
+    """What to tell a person of a database that does not do its work."""
+    place = engine.url.render_as_string(hide_password=True)
+    reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
+    return Unavailable(place, reason, retryable=False)
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import DatabaseError
 
-from gateway.storage.engine import QUOTES
+from gateway.storage.engine import QUOTES, unusable
 
 
 def add_quote(engine: Engine, keyset_digest: str, document: str, created_at: int) -> None:
-    """Store a keyset's quote, before the keyset signs anything."""
+    """Store a keyset's quote, before the keyset signs anything. Raises Unavailable."""
     row = {"keyset_digest": keyset_digest, "document": document, "created_at": created_at}
-    with engine.begin() as connection:
-        connection.execute(insert(QUOTES).values(row))
+    try:
+        with engine.begin() as connection:
+            connection.execute(insert(QUOTES).values(row))
+    except DatabaseError as error:
+        raise unusable(engine, error) from None
 
 
 def find_quote(engine: Engine, keyset_digest: str) -> str | None:

@@ -14,10 +14,20 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from gateway.errors import GatewayError
+from gateway.sequencer import Sequence, Sequencer
 
 MAX_BATCH = 256  # a cap, never a wait: a batch starts as soon as the last one is durable
 
-Operation = Callable[[Connection], Any]
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What an operation writes to: the database, and the log's next leaves."""
+
+    connection: Connection
+    sequence: Sequence
+
+
+Operation = Callable[[Transaction], Any]
 
 
 class NotRecorded(GatewayError):
@@ -35,8 +45,9 @@ class _Job:
 class GroupCommit:
     """Runs operations in order, many to a transaction. `submit` never blocks and works from any thread."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, sequencer: Sequencer) -> None:
         self._engine = engine
+        self._sequencer = sequencer
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="group-commit", daemon=True)
         self._thread.start()
@@ -68,12 +79,16 @@ class GroupCommit:
 
     def _commit(self, jobs: list[_Job]) -> None:
         """One transaction for all; nobody is told before it is durable, and a failure is told to all."""
+        sequence = self._sequencer.begin()
         try:
             with self._engine.begin() as connection:
-                results = [job.operation(connection) for job in jobs]
+                transaction = Transaction(connection, sequence)
+                results = [job.operation(transaction) for job in jobs]
+                self._sequencer.write(sequence, connection)
         except Exception as error:  # the rim of this thread: if it died, every later call would wait for ever
             for job in jobs:
                 job.done.set_exception(NotRecorded(f"The call could not be recorded ({type(error).__name__})."))
             return
+        self._sequencer.adopt(sequence)
         for job, result in zip(jobs, results, strict=True):
             job.done.set_result(result)

@@ -23,7 +23,7 @@ from tee.snp.product import GENOA, MOCK_ARK_CN, MOCK_ASK_CN, encode_tcb
 from tee.snp.report import AttestationReport, GuestPolicy, PlatformInfo, SigningKey, encode_report
 
 MEASUREMENT_CONTEXT = b"saferouter mock v1\n"
-_TCB = {"bootloader": 10, "tee": 0, "snp": 27, "microcode": 86}  # a Genoa of 2026, at the default floor
+_TCB = {"bootloader": 10, "tee": 0, "snp": 27, "microcode": 86}  # a Genoa of 2026 that is up to date
 _PSS = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
 _CRL_DAYS = 30
 _ORIGIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -141,7 +141,11 @@ def _blank_report(chip_id: bytes, measurement: bytes) -> AttestationReport:
         vmpl=0,
         current_tcb=tcb,
         platform_info=int(
-            PlatformInfo.SMT_EN | PlatformInfo.TSME_EN | PlatformInfo.ECC_EN | PlatformInfo.ALIAS_CHECK_COMPLETE
+            PlatformInfo.SMT_EN
+            | PlatformInfo.TSME_EN
+            | PlatformInfo.ECC_EN
+            | PlatformInfo.ALIAS_CHECK_COMPLETE
+            | PlatformInfo.IOMMU_WRITE_SAFE
         ),
         author_key_en=False,
         signing_key=SigningKey.VCEK,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import mmap
 import os
 import threading
 from pathlib import Path
 
-from tee.errors import Unavailable
+from tee.errors import DeviceDead, Unavailable
 from tee.evidence import Evidence
 from tee.snp.certtable import MAX_TABLE_SIZE
 from tee.snp.collateral import Endorser, device_evidence
@@ -98,6 +97,11 @@ def _request_code(number: int) -> int:
     return 3 << 30 | ctypes.sizeof(GuestRequest) << 16 | ord("S") << 8 | number
 
 
+# Not fcntl.ioctl: with a large buffer it keeps Python's lock, so one call that blocks would stop every thread, and of
+# a small one that fails it may not bring back the error codes.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
+
 GET_REPORT, GET_DERIVED_KEY, GET_EXT_REPORT = (_request_code(number) for number in range(3))
 
 
@@ -105,7 +109,7 @@ class SevGuestDevice:
     """The device, one request at a time. A call may block for a minute: run it outside the event loop.
 
     Linux gives up the guest's message key after any failure but two, so that no AES-GCM nonce is used twice.
-    From then on this object answers with Unavailable and leaves the device alone.
+    From then on this object answers with DeviceDead and leaves the device alone.
     """
 
     def __init__(self, path: Path = DEVICE_PATH, table_size: int = MAX_TABLE_SIZE) -> None:
@@ -196,22 +200,16 @@ class SevGuestDevice:
     def _issue(self, code: int, request: ctypes.Structure, response: ctypes.Structure) -> bool:
         """One ioctl, under the lock. False where the buffer for certificates is too small. Raises Unavailable."""
         if self._dead is not None:
-            raise self._unavailable(self._dead)
-        # A whole page: Python hands larger buffers than 1024 bytes to the kernel as they are. Smaller ones it
-        # copies, and whether a failed call's error codes come back is then up to the version of Python.
-        page = mmap.mmap(-1, PAGE_SIZE)
-        envelope = GuestRequest.from_buffer(page)
-        envelope.msg_version = MESSAGE_VERSION
+            raise DeviceDead(str(self._path), self._dead)
+        envelope = GuestRequest(MESSAGE_VERSION)
         envelope.req_data = ctypes.addressof(request)  # the caller's variables keep both alive
         envelope.resp_data = ctypes.addressof(response)
-        try:
-            fcntl.ioctl(self._fd, code, page, True)
-        except OSError as error:
-            too_small = error.errno == errno.EIO and envelope.vmm_error == VMM_INVALID_LEN
-            if too_small and code == GET_EXT_REPORT:
-                return False
-            raise self._failure(error.errno or 0, envelope.fw_error, envelope.vmm_error) from None
-        return True
+        if _LIBC.ioctl(self._fd, code, ctypes.byref(envelope)) >= 0:
+            return True
+        number = ctypes.get_errno()
+        if number == errno.EIO and envelope.vmm_error == VMM_INVALID_LEN and code == GET_EXT_REPORT:
+            return False
+        raise self._failure(number, envelope.fw_error, envelope.vmm_error)
 
     def _failure(self, number: int, fw_error: int, vmm_error: int) -> Unavailable:
         """What a failed ioctl means. All but throttling ends the device's life."""
@@ -230,7 +228,7 @@ class SevGuestDevice:
                 f"failed with {name} (firmware error 0x{fw_error:x}, host error {vmm_error}). Linux disables the "
                 "guest's message key after a failure (see `dmesg`): nothing can be attested until the guest is rebooted"
             )
-        return self._unavailable(self._dead)
+        return DeviceDead(str(self._path), self._dead)
 
     def _report_of(self, response: ReportResponse, report_data: bytes, vmpl: int) -> bytes:
         hint = f"VMPL {vmpl} may be more privileged than the level that this guest runs at"

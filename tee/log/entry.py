@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from tee.canonical import Json, encode_canonical, parse_json, shown
+from tee.canonical import encode_canonical, parse_json, shown
 from tee.errors import Malformed
 from tee.keys.identity import hex_bytes, require_members, seconds
 from tee.log.merkle import MAX_TREE_SIZE
@@ -68,8 +68,3 @@ def parse_entry(raw: bytes, field: str = "leaf") -> LogEntry:
     if entry.encode() != raw:
         raise Malformed(field, "another spelling", "canonical JSON (RFC 8785)")
     return entry
-
-
-def commitment_of(document: Json) -> str:
-    """What a leaf says of a document that only its holder may read: `sha256:` of its canonical form."""
-    return "sha256:" + hashlib.sha256(encode_canonical(document)).hexdigest()

@@ -122,7 +122,7 @@ class _Draft:
             raise Malformed(place, "more witnesses and groups", f"at most {MAX_WITNESSES}")
 
 
-def parse_witness_policy(raw: bytes) -> WitnessPolicy:
+def parse_witness_policy(raw: bytes, *, log_required: bool = True) -> WitnessPolicy:
     """A policy from its file (C2SP tlog-policy). A quorum is required: silence could mean none. Raises Malformed."""
     if len(raw) > MAX_POLICY_SIZE:
         raise Malformed("witness policy", f"{len(raw)} bytes", f"at most {MAX_POLICY_SIZE}")
@@ -147,6 +147,6 @@ def parse_witness_policy(raw: bytes) -> WitnessPolicy:
         keywords[words[0]](words[1:], place)
     if draft.quorum is None:
         raise Malformed("witness policy", "no quorum", "a line quorum NAME, or quorum none")
-    if not draft.logs:
+    if log_required and not draft.logs:
         raise Malformed("witness policy", "no log", "a line log VKEY")
     return WitnessPolicy(tuple(draft.logs), draft.witnesses, draft.groups, draft.quorum)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from tee.errors import Malformed
 from tee.evidence import Check, failed, judged, passed, skipped
-from tee.policy import GUEST_PERMISSIONS, GUEST_RESTRICTIONS, PLATFORM_WORDS, AppraisalPolicy
-from tee.snp.product import DEFAULT_TCB_FLOOR, Product, Tcb, parse_tcb, tcb_at_least, tcb_text
-from tee.snp.report import HOST_REQUESTED_VMPL, AttestationReport, GuestPolicy
+from tee.policy import GUEST_PERMISSIONS, GUEST_RESTRICTIONS, AppraisalPolicy
+from tee.snp.bulletins import TcbData
+from tee.snp.grade import check_status
+from tee.snp.product import Product, Tcb, parse_tcb, tcb_at_least, tcb_text
+from tee.snp.report import HOST_REQUESTED_VMPL, PLATFORM_WORDS, AttestationReport, GuestPolicy
 
 CHECKS = (
     "guest.tcb-lattice",
     "guest.tcb-floor",
+    "guest.tcb-status",
     "guest.vmpl",
     "guest.debug",
     "guest.migration",
@@ -24,13 +29,18 @@ CHECKS = (
 
 
 def appraise(
-    report: AttestationReport, product: Product | None, csp_id: str | None, policy: AppraisalPolicy
+    report: AttestationReport,
+    product: Product | None,
+    csp_id: str | None,
+    policy: AppraisalPolicy,
+    tcb: TcbData,
+    now: datetime,
 ) -> list[Check]:
     """Judge every value of `report` against `policy`; needs the product that authenticate() found."""
     if product is None:
         return [skipped(check_id, "the product is unknown") for check_id in CHECKS]
     return [
-        *_check_tcbs(report, product, policy),  # 15
+        *_check_tcbs(report, product, policy, tcb, now),  # 15, 19, 21
         _check_vmpl(report, policy),  # 17
         _check_debug(report),  # 18
         _check_migration(report),  # 18
@@ -43,7 +53,9 @@ def appraise(
     ]
 
 
-def _check_tcbs(report: AttestationReport, product: Product, policy: AppraisalPolicy) -> list[Check]:
+def _check_tcbs(
+    report: AttestationReport, product: Product, policy: AppraisalPolicy, tcb: TcbData, now: datetime
+) -> list[Check]:
     try:
         reported = parse_tcb(report.reported_tcb, product, "REPORTED_TCB")
         committed = parse_tcb(report.committed_tcb, product, "COMMITTED_TCB")
@@ -51,10 +63,11 @@ def _check_tcbs(report: AttestationReport, product: Product, policy: AppraisalPo
         launch = parse_tcb(report.launch_tcb, product, "LAUNCH_TCB")
     except Malformed as error:
         lattice = failed("guest.tcb-lattice", f"{error.field}: {error.found}", error.wanted)
-        return [lattice, skipped("guest.tcb-floor", "the TCB versions do not parse")]
+        return [lattice, *(skipped(check_id, "the TCB versions do not parse") for check_id in CHECKS[1:3])]
     return [
         _check_lattice(report, reported, committed, current, policy),
         _check_floor(reported, launch, product, policy),
+        check_status(report, product, policy, tcb, now),
     ]
 
 
@@ -77,13 +90,10 @@ def _check_lattice(
 
 def _check_floor(reported: Tcb, launch: Tcb, product: Product, policy: AppraisalPolicy) -> Check:
     floor, launch_floor = policy.tcb_floor[product.name], policy.launch_tcb_floor.get(product.name, {})
-    known = DEFAULT_TCB_FLOOR[product.name]
-    grade = "is up to date" if tcb_at_least(reported, known) else "needs an update"
-    reason = f"{product.name} {grade} by the floor of May 2026, {tcb_text(known)}"
     if not tcb_at_least(launch, launch_floor):
-        return failed("guest.tcb-floor", f"launch {tcb_text(launch)}", f"at least {tcb_text(launch_floor)}", reason)
+        return failed("guest.tcb-floor", f"launch {tcb_text(launch)}", f"at least {tcb_text(launch_floor)}")
     held = tcb_at_least(reported, floor)
-    return judged("guest.tcb-floor", held, tcb_text(reported), f"at least {tcb_text(floor)}", reason)
+    return judged("guest.tcb-floor", held, tcb_text(reported), f"at least {tcb_text(floor)}")
 
 
 def _check_vmpl(report: AttestationReport, policy: AppraisalPolicy) -> Check:

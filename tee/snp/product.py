@@ -99,13 +99,6 @@ TURIN = Product(
 )
 PRODUCTS = {product.name: product for product in (MILAN, GENOA, TURIN)}
 
-# AMD's bulletins up to May 2026 (BreakFAST, RMPocalypse, StackWarp). A policy may set its own floor.
-DEFAULT_TCB_FLOOR: dict[str, Tcb] = {
-    "Milan": {"snp": 0x1D},
-    "Genoa": {"snp": 0x1B},
-    "Turin": {"snp": 0x04, "microcode": 0x51},
-}
-
 
 def product_of_cpuid(family: int, model: int) -> Product | None:
     """The product of a CPUID (reports of version 3 and later), or None for a CPU that is not known here."""

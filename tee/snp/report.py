@@ -51,6 +51,19 @@ class PlatformInfo(IntFlag):
     TIO_EN = 1 << 7
 
 
+# The words for these bits in policies and TCB data.
+PLATFORM_WORDS = {
+    "smt": PlatformInfo.SMT_EN,
+    "tsme": PlatformInfo.TSME_EN,
+    "ecc": PlatformInfo.ECC_EN,
+    "rapl-dis": PlatformInfo.RAPL_DIS,
+    "ciphertext-hiding-dram": PlatformInfo.CIPHERTEXT_HIDING_DRAM_EN,
+    "alias-check-complete": PlatformInfo.ALIAS_CHECK_COMPLETE,
+    "iommu-write-safe": PlatformInfo.IOMMU_WRITE_SAFE,
+    "tio": PlatformInfo.TIO_EN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class AttestationReport:
     """The parsed report. Byte strings keep the report's own order; TCBs stay raw until the product is known."""

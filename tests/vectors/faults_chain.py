@@ -400,7 +400,7 @@ def roots() -> Iterator[Vector]:
     yield report_vector(
         "mock-milan-not-accepted",
         "A mock Milan where mocks are not accepted.",
-        report({"cpuid": bytes((0x19, 1, 1))}),
+        report({"cpuid": bytes((0x19, 1, 2))}),
         root,
         chain=replace(GENOA, vek=blob("vcek-milan", vek(vek_values("Milan-B0")))),
         accept_mock=False,

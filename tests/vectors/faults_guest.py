@@ -123,17 +123,22 @@ def permissions() -> Iterator[Vector]:
 
 def platform() -> Iterator[Vector]:
     wrong = rejected("guest.platform")
+    both = rejected("guest.tcb-status", "guest.platform")
+    accepted: dict[str, Json] = {"tcb_accept": ["AMD-SB-3015"]}  # so that the platform's bits alone are judged
+    waived = accepted | {"platform": {"require": []}}
     clear: dict[str, Value] = {"platform_info": PLATFORM_BASE & ~(1 << 5)}
     rows: list[Row] = [
-        ("alias-check-clear", "The DRAM alias check (BadRAM) is not complete.", clear, {}, wrong),
+        ("alias-check-clear", "The DRAM alias check (BadRAM) is not complete.", clear, {}, both),
+        ("alias-check-accepted", "The same, where the policy accepts BadRAM only.", clear, accepted, wrong),
         ("exactly", "Exactly the required bit, and no other.", {"platform_info": 1 << 5}, {}, VERIFIED),
-        ("alias-check-waived", "The same, where the policy waives it.", clear, {"platform": {"require": []}}, VERIFIED),
+        ("alias-check-waived", "The same, where the policy also waives the bit.", clear, waived, VERIFIED),
     ]
     for word, bit in PLATFORM.items():
         lacking: dict[str, Value] = {"platform_info": 0xFF & ~(1 << bit)}
-        rows.append((f"lacks-{word}", f"Platform without {word}.", lacking, {"platform": {"require": [word]}}, wrong))
+        required = accepted | {"platform": {"require": [word]}}
+        rows.append((f"lacks-{word}", f"Platform without {word}.", lacking, required, wrong))
         only: dict[str, Value] = {"platform_info": 1 << bit}
-        demands = {"platform": {"require": [], "forbid": [word]}}
+        demands = accepted | {"platform": {"require": [], "forbid": [word]}}
         rows.append((f"forbidden-{word}", f"Platform with {word}, which is forbidden.", only, demands, wrong))
     yield from ((replace(one, slug=f"platform-{one.slug}")) for one in _vectors(rows))
 
@@ -158,11 +163,11 @@ def lattice() -> Iterator[Vector]:
         raw = bytearray(tcb())
         raw[4] = 1
         about = f"A reserved byte of {name.upper()}_TCB is set."
-        expect = rejected("guest.tcb-lattice", missing=["guest.tcb-floor"])
+        expect = rejected("guest.tcb-lattice", missing=["guest.tcb-floor", "guest.tcb-status"])
         rows.append((f"reserved-{name}-tcb", about, {f"{name}_tcb": bytes(raw)}, {}, expect))
     raw = bytearray(tcb())
     raw[2] = 1
-    expect = rejected("hw.tcb-certificate", "guest.tcb-lattice", missing=["guest.tcb-floor"])
+    expect = rejected("hw.tcb-certificate", "guest.tcb-lattice", missing=["guest.tcb-floor", "guest.tcb-status"])
     about = "A reserved byte of REPORTED_TCB is set: the certificate's versions cannot be compared either."
     rows.append(("reserved-reported-tcb", about, {"reported_tcb": bytes(raw)}, {}, expect))
     yield from _vectors(rows)

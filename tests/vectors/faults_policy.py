@@ -124,6 +124,49 @@ ROWS: list[tuple[str, str, Text, str]] = [
         policy(platform={"forbid": ["constructor"]}),
         "policy.platform.forbid",
     ),
+    ("tcb-status", "Another word for the status.", policy(tcb_status="revoked"), "policy.tcb_status"),
+    ("tcb-status-switch", "A switch for the status.", policy(tcb_status=True), "policy.tcb_status"),
+    ("tcb-accept-text", "A text for a list.", policy(tcb_accept="AMD-SB-3019"), "policy.tcb_accept"),
+    ("tcb-accept-short", "No bulletin's id.", policy(tcb_accept=["SB-3019"]), "policy.tcb_accept"),
+    ("tcb-accept-all", "A wildcard is no id.", policy(tcb_accept=["AMD-SB-*"]), "policy.tcb_accept"),
+    ("releases-list", "A list for a table.", policy(releases=[]), "policy.releases"),
+    ("releases-empty", "Releases by nobody.", policy(releases={}), "policy.releases.keys"),
+    (
+        "releases-no-keys",
+        "An empty list of keys.",
+        policy(releases={"keys": [], "threshold": 1}),
+        "policy.releases.keys",
+    ),
+    (
+        "releases-key-short",
+        "A key of 31 bytes.",
+        policy(releases={"keys": ["ab" * 31], "threshold": 1}),
+        "policy.releases.keys",
+    ),
+    (
+        "releases-key-twice",
+        "A key twice.",
+        policy(releases={"keys": ["ab" * 32] * 2, "threshold": 2}),
+        "policy.releases.keys",
+    ),
+    (
+        "releases-no-threshold",
+        "Keys without a threshold.",
+        policy(releases={"keys": ["ab" * 32]}),
+        "policy.releases.threshold",
+    ),
+    (
+        "releases-threshold-0",
+        "A threshold of nobody.",
+        policy(releases={"keys": ["ab" * 32], "threshold": 0}),
+        "policy.releases.threshold",
+    ),
+    (
+        "releases-threshold-2",
+        "A threshold above the keys.",
+        policy(releases={"keys": ["ab" * 32], "threshold": 2}),
+        "policy.releases.threshold",
+    ),
     ("csp-id-number", "A number for a cloud.", policy(pins={"csp_ids": [1]}), "policy.pins.csp_ids"),
     ("pins-null", "null for a table.", policy(pins=None), "policy.pins"),
 ]
@@ -149,6 +192,9 @@ def good() -> Iterator[Vector]:
         allow_provisional_firmware=True,
         pins={name: ["ab" * size] for name, size in PIN_SIZES.items()} | {"csp_ids": ["x"]},
         revocation="when-given",
+        tcb_status="up-to-date",
+        tcb_accept=["AMD-SB-3019", "AMD-SB-3019"],
+        releases={"keys": ["ab" * 32, "cd" * 32], "threshold": 2},
     )
     yield _vector("everything", "Every name that a policy knows.", everything, None)
     yield _vector("space", "White space before the document.", " \n\t" + json.dumps(POLICY), None)

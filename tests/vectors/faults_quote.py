@@ -417,3 +417,33 @@ def circumstances() -> Iterator[Vector]:
     yield quote_vector("vek-garbage", about, quote(chain=garbage), expect, chain=garbage)
     about = "The report's VMPL is not the policy's."
     yield quote_vector("vmpl-1", about, quote(fields={"vmpl": 1}), rejected("guest.vmpl"))
+
+
+def stale() -> Iterator[Vector]:
+    mark = {"since": "2026-01-31T12:00:00Z", "reason": "the device is dead"}
+    about = "Evidence that its server marks stale is what it is; the mark is listed as not proven."
+    yield quote_vector("stale", about, quote(nonce=None, stale=mark), nonce=None)
+    for slug, value in (
+        ("null", None),
+        ("text", "2026-01-31T12:00:00Z"),
+        ("empty", {}),
+        ("no-since", {"reason": "x"}),
+        ("no-reason", {"since": mark["since"]}),
+        ("third-member", mark | {"until": mark["since"]}),
+        ("since-number", mark | {"since": 1769860800}),
+        ("since-offset", mark | {"since": "2026-01-31T12:00:00+00:00"}),
+        ("since-fraction", mark | {"since": "2026-01-31T12:00:00.0Z"}),
+        ("since-newline", mark | {"since": "2026-01-31T12:00:00Z\n"}),
+        ("since-other-digits", mark | {"since": "202\u0666-01-31T12:00:00Z"}),
+        ("since-30-february", mark | {"since": "2026-02-30T12:00:00Z"}),
+        ("since-24-hours", mark | {"since": "2026-01-31T24:00:00Z"}),
+        ("since-second-60", mark | {"since": "2026-01-31T12:00:60Z"}),
+        ("since-year-0", mark | {"since": "0000-01-31T12:00:00Z"}),
+        ("reason-null", mark | {"reason": None}),
+        ("reason-empty", mark | {"reason": ""}),
+        ("reason-513", mark | {"reason": "x" * 513}),
+        ("reason-line", mark | {"reason": "dead\nVerified."}),
+        ("reason-umlaut", mark | {"reason": "Ger\u00e4t"}),
+    ):
+        about = f"The mark of stale evidence: {slug.replace('-', ' ')}."
+        yield quote_vector(f"stale-{slug}", about, quote(nonce=None, stale=value), QUOTE_BROKEN, nonce=None)

@@ -19,11 +19,12 @@ from tests.vectors import (
     faults_quote,
     faults_report,
     faults_table,
+    faults_tcb,
 )
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "policy", "json", "table")
+STAGES = ("report", "quote", "answer", "policy", "json", "table", "tcb")
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),
@@ -68,6 +69,7 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (280, faults_quote.workloads),
     (320, faults_quote.identities),
     (340, faults_quote.circumstances),
+    (370, faults_quote.stale),
     (0, faults_answer.good),
     (100, faults_answer.bodies),
     (120, faults_answer.events_of),
@@ -81,6 +83,13 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (200, faults_json.ambiguous),
     (0, faults_table.good),
     (100, faults_table.faults),
+    (0, faults_tcb.good),
+    (100, faults_tcb.bulletins),
+    (200, faults_tcb.steppings),
+    (220, faults_tcb.accepted),
+    (300, faults_tcb.updates),
+    (320, faults_tcb.envelopes),
+    (340, faults_tcb.documents),
 ]
 
 

@@ -99,7 +99,8 @@ VERSIONS: dict[int, dict[str, Value]] = {
     4: {"version": 4, **NO_MITIGATIONS},
     5: {"version": 5},
 }
-MILAN: dict[str, Value] = {"cpuid": bytes((0x19, 0x01, 1))}
+# Stepping B2: the microcode of GOOD would be revoked on B1.
+MILAN: dict[str, Value] = {"cpuid": bytes((0x19, 0x01, 2))}
 
 
 def unsigned(fields: Mapping[str, Value], poke: Mapping[int, bytes]) -> bytearray:

@@ -29,6 +29,7 @@ HW = (
 APPRAISED = (
     "guest.tcb-lattice",
     "guest.tcb-floor",
+    "guest.tcb-status",
     "guest.vmpl",
     "guest.debug",
     "guest.migration",

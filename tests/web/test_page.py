@@ -132,6 +132,8 @@ def test_the_same_sources_build_the_same_bytes(builder: ModuleType) -> None:
 def test_the_pages_checks_are_those_of_tee(builder: ModuleType) -> None:
     source = (SITE / "src" / "checks.js").read_text()
     assert source == builder.encode_checks(), "run `make web`"
+    tcb = (SITE / "src" / "tcb.js").read_text()
+    assert tcb == builder.encode_tcb_data(), "run `make web`"
     rows = source.split("export const CHECKS = ")[1].rstrip(";\n").replace(",\n]", "\n]")
     assert json.loads(rows) == json.loads((ROOT / "tee" / "checks.json").read_text())
 

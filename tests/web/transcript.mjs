@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline";
 
 import { base64Bytes, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
+import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { canonicalize, encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
@@ -29,10 +30,12 @@ const judgeQuote = (request) =>
   });
 
 const ANSWERS = {
-  report: (request) => {
+  report: async (request) => {
     const names = ["report", "vek", "intermediate", "ark", "crl"];
     const evidence = Object.fromEntries(names.map((name) => [name, bytesOf(request[name])]));
-    return verifyReport(evidence, settingsOf(request));
+    const settings = settingsOf(request);
+    if (request.tcb) settings.tcb = await openTcbData(bytesOf(request.tcb), settings.policy.releases);
+    return verifyReport(evidence, settings);
   },
   quote: judgeQuote,
   answer: async (request) => {

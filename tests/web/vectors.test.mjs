@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseNonce } from "../../verifier-web/src/binding.js";
 import { base64Bytes, encodeUtf8, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
 import { encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
+import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
@@ -30,6 +31,7 @@ const NAMES = {
   policy: [...EVERY, "document"],
   json: [...EVERY, "input"],
   table: [...EVERY, "input"],
+  tcb: [...JUDGED, "report", "vek", "intermediate", "ark", "crl", "envelope"],
 };
 
 const read = new Set();
@@ -76,18 +78,31 @@ function shortOf({ verdict, checks, required }) {
 
 const digestOf = async (bytes) => hexOf(await sha256(bytes));
 
+function evidenceOf(vector) {
+  const [vek, intermediate, ark] = [vector.vek, vector.intermediate, vector.ark].map(shared);
+  const crl = vector.crl === null ? null : shared(vector.crl);
+  return { report: base64Bytes(vector.report), vek, intermediate, ark, crl };
+}
+
 const READERS = {
-  report: async (vector) => {
-    const [vek, intermediate, ark] = [vector.vek, vector.intermediate, vector.ark].map(shared);
-    const crl = vector.crl === null ? null : shared(vector.crl);
-    const evidence = { report: base64Bytes(vector.report), vek, intermediate, ark, crl };
-    return shortOf(await verifyReport(evidence, settingsOf(vector)));
-  },
+  report: async (vector) => shortOf(await verifyReport(evidenceOf(vector), settingsOf(vector))),
   quote: async (vector) => shortOf(await judge(vector, parseQuoteText(vector.document))),
   answer: async (vector) => {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
     const bodies = [vector.receipt, vector.request, vector.response].map(optional);
     return shortOf(await verifyAnswer(await judge(vector, document), document, ...bodies));
+  },
+  tcb: async (vector) => {
+    const settings = settingsOf(vector);
+    const evidence = evidenceOf(vector);
+    if (vector.envelope !== null) {
+      settings.tcb = await openTcbData(encodeUtf8(vector.envelope), settings.policy.releases);
+    }
+    const verdict = await verifyReport(evidence, settings);
+    const [status] = verdict.checks.find(({ id }) => id === "guest.tcb-status").found.split("; accepted by your policy: ");
+    const found = { ...shortOf(verdict), status };
+    if (!("not_proven" in vector.expect)) return found;
+    return { ...found, not_proven: verdict.not_proven.filter((line) => /^(AMD-SB-|guest\.tcb-status:)/.test(line)) };
   },
   policy: (vector) => {
     parsePolicy(encodeUtf8(vector.document));

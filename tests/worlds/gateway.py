@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,8 +40,10 @@ class RunningGateway:
         config: str | None = None,
         chip: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = (str(COMMAND),),
     ) -> None:
         self.state, self.port = state, free_port()
+        self._command = command
         self.log = state.with_name(state.name + ".log")
         self._environ = {**os.environ, **(environ or {}), "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
         self._options: list[str] = []
@@ -94,7 +96,7 @@ class RunningGateway:
     def start(self) -> None:
         """Start, and wait until it is ready."""
         with self.log.open("ab") as log:
-            command = [str(COMMAND), "serve", "--insecure-mock", "--demo", *self._options]
+            command = [*self._command, "serve", "--insecure-mock", "--demo", *self._options]
             self._process = subprocess.Popen(
                 command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )

@@ -109,8 +109,12 @@ class SevGuestMachine:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def requests(self) -> list[str]:
-        """The requests that reached the device during the last `drive`, in order."""
-        return [line for line in self._logged() if not line.startswith("vmpl")]
+        """The requests that reached the device during the last `drive`, or since the machine was made, in order."""
+        return [line for line in self._logged() if not line.startswith(("vmpl", "at"))]
+
+    def times(self) -> list[float]:
+        """When each of these requests came, in seconds of the monotonic clock."""
+        return [int(line.split()[1]) / 1000 for line in self._logged() if line.startswith("at")]
 
     def levels(self) -> list[int]:
         """The VMPLs of the reports that were made."""

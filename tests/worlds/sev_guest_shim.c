@@ -9,9 +9,10 @@
  *   status:N         the firmware refuses with status N      size:N   the report says that it has N bytes
  *   blame            EIO, host error 1, and no size
  *   no-echo          another report_data in the report       zero-key the derived key is zero
+ *   slow:N           ok after N milliseconds
  * or the whole script is open:N, and opening fails with errno N.
  * SEV_GUEST_SHIM_SOCKET is the chip: 64 bytes there; the table's length (4 bytes), a report and the table back.
- * SEV_GUEST_SHIM_LOG gets one line per request, and one with the VMPL of each report.
+ * SEV_GUEST_SHIM_LOG gets one line per request, one with its time (milliseconds), and one with the VMPL of each report.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -25,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEVICE "/dev/sev-guest"
@@ -65,6 +67,14 @@ static void note(const char *words, unsigned number)
 		fprintf(log, "%s %u\n", words, number);
 		fclose(log);
 	}
+}
+
+static unsigned milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unsigned)(now.tv_sec * 1000 + now.tv_nsec / 1000000);
 }
 
 /* The step that is due, and its number. */
@@ -198,6 +208,7 @@ static int device_request(unsigned code, uint8_t *envelope)
 
 	note(code == 0xC0205300 ? "report" : code == 0xC0205301 ? "key" : code == 0xC0205302 ? "extended" : "unknown",
 	     code == 0xC0205302 ? get32(pointer(envelope + 8) + 104) : 0);
+	note("at", milliseconds());
 	if (dead) {
 		errno = ENOTTY;
 		return -1;
@@ -210,6 +221,8 @@ static int device_request(unsigned code, uint8_t *envelope)
 	response = pointer(envelope + 16);
 	require(request && response, "the pointers are set");
 	play = next_step(&number);
+	if (says(play, "slow"))
+		usleep((useconds_t)number * 1000);
 	if (says(play, "busy"))
 		return refuse(envelope, EIO, 0, 2);
 	if (says(play, "timeout"))

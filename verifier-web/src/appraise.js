@@ -2,9 +2,10 @@
 
 import { hexOf } from "./bytes.js";
 import { failed, judged, passed, skipped, unparsed } from "./evidence.js";
-import { GUEST_PERMISSIONS, GUEST_RESTRICTIONS, PLATFORM_WORDS } from "./policy.js";
-import { DEFAULT_TCB_FLOOR, parseTcb, tcbAtLeast, tcbText } from "./product.js";
-import { GUEST_POLICY, HOST_REQUESTED_VMPL } from "./report.js";
+import { checkStatus } from "./grade.js";
+import { GUEST_PERMISSIONS, GUEST_RESTRICTIONS } from "./policy.js";
+import { parseTcb, tcbAtLeast, tcbText } from "./product.js";
+import { GUEST_POLICY, HOST_REQUESTED_VMPL, PLATFORM_WORDS } from "./report.js";
 
 /** @typedef {import("./evidence.js").Check} Check */
 /** @typedef {import("./policy.js").AppraisalPolicy} AppraisalPolicy */
@@ -14,6 +15,7 @@ import { GUEST_POLICY, HOST_REQUESTED_VMPL } from "./report.js";
 export const CHECKS = Object.freeze([
   "guest.tcb-lattice",
   "guest.tcb-floor",
+  "guest.tcb-status",
   "guest.vmpl",
   "guest.debug",
   "guest.migration",
@@ -28,12 +30,12 @@ export const CHECKS = Object.freeze([
 /**
  * Judge every value of `report` against `policy`; needs the product that authenticate() found.
  * @param {AttestationReport} report @param {Product | null} product @param {string | null} cspId
- * @param {AppraisalPolicy} policy @returns {Check[]}
+ * @param {AppraisalPolicy} policy @param {import("./bulletins.js").TcbData} tcb @param {Date} now @returns {Check[]}
  */
-export function appraise(report, product, cspId, policy) {
+export function appraise(report, product, cspId, policy, tcb, now) {
   if (product === null) return CHECKS.map((id) => skipped(id, "the product is unknown"));
   return [
-    ...checkTcbs(report, product, policy), // 15
+    ...checkTcbs(report, product, policy, tcb, now), // 15, 19, 21
     checkVmpl(report, policy), // 17
     checkDebug(report), // 18
     checkMigration(report), // 18
@@ -46,7 +48,7 @@ export function appraise(report, product, cspId, policy) {
   ];
 }
 
-function checkTcbs(report, product, policy) {
+function checkTcbs(report, product, policy, tcb, now) {
   try {
     const reported = parseTcb(report.reportedTcb, product, "REPORTED_TCB");
     const committed = parseTcb(report.committedTcb, product, "COMMITTED_TCB");
@@ -55,9 +57,11 @@ function checkTcbs(report, product, policy) {
     return [
       checkLattice(report, { reported, committed, current }, policy),
       checkFloor({ reported, launch }, product, policy),
+      checkStatus(report, product, policy, tcb, now),
     ];
   } catch (error) {
-    return [unparsed("guest.tcb-lattice", error), skipped("guest.tcb-floor", "the TCB versions do not parse")];
+    const rest = CHECKS.slice(1, 3).map((id) => skipped(id, "the TCB versions do not parse"));
+    return [unparsed("guest.tcb-lattice", error), ...rest];
   }
 }
 
@@ -85,14 +89,11 @@ function checkLattice(report, { reported, committed, current }, { allowProvision
 function checkFloor({ reported, launch }, { name }, policy) {
   const floor = policy.tcbFloor[name];
   const launchFloor = policy.launchTcbFloor[name] ?? {};
-  const known = DEFAULT_TCB_FLOOR[name];
-  const grade = tcbAtLeast(reported, known) ? "is up to date" : "needs an update";
-  const reason = `${name} ${grade} by the floor of May 2026, ${tcbText(known)}`;
   if (!tcbAtLeast(launch, launchFloor)) {
-    return failed("guest.tcb-floor", `launch ${tcbText(launch)}`, `at least ${tcbText(launchFloor)}`, reason);
+    return failed("guest.tcb-floor", `launch ${tcbText(launch)}`, `at least ${tcbText(launchFloor)}`);
   }
   const held = tcbAtLeast(reported, floor);
-  return judged("guest.tcb-floor", held, tcbText(reported), `at least ${tcbText(floor)}`, reason);
+  return judged("guest.tcb-floor", held, tcbText(reported), `at least ${tcbText(floor)}`);
 }
 
 function checkVmpl({ vmpl }, policy) {

@@ -1,4 +1,5 @@
 // Recognising files by their content, and sorting certificates into their roles. Nothing here is trusted yet.
+import { PAYLOAD_TYPE } from "./bulletins.js";
 import { hexOf } from "./bytes.js";
 import { isObject, parseJson } from "./canonical.js";
 import { decodePemOrDer, parseCertificate } from "./certs.js";
@@ -6,7 +7,7 @@ import { certificatesOf, parseCertificateTable } from "./certtable.js";
 import { Malformed } from "./errors.js";
 
 /**
- * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"receipt"|"request"|"response"|"unknown"} Role
+ * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"tcb"|"receipt"|"request"|"response"|"unknown"} Role
  * @typedef {{name: string, role: Role, bytes: Uint8Array}} Dropped
  */
 
@@ -18,6 +19,7 @@ export const ROLES = {
   crl: "Revocation list",
   table: "Certificate table",
   policy: "Policy",
+  tcb: "Signed TCB data",
   receipt: "Receipt",
   request: "Request body",
   response: "Response body",
@@ -83,6 +85,7 @@ function recogniseJson(bytes) {
   if (!isObject(document)) return null;
   const has = (/** @type {string[]} */ ...names) => names.some((name) => Object.hasOwn(document, name));
   if (typeof document.format === "string" && /^saferouter\/(quote|evidence)\//.test(document.format)) return "quote";
+  if (document.payloadType === PAYLOAD_TYPE) return "tcb";
   if (has("receipt_id") && has("event_log")) return "receipt";
   if (has("measurements")) return "policy";
   if (has("choices", "output", "candidates", "usage", "error", "stop_reason")) return "response";

@@ -1,4 +1,5 @@
 // From what the reader gave to a verdict: fetches where asked, calls the verifier, and keeps what the result shows.
+import { BUILT_IN, openTcbData } from "./bulletins.js";
 import { base64Bytes } from "./bytes.js";
 import { digest, isObject, parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
@@ -14,7 +15,7 @@ import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
  *   at: Date | null, receiptId: string, apiKey: string}} Request
  * @typedef {import("./evidence.js").Evidence} Evidence
  * @typedef {{verdict: import("./evidence.js").Verdict, kind: "live"|"stored"|"report", origin: string, quote: any,
- *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string,
+ *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string, tcb: import("./bulletins.js").TcbData,
  *   notices: string[], receipt: {name: string, bytes: Uint8Array} | null, request: Request}} Examination
  */
 
@@ -26,11 +27,13 @@ import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
 export async function examine(request, progress) {
   requireReceiptFor(request);
   const { policy, policyName } = choosePolicy(request);
-  const settings = { now: request.at ?? new Date(), policy, acceptMock: request.acceptMock };
+  const tcb = await chooseTcbData(request, policy);
+  const settings = { now: request.at ?? new Date(), policy, acceptMock: request.acceptMock, tcb };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
   const shared = {
     request,
     policyName,
+    tcb,
     clock,
     now: settings.now,
     nonce: null,
@@ -70,6 +73,16 @@ function choosePolicy(request) {
   if (!files.length) return { policy: null, policyName: "none" };
   const file = one(files, "policy", "a policy file");
   return { policy: parsePolicy(file.bytes), policyName: file.name };
+}
+
+/** Newer TCB data counts only by the keys of the reader's own policy. @param {Request} request */
+async function chooseTcbData({ files }, policy) {
+  const given = files.filter((file) => file.role === "tcb");
+  if (!given.length) return BUILT_IN;
+  if (!policy?.releases) {
+    throw new Malformed("tcb", "no keys to check it with", "keys and a threshold under releases in your policy");
+  }
+  return openTcbData(one(given, "tcb", "one file").bytes, policy.releases);
 }
 
 async function examineReport(request, settings, shared) {

@@ -7,6 +7,7 @@ import { Malformed } from "./errors.js";
 
 const PLACES = {
   "policy-files": ["policy"],
+  "tcb-files": ["tcb"],
   "answer-files": ["receipt", "request", "response"],
 };
 

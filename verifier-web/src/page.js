@@ -181,6 +181,7 @@ function commandInputs({ kind, origin, request, receipt }) {
     origin,
     fileName: kind === "report" ? named("report") : named("quote"),
     policyName: named("policy"),
+    tcbName: named("tcb"),
     measurement: request.measurement,
     acceptMock: request.acceptMock,
     at: request.at,

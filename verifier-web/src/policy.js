@@ -1,9 +1,12 @@
 // AppraisalPolicy: what its owner accepts, read strictly from JSON (SPEC §5).
 
+import { bytesOfHex } from "./bytes.js";
 import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf, step } from "./canonical.js";
+import { newSigners } from "./envelope.js";
 import { Malformed } from "./errors.js";
-import { DEFAULT_TCB_FLOOR, PRODUCTS } from "./product.js";
-import { GUEST_POLICY, PLATFORM_INFO } from "./report.js";
+import { BULLETIN_ID, DEFAULT_TCB_FLOOR } from "./bulletins.js";
+import { PRODUCTS } from "./product.js";
+import { GUEST_POLICY, PLATFORM_WORDS } from "./report.js";
 
 const MAX_POLICY_SIZE = 1 << 20;
 // Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
@@ -14,16 +17,6 @@ export const GUEST_RESTRICTIONS = Object.freeze({
   "rapl-dis": GUEST_POLICY.RAPL_DIS,
   "ciphertext-hiding-dram": GUEST_POLICY.CIPHERTEXT_HIDING_DRAM,
   "page-swap-disable": GUEST_POLICY.PAGE_SWAP_DISABLE,
-});
-export const PLATFORM_WORDS = Object.freeze({
-  smt: PLATFORM_INFO.SMT_EN,
-  tsme: PLATFORM_INFO.TSME_EN,
-  ecc: PLATFORM_INFO.ECC_EN,
-  "rapl-dis": PLATFORM_INFO.RAPL_DIS,
-  "ciphertext-hiding-dram": PLATFORM_INFO.CIPHERTEXT_HIDING_DRAM_EN,
-  "alias-check-complete": PLATFORM_INFO.ALIAS_CHECK_COMPLETE,
-  "iommu-write-safe": PLATFORM_INFO.IOMMU_WRITE_SAFE,
-  tio: PLATFORM_INFO.TIO_EN,
 });
 // Bytes of each pin. An empty list of pins means: any value.
 const PIN_SIZES = Object.entries({
@@ -45,6 +38,8 @@ const PIN_SIZES = Object.entries({
  * @property {number} minimumGuestSvn
  * @property {Record<string, Tcb>} tcbFloor by product
  * @property {Record<string, Tcb>} launchTcbFloor by product
+ * @property {"any-not-revoked" | "up-to-date"} tcbStatus
+ * @property {string[]} tcbAccept ids of bulletins that need not be answered
  * @property {string[]} guestAllow
  * @property {string[]} guestRequire
  * @property {string[]} platformRequire
@@ -54,6 +49,7 @@ const PIN_SIZES = Object.entries({
  * @property {Record<string, string[]>} pins
  * @property {string[]} cspIds
  * @property {boolean} revocationRequired
+ * @property {import("./envelope.js").Signers | null} releases
  */
 
 const ROOT_NAMES = [
@@ -63,12 +59,15 @@ const ROOT_NAMES = [
   "minimum_guest_svn",
   "tcb_floor",
   "launch_tcb_floor",
+  "tcb_status",
+  "tcb_accept",
   "guest_policy",
   "platform",
   "required_mitigations",
   "allow_provisional_firmware",
   "pins",
   "revocation",
+  "releases",
 ];
 
 /** The strict defaults for these launch measurements (96 lowercase hex each). @param {...string} measurements */
@@ -103,6 +102,10 @@ export function decodePolicy(document) {
   if (!["required", "when-given"].includes(revocation)) {
     throw new Malformed("policy.revocation", revocation, "required or when-given");
   }
+  const tcbStatus = root.take("tcb_status", "text", "any-not-revoked");
+  if (!["any-not-revoked", "up-to-date"].includes(tcbStatus)) {
+    throw new Malformed("policy.tcb_status", shown(tcbStatus), "any-not-revoked or up-to-date");
+  }
   const integer = (name, maximum) => boundedInteger(root.take(name, "an integer", 0), `policy.${name}`, maximum);
   const policy = {
     measurements,
@@ -111,6 +114,8 @@ export function decodePolicy(document) {
     minimumGuestSvn: integer("minimum_guest_svn", 2 ** 32 - 1),
     tcbFloor: merged(decodeFloors(root.take("tcb_floor", "an object", {}), "policy.tcb_floor")),
     launchTcbFloor: decodeFloors(root.take("launch_tcb_floor", "an object", {}), "policy.launch_tcb_floor"),
+    tcbStatus,
+    tcbAccept: bulletinIds(root.take("tcb_accept", "an array", [])),
     guestAllow: decodeWords(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
     guestRequire: decodeWords(guest, "require", GUEST_RESTRICTIONS, []),
     platformRequire: decodeWords(platform, "require", PLATFORM_WORDS, ["alias-check-complete"]),
@@ -122,6 +127,7 @@ export function decodePolicy(document) {
     ),
     cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
     revocationRequired: revocation === "required",
+    releases: Object.hasOwn(document, "releases") ? decodeSigners(root.take("releases", "an object", {})) : null,
   };
   return Object.freeze(policy);
 }
@@ -182,6 +188,27 @@ function decodeFloors(table, path) {
 function merged(floors) {
   const rows = Object.entries(DEFAULT_TCB_FLOOR).map(([name, floor]) => [name, { ...floor, ...floors[name] }]);
   return Object.fromEntries(rows);
+}
+
+function bulletinIds(values) {
+  const other = textList(values, "policy.tcb_accept").find((value) => !BULLETIN_ID.test(value));
+  if (other !== undefined) {
+    throw new Malformed("policy.tcb_accept", shown(other), "ids of bulletins, for example AMD-SB-3019");
+  }
+  return [...values];
+}
+
+/** Whose signed releases and TCB data count. */
+function decodeSigners(document) {
+  const table = new Table(document, "policy.releases", ["keys", "threshold"]);
+  const keys = hexList(table.take("keys", "an array", null), "policy.releases.keys", 32);
+  const threshold = table.take("threshold", "an integer", null);
+  try {
+    return newSigners(keys.map(bytesOfHex), threshold);
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    throw new Malformed(`policy.releases.${error.field}`, error.found, error.wanted);
+  }
 }
 
 function textList(values, path) {

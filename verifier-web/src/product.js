@@ -96,14 +96,6 @@ export const TURIN = Object.freeze({
 /** @type {ReadonlyMap<string, Product>} */
 export const PRODUCTS = new Map([MILAN, GENOA, TURIN].map((product) => [product.name, product]));
 
-// AMD's bulletins up to May 2026 (BreakFAST, RMPocalypse, StackWarp). A policy may set its own floor.
-/** @type {Record<string, Tcb>} */
-export const DEFAULT_TCB_FLOOR = Object.freeze({
-  Milan: Object.freeze({ snp: 0x1d }),
-  Genoa: Object.freeze({ snp: 0x1b }),
-  Turin: Object.freeze({ snp: 0x04, microcode: 0x51 }),
-});
-
 /**
  * The product of a CPUID (reports of version 3 and later), or null for a CPU that is not known here.
  * @param {number} family @param {number} model @returns {Product | null}

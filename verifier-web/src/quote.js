@@ -9,6 +9,7 @@ export const FORMAT = "saferouter/quote/v1";
 export const BUNDLE_FORMAT = "saferouter/evidence/v1";
 const MAX_QUOTE_SIZE = 1 << 20; // ours is about 20 kB
 const MAX_STATEMENT_SIZE = 1024;
+const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/;
 const MEMBERS = [
   "format",
   "tee_type",
@@ -31,6 +32,7 @@ const MEMBERS = [
  * @property {import("./identity.js").WorkloadKeyset} keyset
  * @property {import("./identity.js").Workload} workload
  * @property {Uint8Array} identitySignature 64 bytes
+ * @property {{since: string, reason: string} | null} stale the server's own word that no device can renew this
  */
 
 /** Parse a quote from its JSON bytes. @param {Uint8Array} raw @returns {Quote} */
@@ -58,7 +60,28 @@ export function decodeQuote(document) {
     keyset: parseKeyset(document.keyset),
     workload: parseWorkload(document.workload),
     identitySignature: hexBytes(document.identity_signature, 64, "quote.identity_signature"),
+    stale: Object.hasOwn(document, "stale") ? parseStale(document.stale) : null,
   });
+}
+
+function parseStale(value) {
+  const path = "quote.stale";
+  requireMembers(value, ["since", "reason"], path, { exact: true });
+  const { since, reason } = value;
+  if (typeof since !== "string" || !TIME.test(since) || !isTime(since)) {
+    throw new Malformed(`${path}.since`, shown(since), "a UTC time such as 2026-01-31T12:00:00Z");
+  }
+  return Object.freeze({ since, reason: requireText(reason, `${path}.reason`) });
+}
+
+/** Whether the calendar has it: a Date takes 30 February for 2 March, and knows a year 0. */
+function isTime(text) {
+  const moment = new Date(text);
+  return (
+    !text.startsWith("0000") &&
+    !Number.isNaN(moment.getTime()) &&
+    moment.toISOString() === text.replace("Z", ".000Z")
+  );
 }
 
 /**

@@ -40,6 +40,18 @@ export const PLATFORM_INFO = Object.freeze({
   TIO_EN: 7,
 });
 
+/** The words for these bits in policies and TCB data. */
+export const PLATFORM_WORDS = Object.freeze({
+  smt: PLATFORM_INFO.SMT_EN,
+  tsme: PLATFORM_INFO.TSME_EN,
+  ecc: PLATFORM_INFO.ECC_EN,
+  "rapl-dis": PLATFORM_INFO.RAPL_DIS,
+  "ciphertext-hiding-dram": PLATFORM_INFO.CIPHERTEXT_HIDING_DRAM_EN,
+  "alias-check-complete": PLATFORM_INFO.ALIAS_CHECK_COMPLETE,
+  "iommu-write-safe": PLATFORM_INFO.IOMMU_WRITE_SAFE,
+  tio: PLATFORM_INFO.TIO_EN,
+});
+
 /**
  * The parsed report. Byte strings keep the report's own order; TCBs stay raw until the product is known.
  * @typedef {object} AttestationReport

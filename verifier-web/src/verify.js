@@ -5,7 +5,9 @@ import { encodeStatement, parseNonce, reportDataOf } from "./binding.js";
 import { encodeUtf8, equalBytes, hexOf } from "./bytes.js";
 import { digestBytes, isObject, parseJson } from "./canonical.js";
 import { authenticate, CHECKS as CHAIN_CHECKS, isoSeconds } from "./chain.js";
+import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
+import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
@@ -17,6 +19,7 @@ import { parseReport } from "./report.js";
 /** @typedef {import("./evidence.js").Verdict} Verdict */
 /** @typedef {import("./policy.js").AppraisalPolicy} AppraisalPolicy */
 /** @typedef {import("./report.js").AttestationReport} AttestationReport */
+/** @typedef {import("./bulletins.js").TcbData} TcbData */
 
 const REPORT_CHECKS = ["hw.report", ...CHAIN_CHECKS];
 const BIND_CHECKS = [
@@ -43,12 +46,12 @@ const LIMITS = [
 /**
  * Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`.
  * @param {Evidence} evidence
- * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean}} options
+ * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData}} options
  * @returns {Promise<Verdict>}
  */
-export async function verifyReport(evidence, { now, policy, acceptMock = false }) {
-  const { checks, mock } = await checkReport(evidence, { now, policy, acceptMock });
-  return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true });
+export async function verifyReport(evidence, { now, policy, acceptMock = false, tcb = BUILT_IN }) {
+  const { checks, mock, unproven } = await checkReport(evidence, { now, policy, acceptMock, tcb });
+  return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true, unproven });
 }
 
 /**
@@ -62,9 +65,10 @@ export async function verifyReport(evidence, { now, policy, acceptMock = false }
  * @param {Uint8Array | null} options.nonce
  * @param {string | null} options.audience
  * @param {boolean} [options.acceptMock]
+ * @param {TcbData} [options.tcb]
  * @returns {Promise<Verdict>}
  */
-export async function verifyQuote(document, { now, policy, nonce, audience, acceptMock = false }) {
+export async function verifyQuote(document, { now, policy, nonce, audience, acceptMock = false, tcb = BUILT_IN }) {
   let quote;
   try {
     quote = decodeQuote(document);
@@ -73,10 +77,15 @@ export async function verifyQuote(document, { now, policy, nonce, audience, acce
     const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
     return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
   }
-  const { checks, report, mock } = await checkReport(quote.evidence, { now, policy, acceptMock });
+  const { checks, report, mock, unproven } = await checkReport(quote.evidence, { now, policy, acceptMock, tcb });
   if (policy === null) checks.push(...unappraised(report));
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
-  return conclude(checks, { policy, mock, quote: true, fresh: nonce !== null, addressed: audience !== null });
+  const [fresh, addressed] = [nonce !== null, audience !== null];
+  const verdict = conclude(checks, { policy, mock, quote: true, fresh, addressed, unproven });
+  if (quote.stale === null) return verdict;
+  const mark = `the gateway marks this evidence stale since ${quote.stale.since}: ${quote.stale.reason}`;
+  const notProven = [`that the attestation device still works: ${mark}`, ...verdict.not_proven];
+  return newVerdict({ scope: verdict.scope, mock, checks: verdict.checks, required: verdict.required, notProven });
 }
 
 /**
@@ -102,7 +111,7 @@ export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request
     mock,
     checks: [...checks, ...found, upstream],
     required,
-    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), unproven(upstream)],
+    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), openLine(upstream)],
   });
 }
 
@@ -123,24 +132,28 @@ function checkUpstream(raw) {
   return skipped(id, "the upstream is not attested: at most its TLS certificate is known");
 }
 
-/** @returns {Promise<{checks: Check[], report: AttestationReport | null, mock: boolean}>} */
-async function checkReport(evidence, { now, policy, acceptMock }) {
+/**
+ * The checks of the report, the report, whether it is a mock, and what its TCB leaves unproven.
+ * @returns {Promise<{checks: Check[], report: AttestationReport | null, mock: boolean, unproven: string[]}>}
+ */
+async function checkReport(evidence, { now, policy, acceptMock, tcb }) {
   let report;
   try {
     report = parseReport(evidence.report); // 1 to 5
   } catch (error) {
     const rest = [...CHAIN_CHECKS, ...(policy ? APPRAISAL_CHECKS : [])];
     const skips = rest.map((id) => skipped(id, "the report does not parse"));
-    return { checks: [unparsed("hw.report", error), ...skips], report: null, mock: false };
+    return { checks: [unparsed("hw.report", error), ...skips], report: null, mock: false, unproven: [] };
   }
   const found = `version ${report.version}, ${evidence.report.length} bytes`;
   const authenticated = await authenticate(evidence, report, { now, acceptMock });
   const checks = [passed("hw.report", found, "a well-formed report"), ...authenticated.checks];
   if (policy) {
     const cspId = authenticated.chain?.extensions.cspId ?? null;
-    checks.push(...appraise(report, authenticated.product, cspId, policy));
+    checks.push(...appraise(report, authenticated.product, cspId, policy, tcb, now));
   }
-  return { checks, report, mock: authenticated.mock };
+  const unproven = unprovenOf(report, authenticated.product, policy, tcb, now);
+  return { checks, report, mock: authenticated.mock, unproven };
 }
 
 function unappraised(report) {
@@ -219,7 +232,7 @@ function checkExpiry(notAfter, now) {
 }
 
 /** What must have passed, and what stays unproven, for this scope. @returns {Verdict} */
-function conclude(checks, { policy, mock, quote, fresh, addressed }) {
+function conclude(checks, { policy, mock, quote, fresh, addressed, unproven = [] }) {
   const full = quote || policy !== null;
   const excused = new Set([
     ...(!full || policy?.revocationRequired === false ? ["hw.revocation"] : []),
@@ -240,9 +253,9 @@ function conclude(checks, { policy, mock, quote, fresh, addressed }) {
     mock,
     checks: all,
     required: asked.filter((id) => !excused.has(id)),
-    notProven: [...all.filter((check) => check.outcome === "skip").map(unproven), ...unjudged, ...LIMITS],
+    notProven: [...all.filter((check) => check.outcome === "skip").map(openLine), ...unproven, ...unjudged, ...LIMITS],
   });
 }
 
 /** @param {Check} check */
-const unproven = (check) => `${check.id}: ${check.reason}`;
+const openLine = (check) => `${check.id}: ${check.reason}`;

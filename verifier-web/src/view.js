@@ -1,5 +1,6 @@
 // The result as DOM: the verdict first with what is not proven, then the questions, then every check.
 import { hexOf } from "./bytes.js";
+import { renderBulletins } from "./bulletinlist.js";
 import { element, icon } from "./dom.js";
 import { answerQuestions, describeCheck, headline } from "./questions.js";
 import { renderCommand, renderRaw } from "./raw.js";
@@ -17,7 +18,7 @@ export function renderResult(root, found, equal) {
   root.replaceChildren(
     renderVerdict(found),
     renderQuestions(verdict),
-    renderChecks(verdict),
+    renderChecks(found),
     renderRaw(found),
     renderCommand(verdict, equal),
   );
@@ -195,14 +196,15 @@ function stateLabel(state) {
   return element("span", { class: "state", "data-state": state }, icon(state), WORDS[state]);
 }
 
-function renderChecks(verdict) {
+function renderChecks(found) {
+  const { verdict } = found;
   const count = (outcome) => verdict.checks.filter((check) => check.outcome === outcome).length;
   const required = new Set(verdict.required);
   const toggle = element("button", { type: "button", class: "small" }, "Open all");
   const list = element(
     "ul",
     { class: "checks" },
-    ...verdict.checks.map((check) => renderCheck(check, required.has(check.id))),
+    ...verdict.checks.map((check) => renderCheck(check, required.has(check.id), found)),
   );
   toggle.addEventListener("click", () => {
     const open = toggle.textContent === "Open all";
@@ -218,7 +220,7 @@ function renderChecks(verdict) {
   );
 }
 
-function renderCheck(check, required) {
+function renderCheck(check, required, found) {
   const { title, does_not_prove, section } = describeCheck(check.id);
   // Under an accepted mock the root check is skipped on purpose: its state is the mock itself.
   const state =
@@ -248,6 +250,7 @@ function renderCheck(check, required) {
         ["Demanded", required ? "yes" : "no: the verdict stands without it"],
         ["Specification", section],
       ]),
+      check.id === "guest.tcb-status" && check.outcome !== "skip" ? renderBulletins(found) : null,
     ),
   );
 }

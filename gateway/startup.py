@@ -1,0 +1,73 @@
+"""The log's word on every keyset: its `startup` leaf, published and cosigned before the keyset is used."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gateway.publisher import Publisher
+from gateway.storage.writer import GroupCommit, NotRecorded
+from gateway.workload import Document, Keyset
+from tee.canonical import digest, digest_bytes
+from tee.errors import Unavailable
+from tee.quote import decode_base64, encode_base64
+from tee.snp.report import SIGNED_SIZE, parse_report
+
+RETRY_SECONDS = 2.0
+
+
+class StartupLog:
+    """Announces keysets in the log, and shows where the live one stands."""
+
+    def __init__(self, writer: GroupCommit, publisher: Publisher) -> None:
+        self._writer = writer
+        self._publisher = publisher
+        self._leaves: dict[str, int] = {}
+
+    async def announce(self, keyset: Keyset, quote: Document, patience: float) -> None:
+        """Log the keyset, and wait until its leaf is published, with witnesses until their quorum has cosigned it.
+
+        Raises Unavailable, also where the witnesses do not answer for `patience` seconds.
+        """
+        body = startup_body(keyset, quote)
+        try:
+            index: int = await self._writer.durable(lambda transaction: transaction.sequence.append("startup", body))
+        except NotRecorded as error:
+            raise Unavailable("the gateway's database", error.message, retryable=True) from None
+        await self._publisher.publish()
+        try:
+            async with asyncio.timeout(patience):
+                while not await self._publisher.cosign():
+                    await asyncio.sleep(RETRY_SECONDS)
+        except TimeoutError:
+            reason = "have not cosigned this start: without their quorum nothing is served"
+            raise Unavailable("the log's witnesses", reason, retryable=True) from None
+        self._leaves[keyset.digest] = index
+
+    def member(self, keyset_digest: str) -> Document:
+        """The `log` member of a quote over this keyset (SPEC §15.8)."""
+        index = self._leaves[keyset_digest]
+        shown = self._publisher.show(index)
+        return {
+            "checkpoint": shown.proof.checkpoint.decode(),
+            "startup": {
+                "index": index,
+                "leaf_b64": encode_base64(shown.leaf),
+                "proof": [encode_base64(value) for value in shown.proof.hashes],
+            },
+        }
+
+
+def startup_body(keyset: Keyset, quote: Document) -> dict[str, Any]:
+    """What the log says of a keyset (SPEC §15.4): the workload's own words, and the report that binds them."""
+    report = decode_base64(quote["report_b64"], "report_b64")
+    workload = quote["workload"]
+    return {
+        "keyset_digest": keyset.digest,
+        "workload_digest": digest(workload),
+        "measurement": parse_report(report).measurement.hex(),
+        "report_digest": digest_bytes(report[:SIGNED_SIZE]),
+        "audience": workload["audience"],
+        "build": workload["build"],
+        "configuration": workload["configuration"],
+    }
