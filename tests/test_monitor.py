@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tee.client.log import LogReader, log_prefix
@@ -19,7 +20,7 @@ from tee.log.submission import origin_digest
 from tee.log.tiles import Tile, encode_entries
 from tee.log.witnesses import parse_witness_policy
 from tee.quote import encode_base64
-from tests.worlds.gateway import free_port, run_cli
+from tests.worlds.gateway import PLAIN, RunningGateway, free_port, run_cli
 from tests.worlds.log_server import STARTUP, LogServer, add, cloned, log_server, new_log, read_tile
 from tests.worlds.small_log import ORIGIN, SmallLog, SmallWitness
 from tests.worlds.witness import RunningWitness
@@ -344,7 +345,7 @@ def policy_of(log: SmallLog, *witnesses: tuple[str, NoteKey, str], quorum: str =
 def test_what_a_witness_saw_is_matched(served: LogServer, tmp_path: Path) -> None:
     """A real witness and two clones of one gateway: whoever is shown the other clone finds out."""
     log = served.log
-    with RunningWitness(tmp_path / "witness", log) as witness:
+    with RunningWitness(tmp_path / "witness", log.key.encode()) as witness:
         policy = policy_of(log, ("w", witness.key, witness.url))
         unseen = look(served, tmp_path / "m", policy=policy)
         assert (unseen.outcome(), unseen.witnesses) == ("consistent", {"w": "has not seen this log"})
@@ -375,7 +376,7 @@ def test_a_witness_that_is_ahead_of_the_checkpoint_that_is_published(served: Log
     log = served.log
     served.lies["checkpoint"] = served.checkpoint().encode()
     add(log)
-    with RunningWitness(tmp_path / "witness", log) as witness:
+    with RunningWitness(tmp_path / "witness", log.key.encode()) as witness:
         assert witness.submit(log, 0).status_code == 200
         seen = look(served, tmp_path / "m", policy=policy_of(log, ("w", witness.key, witness.url)))
     assert (seen.outcome(), seen.size, seen.witnesses) == ("consistent", 5, {"w": "saw the same history"}), seen.found
@@ -460,3 +461,28 @@ def test_the_command_says_it_in_words_and_exit_codes(served: LogServer, tmp_path
     assert (told["verdict"], told["origin"], told["size"]) == ("rejected", ORIGIN, 6)
     gone = run_cli("log", "monitor", f"http://127.0.0.1:{free_port()}", "--state", tmp_path / "other")
     assert (gone.returncode, "UNAVAILABLE" in gone.stdout, "Traceback" in gone.stderr) == (3, True, False)
+
+
+def test_a_gateway_its_witness_and_its_monitor(tmp_path: Path, chip_file: Path) -> None:
+    """From end to end: a gateway serves only what its witness cosigned, and a monitor follows both."""
+    config = 'providers = [{id = "mock", family = "mock"}]\nmodels = [{id = "mock-1", provider = "mock"}]\n'
+    with RunningGateway(tmp_path / "gateway", config=config, chip=chip_file) as gateway:
+        vkey = httpx2.get(f"{gateway.url}/attestation/transparency", **PLAIN).json()["vkey"]
+        state, policy = tmp_path / "monitor", tmp_path / "policy"
+        first = run_cli("log", "monitor", gateway.url, "--state", state, "--log", vkey)
+        assert (first.returncode, "first startup at entry 0: measurement" in first.stdout) == (0, True), first.stdout
+        with RunningWitness(tmp_path / "witness", vkey) as witness:
+            policy.write_text(f"log {vkey}\nwitness w {witness.key.encode()} {witness.url}\nquorum w\n")
+            (tmp_path / "gateway.toml").write_text(f'witness_policy = "{policy}"\n{config}')
+            gateway.restart()
+            assert gateway.ask("Hello").status == 200
+            seen = run_cli("log", "monitor", gateway.url, "--state", state, "--policy", policy)
+            assert seen.returncode == 0, seen.stdout
+            assert "configuration settings changed at entry" in seen.stdout
+            assert "a new keyset at entry" in seen.stdout
+            assert "witness w saw the same history" in seen.stdout
+            proof = run_cli("log", "prove", gateway.url, "0", "--log", vkey, "--save", tmp_path / "start")
+            assert proof.returncode == 0, proof.stderr
+            paths = [tmp_path / "start.tlog-proof", "--leaf", tmp_path / "start.leaf"]
+            verified = run_cli("log", "verify", *paths, "--policy", policy)
+            assert (verified.returncode, "PASS log.witness" in verified.stdout) == (0, True), verified.stdout

@@ -34,7 +34,7 @@ def log_of(size: int, name: str = "gw.example.com/log") -> SmallLog:
 @pytest.fixture(scope="module")
 def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWitness]:
     """One witness; each test of it has a log of its own."""
-    logs = [log_of(0, f"gw.example.com/{number}") for number in range(8)]
+    logs = [log_of(0, f"gw.example.com/{number}").key.encode() for number in range(4)]
     with RunningWitness(tmp_path_factory.mktemp("witness") / "state", *logs) as running:
         yield running
 
@@ -150,7 +150,10 @@ def test_of_two_extensions_at_once_exactly_one_wins(witness: RunningWitness) -> 
 def test_processes_share_one_memory(tmp_path: Path) -> None:
     """Two processes over one folder are one witness: one key, and still only one of two extensions."""
     log = log_of(1)
-    with RunningWitness(tmp_path / "state", log) as one, RunningWitness(tmp_path / "state", log) as two:
+    with (
+        RunningWitness(tmp_path / "state", log.key.encode()) as one,
+        RunningWitness(tmp_path / "state", log.key.encode()) as two,
+    ):
         assert one.key == two.key
         assert one.submit(log, 0).status_code == 200
         with ThreadPoolExecutor(2) as pool:
@@ -168,7 +171,7 @@ def test_killed_at_any_moment_it_never_signs_two_trees_of_one_size(tmp_path: Pat
     """Submissions of ever new forks race a SIGKILL; what was answered is history after each restart."""
     chance = random.Random(20261121)
     candidates, answered = [log_of(1)], dict[int, bytes]()
-    running = RunningWitness(tmp_path / "state", log_of(1))
+    running = RunningWitness(tmp_path / "state", log_of(1).key.encode())
     for _ in range(6):
         running.start()
         log, seen = _history_of(running, candidates)
@@ -214,7 +217,7 @@ def test_a_split_view_and_a_rollback_get_no_cosignature(tmp_path: Path) -> None:
     second = cloned(first)
     first.leaves.append(b"what one customer sees")
     second.leaves.extend([b"what another sees", b"and more"])
-    with RunningWitness(tmp_path / "state", first) as running:
+    with RunningWitness(tmp_path / "state", first.key.encode()) as running:
         assert running.submit(first, 0).status_code == 200
         assert running.submit(second, 10).status_code == 409
         assert running.submit(second, 11).status_code == 422
@@ -224,7 +227,7 @@ def test_a_split_view_and_a_rollback_get_no_cosignature(tmp_path: Path) -> None:
 
 def test_its_key_is_made_once_and_cannot_outlive_its_memory(tmp_path: Path) -> None:
     state, log = tmp_path / "state", log_of(4)
-    with RunningWitness(state, log) as running:
+    with RunningWitness(state, log.key.encode()) as running:
         key = running.key
         assert running.submit(log, 0).status_code == 200
         for path in state.iterdir():
@@ -237,7 +240,7 @@ def test_its_key_is_made_once_and_cannot_outlive_its_memory(tmp_path: Path) -> N
         running.kill()
     for path in state.iterdir():
         path.unlink()
-    with RunningWitness(state, log) as forgetful:
+    with RunningWitness(state, log.key.encode()) as forgetful:
         assert forgetful.key.public_key != key.public_key
 
 

@@ -1,4 +1,4 @@
-"""What a monitor demands of a log that it follows: one key, one tree that grows, one chain (SPEC §15.11). Pure."""
+"""What a monitor demands of a log that it follows: one key, one tree that grows, one chain (SPEC §15.12). Pure."""
 
 from __future__ import annotations
 

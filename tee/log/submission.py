@@ -1,4 +1,4 @@
-"""What a witness is asked to cosign, and whether it may (C2SP tlog-witness; SPEC §15.10). Pure."""
+"""What a witness is asked to cosign, and whether it may (C2SP tlog-witness; SPEC §15.11). Pure."""
 
 from __future__ import annotations
 

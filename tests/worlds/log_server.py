@@ -22,7 +22,7 @@ STARTUP: dict[str, Any] = {
     "keyset_digest": "sha256:" + "1" * 64,
     "workload_digest": "sha256:" + "2" * 64,
     "measurement": "a" * 96,
-    "report_sha256": "sha256:" + "3" * 64,
+    "report_digest": "sha256:" + "3" * 64,
     "audience": "https://gw.example.com",
     "build": {"version": "1.0"},
     "configuration": {"models": "sha256:" + "4" * 64, "providers": "sha256:" + "5" * 64},

@@ -19,10 +19,10 @@ from tests.worlds.small_log import SmallLog
 class RunningWitness:
     """A witness of these logs. Killed at the end; a restart keeps the state and takes another port."""
 
-    def __init__(self, state: Path, *logs: SmallLog) -> None:
+    def __init__(self, state: Path, *vkeys: str) -> None:
         self.state = state
         self._command = [str(COMMAND), "log", "witness", "--state", str(state), "--listen", "127.0.0.1:0"]
-        self._command += [part for log in logs for part in ("--log", log.key.encode())]
+        self._command += [part for vkey in vkeys for part in ("--log", vkey)]
         self._process: subprocess.Popen[str] | None = None
         self.key: NoteKey
         self.url = ""
