@@ -16,9 +16,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tee.log.checkpoint import cosigned_at, open_checkpoint, parse_checkpoint
-from tee.log.submission import MAX_SUBMISSION_SIZE
+from tee.log.submission import MAX_SUBMISSION_SIZE, Refused, parse_submission
 from tests.worlds.gateway import run_cli
 from tests.worlds.log_server import cloned
 from tests.worlds.small_log import SmallLog
@@ -111,6 +113,21 @@ def test_what_it_does_not_cosign(witness: RunningWitness, body: bytes, status: i
     assert (answer.status_code, words in answer.text) == (status, True), answer.text
     assert status != 409 or answer.headers["content-type"] == "text/x.tlog.size"
     assert parse_checkpoint(witness.seen(LOG.origin).content, "seen").checkpoint.size == 12
+
+
+@given(
+    st.binary(max_size=200).map(lambda noise: noise + GOOD)
+    | st.tuples(st.integers(0, len(GOOD)), st.binary(max_size=9)).map(
+        lambda at: GOOD[: at[0]] + at[1] + GOOD[at[0] + 1 :]
+    )
+)
+def test_whatever_is_sent_is_a_submission_or_refused(body: bytes) -> None:
+    try:
+        found = parse_submission(body, {LOG.origin: LOG.key})
+    except Refused as refused:
+        assert refused.status in (400, 403, 404)
+    else:
+        assert open_checkpoint(found.signed.note.encode(), LOG.key, "checkpoint").checkpoint.size == 20
 
 
 def test_a_body_that_never_ends_is_given_up(witness: RunningWitness) -> None:
@@ -257,6 +274,29 @@ def test_a_command_line_that_makes_no_witness(
     options = ["--state", str(tmp_path / "state"), "--listen", "127.0.0.1:0", "--log", log_of(0).key.encode()]
     done = run_cli("log", "witness", *change(options))
     assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+
+
+def test_without_the_server_it_says_what_to_install(tmp_path: Path) -> None:
+    """The base install has no server; here a package of that name is in the way and fails to be found."""
+    (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError('no', name='starlette')")
+    options = ["--state", str(tmp_path / "state"), "--listen", "127.0.0.1:0", "--log", log_of(0).key.encode()]
+    done = run_cli("log", "witness", *options, environ={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (
+        3,
+        "saferouter: the witness: needs starlette: install saferouter[gateway]\n",
+    )
+
+
+def test_a_witness_whose_memory_is_broken_signs_nothing(tmp_path: Path) -> None:
+    state, log = tmp_path / "state", log_of(4)
+    with RunningWitness(state, log.key.encode()) as running:
+        assert running.submit(log, 0, 2).status_code == 200
+        (state / "witness.sqlite3").write_bytes(b"nothing that SQLite wrote" * 400)
+        assert (running.submit(log, 2).status_code, running.seen(log.origin).status_code) == (503, 503)
+        assert running.stop() == 0
+    options = ["--state", str(state), "--listen", "127.0.0.1:0", "--log", log.key.encode()]
+    done = run_cli("log", "witness", *options)
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
 
 
 def test_a_name_and_a_policy_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tee.client.log import LogReader, NotServed
 from tee.client.logbook import Bookmark, Logbook
 from tee.errors import Malformed, Unavailable
 from tee.log.checkpoint import Checkpoint, SignedCheckpoint, cosigned_at, open_checkpoint, parse_checkpoint
+from tee.log.entry import LogEntry
 from tee.log.following import (
     Distrusted,
     Followed,
@@ -88,31 +89,18 @@ class Monitor:
         return look
 
     def _follow(self, mark: Bookmark | None, look: Look) -> None:
-        # Witnesses first: what they saw cannot be newer than what the log then shows, unless it hides something.
-        origin = self._peek()
-        views = self._ask_witnesses(origin, look)
         raw = self.reader.checkpoint()
+        try:
+            origin = parse_checkpoint(raw, "checkpoint").checkpoint.origin
+        except Malformed as error:
+            raise Distrusted(str(error), raw) from None
         key, signed = open_followed(raw, self._known_key(mark, origin, look))
         self.book.keep(raw)
         look.origin, look.size, look.key = key.name, signed.checkpoint.size, key
-        followed = self._read(mark, key, signed, raw, look)
-        self.book.save(followed, raw)
-        for witness, view in views:
-            try:
-                self._compare(witness, view, key, signed.checkpoint)
-                look.witnesses[witness.name] = "saw the same history"
-            except Distrusted as found:
-                self._accuse(found, raw, look)
-                look.witnesses[witness.name] = "saw another history"
+        self.book.save(self._read(mark, key, signed.checkpoint, raw, look), raw)
+        for witness in self.policy.witnesses.values() if self.policy else ():
+            look.witnesses[witness.name] = self._match(witness, key, signed.checkpoint, raw, look)
         self._require_quorum(signed, raw, look)
-
-    def _peek(self) -> str:
-        """The origin that the log goes by now: its own word."""
-        raw = self.reader.checkpoint()
-        try:
-            return parse_checkpoint(raw, "checkpoint").checkpoint.origin
-        except Malformed as error:
-            raise Distrusted(str(error), raw) from None
 
     def _known_key(self, mark: Bookmark | None, origin: str, look: Look) -> NoteKey:
         """The key to demand: that of the last look, else one that was given, else the one that the log names."""
@@ -134,59 +122,54 @@ class Monitor:
         except Malformed as error:
             raise Distrusted(str(error)) from None
 
-    def _read(self, mark: Bookmark | None, key: NoteKey, signed: SignedCheckpoint, raw: bytes, look: Look) -> Followed:
+    def _read(self, mark: Bookmark | None, key: NoteKey, new: Checkpoint, raw: bytes, look: Look) -> Followed:
         """Read what is new, and hold it against the tree and the chain. Raises Distrusted, Unavailable."""
-        new = signed.checkpoint
         followed = mark.followed if mark else Followed(key)
         if followed.key != key:
             followed = Followed(key, startup=followed.startup)
+        old, nodes = Checkpoint(key.name, followed.tree.size, followed.tree.root()), self.reader.nodes(new.size)
         try:
-            old = Checkpoint(key.name, followed.tree.size, followed.tree.root())
-            require_growth(old, new, self.reader.nodes(new.size))
-            first = followed.tree.size
+            require_growth(old, new, nodes)
             while followed.tree.size < new.size:
-                followed = self._read_tile(followed, new.size, mark, raw, look)
-            if followed.tree.root() != new.root:
-                raise Distrusted(f"leaves {first} to {new.size - 1}, as served, do not make up its tree")
+                number, at = divmod(followed.tree.size, TILE_WIDTH)
+                leaves = self.reader.leaves(number, new.size)[at:]
+                followed, entries, changes = read_on(followed, leaves, new, nodes)
+                if entries[0].index == 0 and mark is not None:
+                    self._require_succession(entries[0], mark, raw, look)
+                look.new.update(entry.type for entry in entries)
+                look.changes += changes[: max(0, MAX_TOLD - len(look.changes))]
         except Malformed as error:  # of a tile
             raise Distrusted(str(error), raw) from None
         except Distrusted as found:
             raise Distrusted(found.words, raw) from None
         return followed
 
-    def _read_tile(self, followed: Followed, size: int, mark: Bookmark | None, raw: bytes, look: Look) -> Followed:
-        """The rest of the entry tile in which the next leaf lies."""
-        number, at = divmod(followed.tree.size, TILE_WIDTH)
-        leaves, hashes = self.reader.leaves(number, size)[at:], self.reader.hashes(0, number, size)[at:]
-        was_empty = followed.tree.size == 0
-        followed, entries, changes = read_on(followed, leaves, hashes)
-        if was_empty and mark is not None:
-            try:
-                require_succession(entries[0], mark.checkpoint)
-            except Distrusted as found:  # told and kept, and then the new epoch is followed: there is no other
-                self._accuse(Distrusted(found.words, raw), mark.raw, look)
-        look.new.update(entry.type for entry in entries)
-        look.changes += changes[: max(0, MAX_TOLD - len(look.changes))]
-        return followed
+    def _require_succession(self, first: LogEntry, mark: Bookmark, raw: bytes, look: Look) -> None:
+        """That the new epoch lost nothing. Told and kept if it did, and then it is followed: there is no other."""
+        try:
+            require_succession(first, mark.checkpoint)
+        except Distrusted as found:
+            self._accuse(Distrusted(found.words, raw), mark.raw, look)
 
-    def _ask_witnesses(self, origin: str, look: Look) -> list[tuple[Witness, bytes]]:
-        """What each witness that can be asked has cosigned last."""
-        views = []
-        for witness in self.policy.witnesses.values() if self.policy else ():
-            if not witness.url:
-                look.witnesses[witness.name] = "has no URL to ask"
-                continue
-            try:
-                views.append((witness, self.reader.witness_checkpoint(witness.url, origin)))
-            except NotServed:
-                look.witnesses[witness.name] = "has not seen this log"
-            except Unavailable as error:
-                look.witnesses[witness.name] = "does not answer"
-                look.unseen.append(f"witness {witness.name}: {error}")
-        return views
+    def _match(self, witness: Witness, key: NoteKey, own: Checkpoint, raw: bytes, look: Look) -> str:
+        """What a witness saw, in words, against what we see."""
+        if not witness.url:
+            return "has no URL to ask"
+        try:
+            view = self.reader.witness_checkpoint(witness.url, key.name)
+        except NotServed:
+            return "has not seen this log"
+        except Unavailable as error:
+            look.unseen.append(f"witness {witness.name}: {error}")
+            return "does not answer"
+        try:
+            return self._compare(witness, view, key, own, look)
+        except Distrusted as found:
+            self._accuse(found, raw, look)
+            return "contradicts the log"
 
-    def _compare(self, witness: Witness, view: bytes, key: NoteKey, own: Checkpoint) -> None:
-        """That a witness saw the same history. Raises Distrusted."""
+    def _compare(self, witness: Witness, view: bytes, key: NoteKey, own: Checkpoint, look: Look) -> str:
+        """That a witness saw the same history. Raises Distrusted, Unavailable."""
         place = f"witness {witness.name}"
         try:
             signed = open_checkpoint(view, key, place)
@@ -199,9 +182,10 @@ class Monitor:
             raise Distrusted(str(error), view) from None
         except Distrusted as found:
             raise Distrusted(f"{place} saw another history: {found.words}", view) from None
-        except NotServed:
-            sizes = f"{signed.checkpoint.size} leaves; the log shows {own.size}"
-            raise Distrusted(f"{place} saw {sizes}, and not the tiles of the others", view) from None
+        except NotServed as error:  # perhaps hidden, perhaps a store that dropped a partial tile meanwhile
+            look.unseen.append(f"{place} saw {signed.checkpoint.size} leaves, the log shows {own.size}: {error}")
+            return "cannot be matched"
+        return "saw the same history"
 
     def _require_quorum(self, signed: SignedCheckpoint, raw: bytes, look: Look) -> None:
         """That the checkpoint carries the cosignatures that the user's policy asks for. Raises Distrusted."""

@@ -11,7 +11,16 @@ from tee.errors import Malformed, TeeError
 from tee.log.changes import describe_change
 from tee.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, parse_checkpoint
 from tee.log.entry import NO_LEAF, LogEntry, chain_hash, parse_entry
-from tee.log.merkle import Frontier, ReadNode, hash_leaf, load_frontier, prove_consistency, verify_consistency
+from tee.log.merkle import (
+    Frontier,
+    ReadNode,
+    hash_leaf,
+    load_frontier,
+    prove_consistency,
+    prove_inclusion,
+    root_from_inclusion,
+    verify_consistency,
+)
 from tee.log.note import NoteKey
 from tee.quote import encode_base64
 
@@ -78,16 +87,22 @@ def require_growth(old: Checkpoint, new: Checkpoint, nodes: ReadNode) -> None:
         raise Distrusted(f"split view: {words}") from None
 
 
-def read_on(followed: Followed, leaves: list[bytes], hashes: list[bytes]) -> tuple[Followed, list[LogEntry], list[str]]:
-    """The log with these next leaves, and what changed with them; `hashes` as the tree's tiles have them.
+def read_on(
+    followed: Followed, leaves: list[bytes], tree: Checkpoint, nodes: ReadNode
+) -> tuple[Followed, list[LogEntry], list[str]]:
+    """The log with the next leaves, and what changed with them. They are the rest of one tile, or of the tree.
 
     Raises Distrusted by the index of the first leaf that does not fit.
     """
+    first, end = followed.tree.size, followed.tree.size + len(leaves)
+    hashes = [nodes(0, at) for at in range(first, end)]
+    # The way up from a tile's last leaf passes all its other hashes. Tile by tile, a log cannot feed us for ever.
+    if root_from_inclusion(hashes[-1], end - 1, tree.size, prove_inclusion(end - 1, tree.size, nodes)) != tree.root:
+        raise Distrusted(f"leaves {first} to {end - 1}: their tile is not in the tree")
     entries: list[LogEntry] = []
     changes: list[str] = []
-    tree, head, startup = followed.tree, followed.head, followed.startup
     for leaf, wanted in zip(leaves, hashes, strict=True):
-        at = tree.size
+        at = followed.tree.size
         if hash_leaf(leaf) != wanted:
             raise Distrusted(f"leaf {at}: the leaf that is served is not the one in the tree")
         try:
@@ -96,17 +111,17 @@ def read_on(followed: Followed, leaves: list[bytes], hashes: list[bytes]) -> tup
             raise Distrusted(str(error)) from None
         if entry.index != at:
             raise Distrusted(f"leaf {at}: it says that it is leaf {entry.index}")
-        if entry.prev != head:
+        if entry.prev != followed.head:
             raise Distrusted(f"leaf {at}: its `prev` is not the hash of the leaf before it")
         if at == 0 and (entry.type == "log.continues") != (split_epoch(followed.key.name)[1] > 1):
             raise Distrusted(
                 f"leaf 0: {entry.type}, where log.continues begins every epoch after the first, and no other"
             )
         entries.append(entry)
-        changes += describe_change(entry, startup)
-        tree, head = tree.append(wanted), chain_hash(leaf)
-        startup = entry.body if entry.type == "startup" else startup
-    return replace(followed, tree=tree, head=head, startup=startup), entries, changes
+        changes += describe_change(entry, followed.startup)
+        startup = entry.body if entry.type == "startup" else followed.startup
+        followed = Followed(followed.key, followed.tree.append(wanted), chain_hash(leaf), startup)
+    return followed, entries, changes
 
 
 def require_succession(first: LogEntry, last: Checkpoint) -> None:

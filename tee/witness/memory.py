@@ -77,11 +77,10 @@ def open_memory(folder: Path, name: str | None) -> WitnessMemory:
     path = folder / FILE
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite's own files take this mode too
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # its journal takes this mode too
     except OSError as error:
         raise Unavailable(str(path), error.strerror or "cannot be opened", retryable=False) from None
     with _open(path) as database:
-        database.execute("PRAGMA journal_mode = WAL")
         for statement in _SCHEMA.split(";"):
             database.execute(statement)
         new = SigningKey.generate()
@@ -111,7 +110,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            database.execute("PRAGMA synchronous = FULL")  # in WAL mode: synced before the statement returns
+            database.execute("PRAGMA synchronous = EXTRA")  # a statement returns when file and folder are on disk
             yield database
         finally:
             database.close()
