@@ -433,6 +433,7 @@ def test_its_folder_is_its_own_and_is_checked(served: LogServer, tmp_path: Path)
     broken: dict[str, Any]
     for broken in (
         good | {"nodes_b64": good["nodes_b64"][:1]},
+        good | {"nodes_b64": good["nodes_b64"][::-1]},
         good | {"nodes_b64": "x"},
         good | {"vkey": good["vkey"].replace("gw", "gv")},
         {},

@@ -23,7 +23,7 @@ from tee.log.checkpoint import cosigned_at, open_checkpoint, parse_checkpoint
 from tee.log.submission import MAX_SUBMISSION_SIZE, Refused, parse_submission
 from tests.worlds.gateway import run_cli
 from tests.worlds.log_server import cloned
-from tests.worlds.small_log import SmallLog
+from tests.worlds.small_log import SmallLog, SmallWitness
 from tests.worlds.witness import RunningWitness, cosigned_note, submission
 
 LEAVES = [f"leaf {number}".encode() for number in range(40)]
@@ -36,7 +36,7 @@ def log_of(size: int, name: str = "gw.example.com/log") -> SmallLog:
 @pytest.fixture(scope="module")
 def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWitness]:
     """One witness; each test of it has a log of its own."""
-    logs = [log_of(0, f"gw.example.com/{number}").key.encode() for number in range(4)]
+    logs = [log_of(0, f"gw.example.com/{number}").key.encode() for number in range(5)]
     with RunningWitness(tmp_path_factory.mktemp("witness") / "state", *logs) as running:
         yield running
 
@@ -59,6 +59,15 @@ def test_a_log_may_begin_with_no_leaves(witness: RunningWitness) -> None:
     assert witness.seen(log.origin).status_code == 404
     assert [witness.submit(log, 0, size).status_code for size in (0, 0, 3)] == [200, 200, 200]
     assert witness.submit(log, 0, 0).status_code == 409
+
+
+def test_lines_of_strangers_are_neither_judged_nor_kept(witness: RunningWitness) -> None:
+    """What it serves is the log's word and its own: nobody can fill its memory, or its answers, with other lines."""
+    log = log_of(9, "gw.example.com/3")
+    stranger = SmallWitness("stranger.example", 4).cosign(log.checkpoint()).signatures[1].encode().encode()
+    answer = witness.post(submission(log, 0) + stranger)
+    assert answer.status_code == 200
+    assert witness.seen(log.origin).content == cosigned_note(log, answer)
 
 
 def replaced(body: bytes, old: bytes, new: bytes) -> bytes:
@@ -142,7 +151,7 @@ def test_a_body_that_never_ends_is_given_up(witness: RunningWitness) -> None:
 
 def test_of_two_extensions_at_once_exactly_one_wins(witness: RunningWitness) -> None:
     """Many rounds of many threads: each sends a valid extension of the same tree, every one another."""
-    log = log_of(1, "gw.example.com/3")
+    log = log_of(1, "gw.example.com/4")
     assert witness.submit(log, 0).status_code == 200
     with ThreadPoolExecutor(8) as pool:
         for _ in range(10):

@@ -6,29 +6,21 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tee.client.leaves import OpenedLog, open_log
 from tee.client.log import LogReader, log_prefix
 from tee.client.logbook import open_logbook
 from tee.client.monitor import Look, Monitor
 from tee.errors import Malformed, Unavailable
 from tee.evidence import Check, Scope, Verdict, judged, skipped
-from tee.log.changes import describe_leaf
-from tee.log.checkpoint import open_checkpoint, parse_checkpoint
-from tee.log.entry import parse_entry
-from tee.log.following import Distrusted
-from tee.log.merkle import prove_inclusion
+from tee.log.checkpoint import parse_checkpoint
 from tee.log.note import KeyType, NoteKey, parse_note_key
-from tee.log.proof import LeafProof, parse_leaf_proof, verify_leaf
-from tee.log.tiles import TILE_WIDTH
+from tee.log.proof import parse_leaf_proof, verify_leaf
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
-from tee.quote import encode_base64
 from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, finish, printable, read_file, write_file
 
 LEAST_SECONDS = 1.0
@@ -73,7 +65,7 @@ def prove(
 ) -> None:
     """Fetch a leaf and make the proof that it stands in the log, from the log's tiles."""
     with LogReader(log_prefix(url)) as reader:
-        opened = _open_log(reader, log)
+        opened = open_log(reader, _log_key(log) if log else None)
         if index >= opened.size:
             raise Malformed("INDEX", index, f"less than {opened.size}, the log's size")
         (found,) = opened.leaves(index, index + 1)
@@ -99,7 +91,7 @@ def tail(
 ) -> None:
     """Print the newest leaves, each proven to stand in the log."""
     with LogReader(log_prefix(url)) as reader:
-        opened = _open_log(reader, log)
+        opened = open_log(reader, _log_key(log) if log else None)
         found = opened.leaves(max(0, opened.size - number), opened.size)
     if as_json:
         typer.echo(json.dumps(opened.to_json() | {"leaves": [each.shown() for each in found]}))
@@ -173,70 +165,6 @@ def witness(
     asyncio.run(run_witness(build_witness_app(memory, logs), host.strip("[]"), int(port), on_ready))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A leaf that stands in the log."""
-
-    leaf: bytes
-    proof: LeafProof
-
-    def line(self) -> str:
-        """One line for a person; a leaf that is not ours is shown by its size."""
-        try:
-            return describe_leaf(parse_entry(self.leaf))
-        except Malformed:
-            return f"{self.proof.index:>8}  {len(self.leaf)} bytes, which are no leaf of a gateway"
-
-    def shown(self) -> dict[str, str]:
-        """Its members in JSON."""
-        return {"leaf_b64": encode_base64(self.leaf), "words": self.line()}
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenedLog:
-    """A log at one signed checkpoint."""
-
-    reader: LogReader
-    key: NoteKey
-    key_given: bool
-    size: int
-    raw: bytes
-
-    def leaves(self, start: int, end: int) -> list[_Found]:
-        """These leaves, each proven. Raises Distrusted, Unavailable."""
-        nodes, found = self.reader.nodes(self.size), []
-        with _served():
-            for number in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
-                for at, leaf in enumerate(self.reader.leaves(number, self.size), number * TILE_WIDTH):
-                    if start <= at < end:
-                        proof = LeafProof(at, tuple(prove_inclusion(at, self.size, nodes)), self.raw)
-                        verify_leaf(leaf, proof, self.key, f"leaf {at}")
-                        found.append(_Found(leaf, proof))
-        return found
-
-    def to_json(self) -> dict[str, object]:
-        """What was read, and by whose key."""
-        return {"origin": self.key.name, "vkey": self.key.encode(), "key_given": self.key_given, "size": self.size}
-
-
-def _open_log(reader: LogReader, log: str | None) -> _OpenedLog:
-    given = _log_key(log) if log else None
-    raw = reader.checkpoint()
-    with _served():
-        key = given or reader.named_key()
-        signed = open_checkpoint(raw, key, "checkpoint")
-    return _OpenedLog(reader, key, given is not None, signed.checkpoint.size, raw)
-
-
-@contextmanager
-def _served() -> Iterator[None]:
-    """What a server says that is malformed is its fault (exit 1), not its reader's (exit 2)."""
-    try:
-        yield
-    except Malformed as error:
-        raise Distrusted(str(error)) from None
-
-
 def _judge_proof(raw: bytes, leaf: bytes, keys: list[NoteKey], witnesses: WitnessPolicy | None) -> tuple[Check, ...]:
     wanted = "a leaf of this log, by its proof and its signed checkpoint"
     try:
@@ -276,7 +204,7 @@ def _load_witnesses(path: Path | None) -> WitnessPolicy | None:
     return None if path is None else parse_witness_policy(read_file(path))
 
 
-def _warn(opened: _OpenedLog) -> None:
+def _warn(opened: OpenedLog) -> None:
     if not opened.key_given:
         typer.echo(f"{UNSIGNED}\n  {printable(opened.key.encode())}", err=True)
 
