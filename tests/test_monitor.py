@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tee.client.log import LogReader, log_prefix
 from tee.client.logbook import open_logbook
-from tee.client.monitor import Look, Monitor
+from tee.client.monitor import MAX_TOLD, Look, Monitor
 from tee.errors import Unavailable
 from tee.log.checkpoint import parse_checkpoint
 from tee.log.note import NoteKey, NoteSignature
@@ -127,6 +128,15 @@ def test_other_leaves_in_words(served: LogServer, tmp_path: Path) -> None:
         "a provider key was revoked at entry 7",
     ]
     assert seen.new == {"configuration": 1, "release.retire": 1, "key.revoke": 1, "receipt": 1}
+
+
+def test_more_changes_than_anybody_reads_are_counted(served: LogServer, tmp_path: Path) -> None:
+    for _ in range(MAX_TOLD // 20):
+        body = {"configuration": {f"part {at}": os.urandom(4).hex() for at in range(20)}}
+        add(served.log, "startup", STARTUP | body)
+    seen = look(served, tmp_path)
+    assert (seen.outcome(), len(seen.changes)) == ("consistent", MAX_TOLD)
+    assert seen.untold == seen.to_json()["changes_untold"] > 0
 
 
 def forked(log: SmallLog, at: int, size: int) -> SmallLog:

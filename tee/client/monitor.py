@@ -39,9 +39,16 @@ class Look:
     pinned_now: bool = False
     new: Counter[str] = field(default_factory=Counter)
     changes: list[str] = field(default_factory=list)
+    untold: int = 0
     witnesses: dict[str, str] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+
+    def tell(self, changes: list[str]) -> None:
+        """Note what changed, up to MAX_TOLD; the rest is counted."""
+        room = max(0, MAX_TOLD - len(self.changes))
+        self.changes += changes[:room]
+        self.untold += len(changes[room:])
 
     def outcome(self) -> str:
         """`consistent`, `rejected` or `unavailable`."""
@@ -57,6 +64,7 @@ class Look:
             "key_pinned_now": self.pinned_now,
             "new": dict(sorted(self.new.items())),
             "changes": self.changes,
+            "changes_untold": self.untold,
             "witnesses": self.witnesses,
             "found": self.found,
             "unseen": self.unseen,
@@ -137,7 +145,7 @@ class Monitor:
                 if entries[0].index == 0 and mark is not None:
                     self._require_succession(entries[0], mark, raw, look)
                 look.new.update(entry.type for entry in entries)
-                look.changes += changes[: max(0, MAX_TOLD - len(look.changes))]
+                look.tell(changes)
         except Malformed as error:  # of a tile
             raise Distrusted(str(error), raw) from None
         except Distrusted as found:
