@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.publisher import PUBLISH_SECONDS
 from tee.client.log import LogReader, log_prefix
 from tee.client.logbook import open_logbook
 from tee.client.monitor import MAX_TOLD, Look, Monitor
 from tee.errors import Unavailable
-from tee.log.checkpoint import parse_checkpoint
-from tee.log.note import NoteKey, NoteSignature
+from tee.log.checkpoint import open_checkpoint, parse_checkpoint
+from tee.log.note import NoteKey, NoteSignature, parse_note_key
 from tee.log.submission import origin_digest
 from tee.log.tiles import Tile, encode_entries
 from tee.log.witnesses import parse_witness_policy
@@ -498,3 +501,28 @@ def test_a_gateway_its_witness_and_its_monitor(tmp_path: Path, chip_file: Path) 
             saved, leaf = tmp_path / "start.tlog-proof", tmp_path / "start.leaf"
             verified = run_cli("log", "verify", saved, "--leaf", leaf, "--policy", policy)
             assert (verified.returncode, "PASS log.witness" in verified.stdout) == (0, True), verified.stdout
+
+
+def test_two_gateways_from_one_cloned_folder_and_key(tmp_path: Path, chip_file: Path) -> None:
+    """The operator copies the disk and runs both: each signs a history of its own under one key."""
+    tables = 'providers = [{id = "mock", family = "mock"}]\nmodels = [{id = "mock-1", provider = "mock"}]\n'
+    config = f'audience = "https://gw.example.com"\n{tables}'
+    original, clone = tmp_path / "original", tmp_path / "clone"
+    with RunningGateway(original, config=config, chip=chip_file) as one:
+        assert one.ask("Hello").status == 200
+        one.stop()
+        shutil.copytree(original, clone)
+        with RunningGateway(clone, config=config) as two:
+            one.start()
+            key = httpx2.get(f"{one.url}/attestation/transparency", **PLAIN).json()["vkey"]
+            assert httpx2.get(f"{two.url}/attestation/transparency", **PLAIN).json()["vkey"] == key
+            options = ["--state", str(tmp_path / "monitor"), "--log", key]
+            assert run_cli("log", "monitor", one.url, *options).returncode == 0
+            assert two.ask("Hello to somebody else").status == 200
+            time.sleep(2 * PUBLISH_SECONDS)
+            split = run_cli("log", "monitor", two.url, *options)
+    assert (split.returncode, "REJECTED split view: the tree of" in split.stdout) == (1, True), split.stdout
+    shown, ours = (next((tmp_path / "monitor" / "evidence").glob(f"*/{name}.txt")) for name in ("shown", "ours"))
+    log_key = parse_note_key(key, "log")
+    sizes = [open_checkpoint(path.read_bytes(), log_key, "evidence").checkpoint.size for path in (ours, shown)]
+    assert sizes[0] < sizes[1]
