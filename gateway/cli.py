@@ -64,7 +64,7 @@ def serve(
             return
         typer.echo(
             f"Listening on {loaded.host}:{loaded.port}, attested as {loaded.audience}; state in {loaded.state}.\n"
-            f"{instance.attester_reason}"
+            f"{instance.attester_reason}\n{instance.sealing_reason}"
         )
         if demo:  # its words and its policy are those of the mock
             typer.echo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,12 +13,18 @@ from urllib.parse import urlsplit
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
+from tee.aws.kms_key import KmsKeyName, parse_key_name
+from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest, kind_of
+from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
+from tee.keys.identity import platform_kinds
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
-from tee.origin import parse_origin
+from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
+# A keyset ends before the certificates in its quote do: AWS's live for three hours.
+PLATFORM_KEYSET_SECONDS = 9000
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -41,6 +47,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class SealingSettings:
+    """How secrets outlive a boot (SPEC §14). `measurement_covers` is what the launch measurement covers, if said."""
+
+    kind: str = "auto"
+    kms_key: KmsKeyName | None = None
+    measurement_covers: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that steers the gateway. Credentials are read when used and never stand here."""
 
@@ -51,8 +66,17 @@ class Config:
     models: ModelTable
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
+    platform_evidence: tuple[str, ...] = ()
     repo_url: str | None = None
     witnesses: WitnessPolicy | None = None
+    sealing: SealingSettings = field(default_factory=SealingSettings)
+    collateral: Path | None = None
+    kds_url: str | None = AMD_KDS  # None: ask nobody
+
+    @property
+    def collateral_folder(self) -> Path:
+        """Where AMD's certificates and lists are kept."""
+        return self.collateral or self.state / "collateral"
 
     @property
     def database_url(self) -> str:
@@ -79,6 +103,7 @@ class Config:
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.describe()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
+        settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -104,8 +129,10 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"witness_policy"}
-    _refuse_unknown(document, known, "config")
+    known |= {"collateral", "kds_url", "sealing", "witness_policy"}
+    _refuse_unknown(document, known | {"platform_evidence"}, "config")
+    kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
+    longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
     port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
     connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
@@ -124,10 +151,14 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         models=ModelTable(models, by_id),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
-            _typed(document, "keyset_seconds", int, 24 * 3600, "config"), 10, 7 * 24 * 3600, "config.keyset_seconds"
+            _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
         ),
+        platform_evidence=kinds,
         repo_url=_typed(document, "repo_url", str, None, "config"),
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
+        sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
+        collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
+        kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
     )
 
 
@@ -144,6 +175,12 @@ def read_credential(connector: Connector, environ: Mapping[str, str] = os.enviro
             return None
     keys = [value.strip() for value in found]
     return next((key for key in keys if key and key.isascii() and key.isprintable()), None)
+
+
+def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredentials | None:
+    """Credentials for AWS from the usual variables, or None: then they are the machine's role's."""
+    key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+    return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
 
 
 def _witnesses(path: str | None) -> WitnessPolicy | None:
@@ -203,6 +240,26 @@ def _limits(table: dict[str, Any]) -> Limits:
     return replace(
         Limits(), **{name: _bounded(value, 1, 1 << 31, f"config.limits.{name}") for name, value in values.items()}
     )
+
+
+def _sealing(table: dict[str, Any]) -> SealingSettings:
+    _refuse_unknown(table, {"kind", "kms_key_arn", "kms_endpoint", "measurement_covers"}, "config.sealing")
+    kind = _typed(table, "kind", str, "auto", "config.sealing")
+    if kind not in ("auto", "kms", "none"):
+        raise Malformed("config.sealing.kind", repr(kind[:32]), "auto, kms or none")
+    covers = _typed(table, "measurement_covers", str, None, "config.sealing")
+    if covers not in (None, "workload", "firmware"):
+        raise Malformed("config.sealing.measurement_covers", repr(covers[:32]), "workload or firmware")
+    arn, endpoint = (_typed(table, name, str, None, "config.sealing") for name in ("kms_key_arn", "kms_endpoint"))
+    if kind == "kms" and arn is None:
+        raise Malformed("config.sealing.kms_key_arn", "nothing", "the ARN of a KMS key, as kind is kms")
+    if endpoint is not None and (endpoint != parse_origin(endpoint) or not is_private_channel(endpoint)):
+        raise Malformed("config.sealing.kms_endpoint", repr(endpoint[:200]), "https://HOST[:PORT]")
+    return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
+
+
+def _collateral(configured: str) -> Path | None:
+    return Path(configured) if configured else None
 
 
 def _audience(configured: str, host: str, port: int) -> str:

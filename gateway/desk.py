@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from gateway.config import Limits
 from gateway.errors import AttesterUnavailable, RateLimited
+from gateway.platform_evidence import make_platform_evidence
 from gateway.turnstile import Turnstile
 from gateway.workload import Document, Keyset, WorkloadKeys, quote_document
-from tee.attest.attester import Attester
+from tee.attest.attester import Attester, PlatformAttester
 from tee.errors import DeviceDead, Unavailable
 from tee.evidence import Evidence
 from tee.keys.binding import encode_statement, report_data_of
@@ -52,10 +53,16 @@ class QuoteDesk:
     """One device and a queue of bounded length and time; each nonce gets a report of its own."""
 
     def __init__(
-        self, attester: Attester, keys: WorkloadKeys, limits: Limits, log_member: Callable[[str], Document]
+        self,
+        attester: Attester,
+        keys: WorkloadKeys,
+        limits: Limits,
+        log_member: Callable[[str], Document],
+        platform: PlatformAttester | None = None,
     ) -> None:
         self._attester = attester
         self._log_member = log_member
+        self._platform = platform
         self._keys = keys
         self._limits = limits
         of_its_kind = MOCK_PER_MINUTE if attester.tee_type == "mock" else DEVICE_PER_MINUTE
@@ -96,7 +103,8 @@ class QuoteDesk:
         statement = encode_statement(keyset.digest, None)
         async with self._turnstile.turn():
             evidence = await self._evidence(statement, lambda: time.monotonic() < until)
-        quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement)
+            platform = await self._platform_evidence(evidence, None)
+        quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement, platform)
         quote = await record(keyset, quote)
         self._keys.keyset, self._standing = keyset, Standing(quote, time.time())
 
@@ -111,7 +119,7 @@ class QuoteDesk:
             async with asyncio.timeout(self._limits.quote_seconds):
                 return await asyncio.shield(place.making)
         except TimeoutError:
-            raise self._too_late(place) from None
+            raise self._too_late() from None
         except Unavailable as error:
             raise self._refusal(error) from None
         finally:
@@ -128,7 +136,7 @@ class QuoteDesk:
             raise self._silent()
         waiting = sum(not place.asking for place in self._places.values())
         starts = self._turnstile.seconds_until(waiting)
-        # A device that is free is always tried: how slow it was last must not shut it out for ever.
+        # A device that is free is always tried, also where the rate leaves no room for an answer in time.
         late = starts + self._turnstile.answer_seconds - self._limits.quote_seconds if starts > 0 else 0.0
         if waiting >= self._limits.waiting_quotes:
             late = max(late, self._turnstile.seconds_until(1))
@@ -157,7 +165,8 @@ class QuoteDesk:
             place.asking = True
             # A busy host must get the same request again, so this one keeps its turn while somebody waits for it.
             evidence = await self._evidence(statement, lambda: place.callers > 0)
-        quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement)
+            platform = await self._platform_evidence(evidence, nonce)
+        quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement, platform)
         return quote | {"log": await asyncio.to_thread(self._log_member, keyset.digest)}
 
     async def _evidence(self, statement: bytes, wanted: Callable[[], bool]) -> Evidence:
@@ -175,6 +184,17 @@ class QuoteDesk:
             else:
                 self._said, self._busy = "", None
                 return evidence
+
+    async def _platform_evidence(self, evidence: Evidence, nonce: bytes | None) -> list[Document]:
+        """The platform's rows about this report, within its turn: once for each quote. Raises Unavailable."""
+        if self._platform is None:
+            return []
+        mock = self.tee_type == "mock"
+        try:
+            return await asyncio.to_thread(make_platform_evidence, self._platform, evidence.report, nonce, mock=mock)
+        except Unavailable as error:
+            self._note(error)
+            raise
 
     def _note(self, error: Unavailable) -> None:
         """Tell the operator, once and not at every request; what ends a start is told by its last sentence."""
@@ -202,11 +222,11 @@ class QuoteDesk:
             )
         return AttesterUnavailable(str(error), retry_after=self._pause() if error.retryable else None)
 
-    def _too_late(self, place: _Place) -> AttesterUnavailable | RateLimited:
+    def _too_late(self) -> AttesterUnavailable | RateLimited:
         """At the deadline: whose fault it was, as far as is known."""
         if self._busy is not None:
             return self._refusal(self._busy)
-        if place.asking or self._turnstile.busy_seconds > self._limits.quote_seconds / 2:
+        if self._turnstile.busy_seconds > self._limits.quote_seconds / 2:
             return self._silent()
         return RateLimited(
             f"The attestation device is slower than its rate: your turn did not come within "

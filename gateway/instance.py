@@ -21,6 +21,7 @@ from gateway.history import History, HistoryOpener
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
+from gateway.sealing import IDENTITY, LOG_KEY, Sealing, choose_sealing, load_key
 from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
@@ -31,17 +32,13 @@ from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
 from gateway.witnesses import Quorum
-from gateway.workload import (
-    IDENTITY_FILE,
-    LOG_KEY_FILE,
-    Document,
-    Keyset,
-    WorkloadKeys,
-    load_key,
-    workload_document,
-)
+from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
+from tee.attest.nitrotpm import detect_nitrotpm
+from tee.collateral.cache import CollateralCache
+from tee.collateral.endorser import CachedEndorser
+from tee.collateral.kds import Kds
 
 LOG = logging.getLogger("saferouter")
 TILES = "log"  # folder of the published log, one below it for each epoch
@@ -62,6 +59,7 @@ class Instance:
     pipeline: Pipeline
     publisher: Publisher
     attester_reason: str
+    sealing_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
     lock: int  # holds the state folder
     closing: bool = False
@@ -92,10 +90,17 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
-    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock)
-    identity = load_key(config.state / IDENTITY_FILE)
+    kds = None if config.kds_url is None else Kds(config.kds_url)
+    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
+    platform = None
+    if config.platform_evidence:
+        platform, tool = detect_nitrotpm()
+        reason += f"; NitroTPM documents from {tool}"
+    sealing = choose_sealing(config, attester.tee_type)
+    identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
-    history, quorum = await _open_log(config, engine)
+    history, quorum = await _open_log(config, engine, sealing)
     workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key)
     keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
     writer = GroupCommit(engine, history.sequencer)
@@ -108,7 +113,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     audit = AuditRecord(writer, keys)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
-    desk = QuoteDesk(attester, keys, config.limits, startup.member)
+    desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
         await startup.announce(keyset, quote, config.limits.boot_seconds)
@@ -119,14 +124,16 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
+    reasons = reason, sealing.reason
     return Instance(
-        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, publisher, reason, measurement, lock
+        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, publisher, *reasons, measurement, lock
     )
 
 
-async def _open_log(config: Config, engine: Engine) -> tuple[History, Quorum | None]:
+async def _open_log(config: Config, engine: Engine, sealing: Sealing) -> tuple[History, Quorum | None]:
     """The log where it may go on: neither behind its own last head nor behind what a witness has seen."""
-    opener = HistoryOpener(engine, config.state, config.audience, load_key(config.state / LOG_KEY_FILE), time.time)
+    secret = load_key(config.state, LOG_KEY, sealing)
+    opener = HistoryOpener(engine, config.state, config.audience, secret, time.time)
     history = opener.open()
     if config.witnesses is None:
         return history, None

@@ -24,7 +24,6 @@ class Turnstile:
         self._turn = asyncio.Lock()
         self._asked_at = float("-inf")  # of the last request, by the monotonic clock
         self._asking = False
-        self._took = 0.0  # seconds, of the last one that was answered with evidence
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -60,23 +59,19 @@ class Turnstile:
 
     @property
     def answer_seconds(self) -> float:
-        """What an answer takes, with some room: as long as the last one, and part of the distance at least."""
-        return max(self._took, min(self._spacing, 1.0))
+        """Room for an answer: a device that bears the rate needs no longer."""
+        return min(self._spacing, 1.0)
 
     def seconds_until(self, ahead: int) -> float:
-        """When, at the rate and at the device's last pace, a request behind `ahead` waiting others starts."""
-        free = max(0.0, self._asked_at + self._spacing - time.monotonic())
-        if self._asking:
-            free = max(free, self._took - self.busy_seconds)
-        return free + ahead * max(self._spacing, self._took)
+        """When, at the rate, a request behind `ahead` waiting others starts."""
+        return max(0.0, self._asked_at + self._spacing - time.monotonic()) + ahead * self._spacing
 
     def _work(self, report_data: bytes, done: Future[Evidence]) -> None:
         # Here and not in `ask`: a thread that starts late must not bring two requests together.
-        self._asked_at = began = time.monotonic()
+        self._asked_at = time.monotonic()
         try:
             evidence = self._attest(report_data)
         except BaseException as error:  # the rim of this thread: whoever waits must learn of it
             done.set_exception(error)
         else:
-            self._took = time.monotonic() - began
             done.set_result(evidence)

@@ -6,7 +6,6 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -15,28 +14,14 @@ from gateway.build import build_version, repo_commit
 from gateway.config import Config
 from gateway.draft import Signer
 from tee.canonical import digest
-from tee.errors import Malformed
 from tee.evidence import Evidence
 from tee.keys.identity import identity_message, subject_of
 from tee.log.note import NoteKey
 from tee.log.receipt import sign_receipt
-from tee.private_files import write_private
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
 
-IDENTITY_FILE, LOG_KEY_FILE = "identity.key", "log.key"
-
 Document = dict[str, Any]
-
-
-def load_key(path: Path) -> SigningKey:
-    """A persistent key, a 32-byte Ed25519 seed (mode 0600), made on first use. Raises Malformed."""
-    if not path.exists():
-        write_private(path, bytes(SigningKey.generate()))
-    seed = path.read_bytes()
-    if len(seed) != 32:
-        raise Malformed(str(path), f"{len(seed)} bytes", "32 bytes: restore it, or delete it to start with a new key")
-    return SigningKey(seed)
 
 
 def workload_document(config: Config, source: str, identity_key: bytes, log_key: NoteKey) -> dict[str, Any]:
@@ -59,7 +44,7 @@ def workload_document(config: Config, source: str, identity_key: bytes, log_key:
         "http_signature_key": None,
         "stream_key": None,
         "log": {"origin": log_key.name, "vkey": log_key.encode()},
-        "platform_evidence": [],
+        "platform_evidence": list(config.platform_evidence),
     }
 
 
@@ -127,7 +112,9 @@ class WorkloadKeys:
         }
 
 
-def quote_document(keys: WorkloadKeys, keyset: Keyset, tee_type: str, evidence: Evidence, statement: bytes) -> Document:
+def quote_document(
+    keys: WorkloadKeys, keyset: Keyset, tee_type: str, evidence: Evidence, statement: bytes, platform: list[Document]
+) -> Document:
     """The quote (SPEC §4.5): what is attested, and the evidence for it."""
     ends = evidence.endorsements
     kind = "mock" if tee_type == "mock" else parse_report(evidence.report).signing_key.name.lower()
@@ -146,6 +133,6 @@ def quote_document(keys: WorkloadKeys, keyset: Keyset, tee_type: str, evidence: 
         "keyset": keyset.document,
         "workload": keys.workload,
         "identity_signature": keys.sign_keyset(keyset),
-        "platform_evidence": [],
+        "platform_evidence": platform,
         "log": None,
     }

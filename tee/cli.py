@@ -16,6 +16,7 @@ import typer
 from tee.canonical import Json
 from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt
 from tee.client.log_cli import log_app
+from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Verdict
 from tee.log.receipt import parse_receipt
@@ -39,6 +40,7 @@ report_app = typer.Typer(no_args_is_help=True, help="Bare attestation reports.")
 app.add_typer(report_app, name="report")
 app.add_typer(measure_app, name="measure")
 app.add_typer(log_app, name="log")
+app.add_typer(collateral_app, name="collateral")
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Your AppraisalPolicy, TOML or JSON.")]
 TcbOption = Annotated[
@@ -108,6 +110,9 @@ def report_verify(
     ] = None,
     table: Annotated[Path | None, typer.Option(help="The host's certificate table, for what is not given.")] = None,
     crl: Annotated[Path | None, typer.Option(help="AMD's revocation list, DER.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of `saferouter collateral`, for what is neither given nor in the table.")
+    ] = None,
     policy: PolicyOption = None,
     tcb: TcbOption = None,
     accept_mock: MockOption = False,
@@ -118,9 +123,10 @@ def report_verify(
     raw, accepted = _read(report), _load_policy(policy)
     data = _load_tcb(tcb, accepted)
     files = [_read(path) for path in chain or ()]
-    given = _read(vek) if vek else None, files, _read(crl) if crl else None
+    given = raw, _read(vek) if vek else None, files, _read(crl) if crl else None
+    endorse = None if cache is None else offline_endorser(cache, _moment(at))
     try:
-        endorsements = gather_endorsements(*given, _read(table) if table else b"")
+        endorsements = gather_endorsements(*given, _read(table) if table else b"", endorse)
     except Malformed as error:
         _finish(verdict_without_certificates(error, accepted), as_json)
     else:

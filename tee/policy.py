@@ -27,6 +27,8 @@ GUEST_RESTRICTIONS = {
 }
 ROOT_NAMES = (
     "measurements",
+    "firmware_measurements",
+    "boot_images",
     "vmpl",
     "minimum_abi",
     "minimum_guest_svn",
@@ -42,6 +44,8 @@ ROOT_NAMES = (
     "revocation",
     "releases",
 )
+# The registers that make a boot image: loader or unified kernel, Secure Boot policy, command line (SPEC §11.4).
+BOOT_IMAGE_PCRS = (4, 7, 12)
 # Bytes of each pin. An empty list of pins means: any value.
 PIN_SIZES = {
     "chip_ids": 64,
@@ -58,6 +62,8 @@ class AppraisalPolicy:
     """What is acceptable. Measurements are required; every default is the strict one."""
 
     measurements: tuple[str, ...]  # 96 lowercase hex each
+    firmware_measurements: tuple[str, ...] = ()  # these cover firmware only, and demand a boot image
+    boot_images: tuple[tuple[str, ...], ...] = ()  # PCR 4, 7 and 12, 96 lowercase hex each
     vmpl: int = 0
     minimum_abi: tuple[int, int] = (0, 0)
     minimum_guest_svn: int = 0
@@ -99,9 +105,14 @@ def parse_policy(raw: bytes) -> AppraisalPolicy:
 def decode_policy(document: Any) -> AppraisalPolicy:
     """A policy from its parsed document. An unknown name is refused: it may be a misspelt demand. Raises Malformed."""
     root = _Table(document, "policy", ROOT_NAMES)
-    measurements = tuple(_hex_list(root.take("measurements", list, None), "policy.measurements", 48))
-    if not measurements:
+    firmware, images = _firmware(root)
+    measurements = tuple(
+        _hex_list(root.take("measurements", list, [] if firmware else None), "policy.measurements", 48)
+    )
+    if not measurements and not firmware:
         raise Malformed("policy.measurements", "an empty list", "at least one measurement")
+    if both := [value for value in firmware if value in measurements]:
+        raise Malformed("policy.firmware_measurements", both[0], "a measurement that `measurements` does not name too")
     guest = _Table(root.take("guest_policy", dict, {}), "policy.guest_policy", ("allow", "require"))
     platform = _Table(root.take("platform", dict, {}), "policy.platform", ("require", "forbid"))
     pins = _Table(root.take("pins", dict, {}), "policy.pins", (*PIN_SIZES, "csp_ids"))
@@ -113,6 +124,8 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         raise Malformed("policy.tcb_status", shown(tcb_status), "any-not-revoked or up-to-date")
     return AppraisalPolicy(
         measurements=measurements,
+        firmware_measurements=firmware,
+        boot_images=images,
         vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
         minimum_abi=_abi(root.take("minimum_abi", str, "0.0")),
         minimum_guest_svn=_integer(root.take("minimum_guest_svn", int, 0), "policy.minimum_guest_svn", 2**32 - 1),
@@ -160,6 +173,22 @@ class _Table:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise Malformed(f"{self.path}.{name}", kind_of(value), _KINDS[kind])
         return value
+
+
+def _firmware(root: _Table) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Measurements of firmware, and the boot images that they demand: one without the other demands nothing."""
+    path, names = "policy.boot_images", [f"pcr{index}" for index in BOOT_IMAGE_PCRS]
+    firmware = tuple(_hex_list(root.take("firmware_measurements", list, []), "policy.firmware_measurements", 48))
+    images = []
+    for row in root.take("boot_images", list, []):
+        table = _Table(row, path, names)
+        images.append(tuple(_hex_list([table.take(name, str, None) for name in names], path, 48)))
+    if firmware and not images:
+        raise Malformed(path, "nothing", "at least one boot image: firmware_measurements cover none")
+    if images and not firmware:
+        wanted = "at least one measurement: nothing else demands a boot image"
+        raise Malformed("policy.firmware_measurements", "nothing", wanted)
+    return firmware, tuple(images)
 
 
 def _integer(value: int, path: str, maximum: int) -> int:

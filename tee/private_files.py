@@ -1,4 +1,4 @@
-"""Files that only their owner may read, written whole or not at all."""
+"""Files written whole or not at all: private ones for their owner, and public ones that everybody may read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,34 @@ from pathlib import Path
 
 def write_private(path: Path, content: bytes) -> None:
     """Write `content` to `path` with mode 0600, durably; a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write_whole(path, content, 0o600, 0o700)
+
+
+def write_public(path: Path, content: bytes) -> None:
+    """The same with mode 0644: nothing secret, and nobody else's to change."""
+    _write_whole(path, content, 0o644, 0o755)
+
+
+def _write_whole(path: Path, content: bytes, mode: int, folder_mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=folder_mode)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(name).replace(path)
+        _sync_folder(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Until then a crash may bring the old name back, although what follows was already written."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

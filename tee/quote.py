@@ -12,7 +12,16 @@ from typing import Any
 from tee.canonical import kind_of, parse_json, shown
 from tee.errors import Malformed
 from tee.evidence import Endorsements, Evidence
-from tee.keys.identity import Workload, WorkloadKeyset, hex_bytes, parse_keyset, parse_workload, require_members, text
+from tee.keys.identity import (
+    Workload,
+    WorkloadKeyset,
+    hex_bytes,
+    parse_keyset,
+    parse_workload,
+    platform_kinds,
+    require_members,
+    text,
+)
 
 FORMAT = "saferouter/quote/v1"
 BUNDLE_FORMAT = "saferouter/evidence/v1"
@@ -49,6 +58,7 @@ class Quote:
     keyset: WorkloadKeyset
     workload: Workload
     identity_signature: bytes
+    platform_evidence: dict[str, bytes]  # by kind: the document, as received
     stale: Stale | None
 
 
@@ -89,8 +99,20 @@ def decode_quote(document: Any) -> Quote:
         keyset=parse_keyset(document["keyset"]),
         workload=parse_workload(document["workload"]),
         identity_signature=hex_bytes(document["identity_signature"], 64, "quote.identity_signature"),
+        platform_evidence=_platform_evidence(document["platform_evidence"]),
         stale=_parse_stale(document["stale"]) if "stale" in document else None,
     )
+
+
+def _platform_evidence(rows: Any) -> dict[str, bytes]:
+    path = "quote.platform_evidence"
+    if not isinstance(rows, list):
+        raise Malformed(path, kind_of(rows), "a list")
+    for row in rows:
+        require_members(row, {"kind", "document_b64"}, path, exact=True)
+    kinds = platform_kinds([row["kind"] for row in rows], f"{path}.kind")
+    documents = [decode_base64(row["document_b64"], f"{path}.document_b64") for row in rows]
+    return dict(zip(kinds, documents, strict=True))
 
 
 def _parse_stale(value: Any) -> Stale:

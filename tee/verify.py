@@ -14,6 +14,7 @@ from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judge
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
 from tee.log import receipt as receipts
+from tee.nitro import checks as nitro
 from tee.policy import AppraisalPolicy
 from tee.quote import Quote, decode_quote
 from tee.snp import appraise, chain, grade
@@ -32,6 +33,8 @@ BIND_CHECKS = (
 )
 # Checks that a policy may leave without a demand; everything else of full scope must be carried out.
 OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
+# Checks that can prove less than their titles say: the reason of a PASS is then a line of what is not proven.
+CAVEATS = frozenset({"code.measurement", "code.boot-image"})
 NOT_BUILT = {
     "code.release": "no signed release manifest is built in yet; the measurement stands on your policy alone",
     "log.inclusion": "this version checks no transparency log",
@@ -52,8 +55,13 @@ def verify_report(
     tcb: TcbData = BUILT_IN,
 ) -> Verdict:
     """Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`."""
-    checks, _, mock, unproven = _report_checks(evidence, now, policy, accept_mock, tcb)
-    return _verdict(checks, policy, mock, quote=False, unproven=unproven)
+    checks, report, mock, unproven = _report_checks(evidence, now, policy, accept_mock, tcb)
+    image = _demands_image(report, policy)
+    if image:
+        checks += [
+            skipped(check_id, "a bare report carries no platform evidence; a quote does") for check_id in nitro.CHECKS
+        ]
+    return _verdict(checks, policy, mock, quote=False, image=image, unproven=unproven)
 
 
 def verdict_without_certificates(error: Malformed, policy: AppraisalPolicy | None) -> Verdict:
@@ -90,8 +98,18 @@ def verify_quote(
     if policy is None:
         checks += _unappraised(report)
     checks += _bind_checks(quote, report, now, nonce, audience)
-    fresh, addressed = nonce is not None, audience is not None
-    verdict = _verdict(checks, policy, mock, quote=True, fresh=fresh, audience=addressed, unproven=unproven)
+    platform, platform_mock = _platform_checks(quote, now, policy, nonce, accept_mock)
+    verdict = _verdict(
+        checks + platform,
+        policy,
+        mock,
+        quote=True,
+        fresh=nonce is not None,
+        audience=audience is not None,
+        image=_demands_image(report, policy),
+        platform_mock=platform_mock,
+        unproven=unproven,
+    )
     if quote.stale is None:
         return verdict
     mark = f"the gateway marks this evidence stale since {quote.stale.since}: {quote.stale.reason}"
@@ -203,6 +221,39 @@ def _nonce_of(statement: str) -> bytes | None:
     return None if value is None else parse_nonce(value)
 
 
+def _demands_image(report: AttestationReport | None, policy: AppraisalPolicy | None) -> bool:
+    """Whether the measurement is one that covers firmware only: then platform evidence must say what was booted."""
+    return report is not None and policy is not None and report.measurement.hex() in policy.firmware_measurements
+
+
+def _platform_checks(
+    quote: Quote, now: datetime, policy: AppraisalPolicy | None, nonce: bytes | None, accept_mock: bool
+) -> tuple[list[Check], bool]:
+    """Platform evidence (24): a document that is there is judged, and the workload says which must be there."""
+    carried, named = tuple(quote.platform_evidence), quote.workload.platform_kinds
+    if carried != named:
+        found = f"the quote carries {_listed(carried)}"
+        genuine, bound, image = nitro.CHECKS
+        disagree = failed(bound, found, f"{_listed(named)}, as the workload document says")
+        why = "quote and workload disagree"
+        return [skipped(genuine, why), disagree, skipped(image, why)], False
+    document = quote.platform_evidence.get("nitrotpm")
+    if document is None:
+        return [skipped(check_id, "the quote carries no platform evidence") for check_id in nitro.CHECKS], False
+    expected = nonce
+    if nonce is None:
+        try:
+            expected = _nonce_of(quote.statement)
+        except Malformed:
+            expected = None  # bind.report-data names that fault
+    given = nitro.Circumstances(quote.evidence.report, expected, nonce is not None, now, policy)
+    return nitro.judge_document(document, given, accept_mock=accept_mock)
+
+
+def _listed(kinds: tuple[str, ...]) -> str:
+    return ", ".join(kinds) or "no platform evidence"
+
+
 def _check_identity(quote: Quote) -> Check:
     """The persistent identity signed this keyset: continuity across boots, not trust by itself."""
     key = quote.workload.identity_key
@@ -225,9 +276,11 @@ def _verdict(
     quote: bool,
     fresh: bool = True,
     audience: bool = True,
+    image: bool = False,
+    platform_mock: bool = False,
     unproven: Iterable[str] = (),
 ) -> Verdict:
-    """What must have passed, and what stays unproven, for this scope."""
+    """What must have passed, and what stays unproven, for this scope. `image`: platform evidence is demanded."""
     scope = Scope.FULL if quote or policy else Scope.AUTHENTICITY
     required = set(REPORT_CHECKS)
     if scope is Scope.FULL:
@@ -239,12 +292,14 @@ def _verdict(
         required -= set() if fresh else {"bind.nonce"}
         required -= set() if audience else {"bind.audience"}
         checks = checks + [skipped(check_id, reason) for check_id, reason in NOT_BUILT.items()]
-    if mock:
-        required.discard("hw.root")
+    required |= set(nitro.CHECKS) if image else set()
+    required -= ({"hw.root"} if mock else set()) | ({nitro.CHECKS[0]} if platform_mock else set())
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
+    limited = [check for check in checks if check.id in CAVEATS and check.outcome is Outcome.PASS and check.reason]
+    not_proven += [f"{check.id}: {check.reason}" for check in limited]
     not_proven += unproven
     if not quote and scope is Scope.FULL:
         not_proven.append("bind.*: a bare report: nobody judged what its REPORT_DATA commits to, nor its freshness")
     if scope is Scope.AUTHENTICITY:
         not_proven.append("guest.*, code.*: no policy was given, so no value of the report was judged")
-    return Verdict(scope, tuple(checks), frozenset(required), mock, (*not_proven, *LIMITS))
+    return Verdict(scope, tuple(checks), frozenset(required), mock or platform_mock, (*not_proven, *LIMITS))

@@ -28,14 +28,14 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
         yield running
 
 
-def facts(gateway: RunningGateway) -> tuple[str, str, bytes, bytes]:
-    """What must outlive a restart: identity, demo key, mock chip, database."""
+def facts(gateway: RunningGateway) -> tuple[str, str, bytes, bytes, bytes]:
+    """What must outlive a restart: identity, demo key, the sealed identity and its key, mock chip."""
     with gateway.client() as client:
         identity = client.get("/attestation/verifying-key").json()["identity_key"]
     return (
         identity,
         gateway.api_key,
-        *[(gateway.state / name).read_bytes() for name in ("identity.key", "mock-chip.bin")],
+        *[(gateway.state / name).read_bytes() for name in ("identity.sealed", "mock-sealing.key", "mock-chip.bin")],
     )
 
 
@@ -141,7 +141,7 @@ def test_a_call_made_before_both_deaths_is_still_proven(gateway: RunningGateway)
 
 
 def test_a_first_start_keeps_what_it_makes_to_its_owner(gateway: RunningGateway) -> None:
-    for name in ("identity.key", "mock-chip.bin", "demo.json", "demo-policy.toml"):
+    for name in ("identity.sealed", "mock-sealing.key", "mock-chip.bin", "demo.json", "demo-policy.toml"):
         assert stat.S_IMODE((gateway.state / name).stat().st_mode) == 0o600, name
     assert not list(Path(gateway.state).glob(".*")), "a half-written file stayed behind"
 

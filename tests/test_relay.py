@@ -385,5 +385,5 @@ def test_neither_log_nor_database_holds_a_prompt_an_answer_or_a_key(
 
 def test_files_with_secrets_are_the_owners_alone(live_gateway: RunningGateway) -> None:
     assert stat.S_IMODE(live_gateway.state.stat().st_mode) == 0o700
-    for name in ("demo.json", "identity.key", "demo-policy.toml"):
+    for name in ("demo.json", "identity.sealed", "mock-sealing.key", "demo-policy.toml"):
         assert stat.S_IMODE((live_gateway.state / name).stat().st_mode) == 0o600, name

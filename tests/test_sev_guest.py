@@ -112,7 +112,7 @@ def test_reports_and_tables_arrive_byte_for_byte(machine: SevGuestMachine) -> No
 
 
 def test_a_derived_key_request_is_packed_as_the_kernel_reads_it(machine: SevGuestMachine) -> None:
-    (answer,) = machine.drive("ok", f"key:5:0x3f:3:0xa1b2c3d4:{0x0102030405060708:#x}")
+    (answer,) = machine.drive("key-echo", f"key:5:0x3f:3:0xa1b2c3d4:{0x0102030405060708:#x}")
     request = bytes(byte ^ 0x5A for byte in bytes.fromhex(answer["key"]))
     assert request == struct.pack("<IIQIIQ", 5, 0, 0x3F, 3, 0xA1B2C3D4, 0x0102030405060708)
 
@@ -233,7 +233,7 @@ def test_a_missing_certificate_is_named_and_where_it_was_looked_for(
 ) -> None:
     machine.table = certificate_table({name: machine.certificates.get(name, b"\x30\x00") for name in held})
     answers = machine.drive("ok", "attest:1")
-    _expect(answers, *words, "cannot ask AMD's key server yet", "Have the host's operator add the missing")
+    _expect(answers, *words, "no other source was given", "Have the host's operator add the missing")
 
 
 def test_a_table_without_a_revocation_list_is_enough(machine: SevGuestMachine) -> None:
@@ -302,26 +302,24 @@ FULL = {name: name.encode() for name in GUIDS}
 
 def test_the_report_says_which_signer_is_meant(report: AttestationReport) -> None:
     vlek = replace(report, signing_key=SigningKey.VLEK)
-    assert complete_endorsements(report, FULL, _never, DEVICE).vek == b"vcek"
-    assert complete_endorsements(vlek, FULL, _never, DEVICE).vek == b"vlek"
+    assert complete_endorsements(report, FULL, no_other_source, DEVICE).vek == b"vcek"
+    assert complete_endorsements(vlek, FULL, no_other_source, DEVICE).vek == b"vlek"
     with pytest.raises(Unavailable, match=r"signed by a VLEK.* there is no ASVK and ARK: "):
         complete_endorsements(vlek, {"vlek": b"vlek"}, no_other_source, DEVICE)
 
 
-def test_another_source_completes_and_never_replaces(report: AttestationReport) -> None:
-    def other(asked: AttestationReport) -> Collateral:
+def test_another_source_completes_and_mends(report: AttestationReport) -> None:
+    def other(asked: AttestationReport, _held: Collateral) -> Collateral:
         assert asked is report
         return Collateral("a drawer", b"other vek", b"other ask", b"other ark", b"other crl")
 
     found = {"vcek": b"vcek", "ark": b"ark"}
-    assert complete_endorsements(report, found, other, DEVICE) == Endorsements(
-        b"vcek", b"other ask", b"ark", b"other crl"
-    )
-    assert complete_endorsements(report, {}, other, DEVICE).vek == b"other vek"
-    half = replace(other(report), ark=None)
+    all_others = Endorsements(b"other vek", b"other ask", b"other ark", b"other crl")
+    assert complete_endorsements(report, found, other, DEVICE) == all_others
+    assert complete_endorsements(report, {}, other, DEVICE) == all_others
+    silent = replace(other(report, Collateral("")), vek=None, crl=None)
+    mended = complete_endorsements(report, found, lambda _report, _held: silent, DEVICE)
+    assert mended == Endorsements(b"vcek", b"other ask", b"other ark", None)
+    half = replace(silent, ark=None)
     with pytest.raises(Unavailable, match=r"there is no ARK: looked in .*\(it holds VCEK\) and a drawer\."):
-        complete_endorsements(report, {"vcek": b"vcek"}, lambda _: half, DEVICE)
-
-
-def _never(_report: AttestationReport) -> Collateral:
-    raise AssertionError("nothing is missing, so nobody is asked")
+        complete_endorsements(report, {"vcek": b"vcek"}, lambda _report, _held: half, DEVICE)

@@ -12,7 +12,6 @@ import pytest
 from gateway.config import decode_config
 from gateway.state import lock_state, make_state
 from gateway.storage.engine import open_database
-from gateway.workload import IDENTITY_FILE, load_key
 from tee.attest import detect
 from tee.attest.attester import Attester
 from tee.attest.detect import detect_attester
@@ -61,15 +60,6 @@ def test_without_hardware_the_mock_needs_permission(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(detect, name, tmp_path / "absent")
     with pytest.raises(Unavailable, match="--insecure-mock"):
         detect_attester(tmp_path, MEASUREMENT, allow_mock=False)
-
-
-def test_the_identity_persists_and_is_private(tmp_path: Path) -> None:
-    first, second = load_key(tmp_path / IDENTITY_FILE), load_key(tmp_path / IDENTITY_FILE)
-    assert bytes(first) == bytes(second)
-    assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
-    (tmp_path / "identity.key").write_bytes(b"short")
-    with pytest.raises(Malformed, match="5 bytes"):
-        load_key(tmp_path / IDENTITY_FILE)
 
 
 @pytest.mark.parametrize(

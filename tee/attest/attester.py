@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from tee.evidence import Evidence
+
+# Makes a platform's document over user data (32 bytes) and a verifier's nonce, if there is one. Raises Unavailable.
+PlatformAttester = Callable[[bytes, bytes | None], bytes]
 
 
 class Attester(Protocol):

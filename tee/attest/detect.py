@@ -16,9 +16,9 @@ SEV_GUEST_DEVICE = DEVICE_PATH
 CONFIGFS_TSM = REPORTS_PATH
 
 
-def no_other_source(_report: AttestationReport) -> Collateral:
+def no_other_source(_report: AttestationReport, _held: Collateral) -> Collateral:
     """Nothing, and why: certificates come from the host's table alone."""
-    return Collateral("nowhere else, since this release cannot ask AMD's key server yet")
+    return Collateral("nowhere else, since no other source was given")
 
 
 def detect_attester(

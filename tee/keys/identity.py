@@ -32,6 +32,7 @@ WORKLOAD_MEMBERS = {
     "log",
     "platform_evidence",
 }
+PLATFORM_KINDS = ("nitrotpm",)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
@@ -64,6 +65,7 @@ class Workload:
 
     audience: str
     identity_key: bytes
+    platform_kinds: tuple[str, ...]
     document: dict[str, Any]
     digest: str
 
@@ -115,9 +117,20 @@ def parse_workload(document: Any) -> Workload:
     return Workload(
         audience=text(document["audience"], "workload.audience"),
         identity_key=hex_bytes(document["identity_key"], 32, "workload.identity_key"),
+        platform_kinds=platform_kinds(document["platform_evidence"], "workload.platform_evidence"),
         document=document,
         digest=digest(document),
     )
+
+
+def platform_kinds(value: Any, path: str) -> tuple[str, ...]:
+    """Kinds of platform evidence, known and each once: an unknown one could not be judged. Raises Malformed."""
+    if not isinstance(value, list):
+        raise Malformed(path, kind_of(value), "a list of kinds")
+    for kind in value:
+        if kind not in PLATFORM_KINDS or value.count(kind) > 1:
+            raise Malformed(path, shown(kind), f"each at most once: {', '.join(PLATFORM_KINDS)}")
+    return tuple(value)
 
 
 def subject_of(workload_digest: str) -> str:

@@ -26,6 +26,9 @@ CHECKS = (
     "guest.pins",
     "code.measurement",
 )
+FIRMWARE_ONLY = "this measurement covers firmware only: which image was booted is for code.boot-image to say"
+EC2_FIRMWARE_ONLY = "on EC2 a measurement covers Amazon's firmware only, the same for every customer, and no image"
+EC2_CSP_SUFFIX = ".amazonaws.com"  # a VLEK's cspID; with a VCEK (a Dedicated Host) nothing in a report says EC2
 
 
 def appraise(
@@ -49,7 +52,7 @@ def appraise(
         _check_platform(report, policy),  # 19
         _check_mitigations(report, policy),  # 21
         _check_pins(report, csp_id, policy),  # 20, 22
-        _check_measurement(report, policy),  # 20
+        _check_measurement(report, csp_id, policy),  # 20
     ]
 
 
@@ -179,10 +182,15 @@ def _check_pins(report: AttestationReport, csp_id: str | None, policy: Appraisal
     return passed("guest.pins", _listed(names), "pinned values")
 
 
-def _check_measurement(report: AttestationReport, policy: AppraisalPolicy) -> Check:
+def _check_measurement(report: AttestationReport, csp_id: str | None, policy: AppraisalPolicy) -> Check:
     found = report.measurement.hex()
-    wanted = "one of " + ", ".join(policy.measurements)
-    return judged("code.measurement", found in policy.measurements, found, wanted)
+    accepted = (*policy.measurements, *policy.firmware_measurements)
+    reason = ""
+    if found in policy.firmware_measurements:
+        reason = FIRMWARE_ONLY
+    elif found in policy.measurements and csp_id is not None and csp_id.endswith(EC2_CSP_SUFFIX):
+        reason = EC2_FIRMWARE_ONLY
+    return judged("code.measurement", found in accepted, found, "one of " + ", ".join(accepted), reason)
 
 
 def _listed(words: list[str]) -> str:

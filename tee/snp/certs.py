@@ -10,7 +10,8 @@ from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tee.errors import Malformed
 from tee.snp import der
@@ -122,7 +123,7 @@ def parse_certificate(raw: bytes, field: str) -> Certificate:
     """Parse one DER certificate of AMD's shape; nothing may follow it. Raises Malformed."""
     if len(raw) > MAX_CERTIFICATE_SIZE:
         raise Malformed(field, f"{len(raw)} bytes", f"at most {MAX_CERTIFICATE_SIZE}")
-    tbs, algorithm, signature = _parse_signed(raw, field)
+    tbs, algorithm, signature = parse_signed(raw, field)
     fields = der.read_all(tbs.content, field)
     if len(fields) != 8:
         raise Malformed(field, f"{len(fields)} fields", "8 fields: an X.509 version 3 certificate")
@@ -143,7 +144,7 @@ def parse_certificate(raw: bytes, field: str) -> Certificate:
         not_before=der.parse_time(validity[0], f"{field}.notBefore"),
         not_after=der.parse_time(validity[1], f"{field}.notAfter"),
         spki=der.require_tag(fields[6], der.SEQUENCE, f"{field}.spki").raw,
-        extensions=_parse_extensions(fields[7], f"{field}.extensions"),
+        extensions=parse_extensions(fields[7], f"{field}.extensions"),
         signature=signature,
     )
 
@@ -187,7 +188,7 @@ def parse_crl(raw: bytes) -> RevocationList:
     """Parse one DER CRL of AMD's shape (RFC 5280 §5). Raises Malformed."""
     if len(raw) > MAX_CRL_SIZE:
         raise Malformed("CRL", f"{len(raw)} bytes", f"at most {MAX_CRL_SIZE}")
-    tbs, algorithm, signature = _parse_signed(raw, "CRL")
+    tbs, algorithm, signature = parse_signed(raw, "CRL")
     fields = der.read_all(tbs.content, "CRL")
     if len(fields) not in (6, 7) or der.parse_integer(fields[0], "CRL.version") != 1:
         raise Malformed("CRL", f"{len(fields)} fields", "a version 2 list with nextUpdate and extensions")
@@ -197,7 +198,7 @@ def parse_crl(raw: bytes) -> RevocationList:
     if len(fields) == 7:
         entries = der.read_all(der.require_tag(fields[5], der.SEQUENCE, "CRL.revoked").content, "CRL.revoked")
         revoked = frozenset(_parse_revoked(entry) for entry in entries)
-    _parse_extensions(fields[-1], "CRL.extensions", der.CONTEXT_0)
+    parse_extensions(fields[-1], "CRL.extensions", der.CONTEXT_0)
     return RevocationList(
         tbs=tbs.raw,
         issuer=fields[2].raw,
@@ -221,8 +222,19 @@ def signed_by(tbs: bytes, signature: bytes, spki: bytes) -> bool:
     return True
 
 
-def _parse_signed(raw: bytes, field: str) -> tuple[Element, Element, bytes]:
-    """Split SIGNED{tbs, algorithm, signature}."""
+def verify_p384(message: bytes, signature: bytes, spki: bytes) -> bool:
+    """Whether the P-384 key `spki` signed `message` with SHA-384; `signature` is r, then s, 48 bytes each."""
+    numbers = encode_dss_signature(int.from_bytes(signature[:48]), int.from_bytes(signature[48:]))
+    try:
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), spki[-P384_POINT_SIZE:])
+        key.verify(numbers, message, ec.ECDSA(hashes.SHA384()))
+    except (InvalidSignature, ValueError):  # ValueError: the point is not on the curve
+        return False
+    return True
+
+
+def parse_signed(raw: bytes, field: str) -> tuple[Element, Element, bytes]:
+    """Split SIGNED{tbs, algorithm, signature}. Raises Malformed."""
     parts = der.read_all(der.read_only(raw, der.SEQUENCE, field).content, field)
     if len(parts) != 3:
         raise Malformed(field, f"{len(parts)} parts", "three: content, algorithm, signature")
@@ -253,7 +265,8 @@ def _parse_name(element: Element, field: str) -> dict[str, str]:
     return name
 
 
-def _parse_extensions(element: Element, field: str, tag: int = der.CONTEXT_3) -> dict[str, bytes]:
+def parse_extensions(element: Element, field: str, tag: int = der.CONTEXT_3) -> dict[str, bytes]:
+    """Extensions by object identifier, each once, none critical that is unknown here. Raises Malformed."""
     listing = der.read_only(der.require_tag(element, tag, field).content, der.SEQUENCE, field)
     return _read_extensions(listing, field)
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
 from tee.errors import Malformed
 from tee.evidence import Check, Endorsements, failed, judged, passed, skipped
 from tee.snp.certs import (
-    P384_POINT_SIZE,
     Certificate,
     RevocationList,
     VekExtensions,
@@ -22,6 +16,7 @@ from tee.snp.certs import (
     parse_vek_extensions,
     require_p384_spki,
     signed_by,
+    verify_p384,
 )
 from tee.snp.product import (
     MOCK_ARK_CN,
@@ -173,8 +168,8 @@ def _check_validity(chain: Chain, now: datetime) -> Check:  # 10
     """At verification time, never at report time: KDS issues a VCEK anew on every request."""
     start = max(c.not_before for c in (chain.vek, chain.intermediate, chain.ark))
     end = min(c.not_after for c in (chain.vek, chain.intermediate, chain.ark))
-    wanted = f"between {_iso(start)} and {_iso(end)}"
-    return judged("hw.validity", start <= now <= end, _iso(now), wanted)
+    wanted = f"between {iso_seconds(start)} and {iso_seconds(end)}"
+    return judged("hw.validity", start <= now <= end, iso_seconds(now), wanted)
 
 
 def _check_revocation(crl_raw: bytes | None, chain: Chain, now: datetime) -> Check:  # 11
@@ -189,14 +184,16 @@ def _check_revocation(crl_raw: bytes | None, chain: Chain, now: datetime) -> Che
     wanted = f"a list signed by {chain.ark.subject_cn}, fresh, without serial 0x{serial:x}"
     if problem := _revocation_problem(crl, chain, now):
         return failed("hw.revocation", problem, wanted)
-    return passed("hw.revocation", f"list of {_iso(crl.this_update)}, next {_iso(crl.next_update)}", wanted)
+    return passed(
+        "hw.revocation", f"list of {iso_seconds(crl.this_update)}, next {iso_seconds(crl.next_update)}", wanted
+    )
 
 
 def _revocation_problem(crl: RevocationList, chain: Chain, now: datetime) -> str | None:
     if crl.issuer != chain.ark.subject or not signed_by(crl.tbs, crl.signature, chain.ark.spki):
         return f"a list that {chain.ark.subject_cn} did not sign"
     if not crl.this_update <= now < crl.next_update:
-        return f"a list for {_iso(crl.this_update)} to {_iso(crl.next_update)}, at {_iso(now)}"
+        return f"a list for {iso_seconds(crl.this_update)} to {iso_seconds(crl.next_update)}, at {iso_seconds(now)}"
     for certificate in (chain.intermediate, chain.ark):
         if certificate.serial in crl.revoked:
             return f"{certificate.subject_cn} serial 0x{certificate.serial:x} revoked"
@@ -205,13 +202,10 @@ def _revocation_problem(crl: RevocationList, chain: Chain, now: datetime) -> str
 
 def _check_signature(raw: bytes, report: AttestationReport, vek: Certificate) -> Check:  # 12
     wanted = f"ECDSA P-384 by {vek.subject_cn} over bytes 0x000 to 0x29f"
-    signature = encode_dss_signature(report.signature_r, report.signature_s)
-    try:
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), vek.spki[-P384_POINT_SIZE:])
-        key.verify(signature, raw[:SIGNED_SIZE], ec.ECDSA(hashes.SHA384()))
-    except (InvalidSignature, ValueError):  # ValueError: the point is not on the curve
-        return failed("hw.signature", "a signature that does not verify", wanted)
-    return passed("hw.signature", "a signature that verifies", wanted)
+    signature = report.signature_r.to_bytes(48) + report.signature_s.to_bytes(48)
+    held = verify_p384(raw[:SIGNED_SIZE], signature, vek.spki)
+    found = "a signature that verifies" if held else "a signature that does not verify"
+    return judged("hw.signature", held, found, wanted)
 
 
 def _check_tcb(report: AttestationReport, extensions: VekExtensions, product: Product | None) -> Check:  # 13
@@ -240,5 +234,6 @@ def _check_chip_id(report: AttestationReport, extensions: VekExtensions, product
     return judged("hw.chip-id", held, report.chip_id.hex(), f"{wanted.hex()}, the certificate's hwID")
 
 
-def _iso(moment: datetime) -> str:
+def iso_seconds(moment: datetime) -> str:
+    """A time as verdicts print it, UTC, for example `2026-05-01T00:00:00Z`."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -11,6 +11,8 @@ from tee.snp.certs import decode_pem_or_der, parse_certificate
 from tee.snp.certtable import certificates_of, parse_certificate_table
 from tee.snp.report import AttestationReport, SigningKey, parse_report
 
+KEY_INFO_AT = 0x48  # of a report; SIGNING_KEY is bits 4:2
+
 
 @dataclass(frozen=True, slots=True)
 class Collateral:
@@ -21,9 +23,12 @@ class Collateral:
     intermediate: bytes | None = None
     ark: bytes | None = None
     crl: bytes | None = None
+    retryable: bool = False  # whether asking again later may bring more
 
 
-Endorser = Callable[[AttestationReport], Collateral]
+# Asked with what the host's table has for a report; answers with what to use in place of it, None where it knows no
+# better: a host's table may be empty, of an older TCB, or hold a list that has expired.
+Endorser = Callable[[AttestationReport, Collateral], Collateral]
 
 
 def device_evidence(raw: bytes, table: bytes, endorse: Endorser, device: str) -> Evidence:
@@ -47,48 +52,85 @@ def device_evidence(raw: bytes, table: bytes, endorse: Endorser, device: str) ->
 def complete_endorsements(
     report: AttestationReport, found: dict[str, bytes], endorse: Endorser, device: str
 ) -> Endorsements:
-    """What the host's table holds (`certificates_of` it), completed by `endorse`, which is asked only for the rest.
+    """What the host's table holds (`certificates_of` it), completed and mended by `endorse`.
 
     A missing CRL is no error here: verifiers judge it. Raises Unavailable, which names `device`, for any other.
     """
     # A host may hold both kinds: the report says which one signed it.
     vlek = report.signing_key is SigningKey.VLEK
     vek_name, intermediate_name = ("VLEK", "ASVK") if vlek else ("VCEK", "ASK")
-    vek, intermediate, ark, crl = (found.get(name) for name in (vek_name.lower(), "ask", "ark", "crl"))
-    source = ""
-    if vek is None or intermediate is None or ark is None or crl is None:
-        other = endorse(report)
-        source = other.source
-        vek, intermediate = vek or other.vek, intermediate or other.intermediate
-        ark, crl = ark or other.ark, crl or other.crl
+    held = Collateral("", found.get(vek_name.lower()), found.get("ask"), found.get("ark"), found.get("crl"))
+    other = endorse(report, held)
+    vek, intermediate, ark = other.vek or held.vek, other.intermediate or held.intermediate, other.ark or held.ark
     if vek is None or intermediate is None or ark is None:
         rows = ((vek_name, vek), (intermediate_name, intermediate), ("ARK", ark))
         missing = " and ".join(name for name, blob in rows if blob is None)
-        held = ", ".join(name.upper() for name in found) or "nothing"
+        names = ", ".join(name.upper() for name in found) or "nothing"
         raise Unavailable(
             device,
             f"its report is signed by a {vek_name}, and of the certificates for that there is no {missing}: looked in "
-            f"the host's certificate table (it holds {held}) and {source}. Have the host's operator add the missing "
-            "to the host's table",
-            retryable=False,
+            f"the host's certificate table (it holds {names}) and {other.source}. Have the host's operator add the "
+            f"missing to the host's table{'' if vlek and vek is None else ', or import it (saferouter collateral)'}",
+            retryable=other.retryable,
         )
-    return Endorsements(vek, intermediate, ark, crl)
+    return Endorsements(vek, intermediate, ark, other.crl or held.crl)
 
 
-def gather_endorsements(vek: bytes | None, chain: list[bytes], crl: bytes | None, table: bytes) -> Endorsements:
-    """What was given, completed by the table (empty bytes for none). Raises Malformed, also for what is missing.
+def gather_endorsements(
+    report: bytes,
+    vek: bytes | None,
+    chain: list[bytes],
+    crl: bytes | None,
+    table: bytes,
+    endorse: Endorser | None = None,
+) -> Endorsements:
+    """What was given, completed by `endorse` and the table (empty bytes for none). Raises Malformed.
 
-    `chain` holds files of one or more certificates: the one issued by itself is the ARK.
+    `chain` holds files of one or more certificates: the one issued by itself is the ARK. Where both kinds are there,
+    the raw report's KEY_INFO says which is meant; where one is, verification judges whether it fits.
     """
+    vlek = len(report) > KEY_INFO_AT and report[KEY_INFO_AT] >> 2 & 7 == SigningKey.VLEK
+    fitting, other_kind = ("vlek", "vcek") if vlek else ("vcek", "vlek")
     found = certificates_of(parse_certificate_table(table))
+    given = _sort_chain(chain, vlek)
     if vek is not None:
-        found["vek"] = decode_pem_or_der(vek, "VEK")[0]
-    elif "vcek" in found or "vlek" in found:
-        found["vek"] = found.get("vcek") or found["vlek"]
-    for blob in (blob for file in chain for blob in decode_pem_or_der(file, "chain")):
+        given[fitting] = decode_pem_or_der(vek, "VEK")[0]
+    if crl is not None:
+        given["crl"] = crl
+    found |= given
+    held = Collateral("", found.get(fitting), found.get("ask"), found.get("ark"), found.get("crl"))
+    other = _ask(endorse, report, held)
+    # What somebody gives is judged, and never exchanged.
+    parts = (
+        ("VEK", given.get(fitting) or other.vek or held.vek or found.get(other_kind), "the VCEK or VLEK"),
+        ("ASK", given.get("ask") or other.intermediate or held.intermediate, "the ASK or ASVK"),
+        ("ARK", given.get("ark") or other.ark or held.ark, "the ARK"),
+    )
+    for name, blob, meaning in parts:
+        if blob is None:
+            places = " or in the table" if endorse is None else ", in the table or in the cache"
+            raise Malformed(name, "nothing", f"{meaning}, given as a file{places}")
+    blobs = [blob for _, blob, _ in parts if blob is not None]
+    return Endorsements(blobs[0], blobs[1], blobs[2], crl or other.crl or held.crl)
+
+
+def _sort_chain(files: list[bytes], vlek: bool) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    fits = False
+    for blob in (blob for file in files for blob in decode_pem_or_der(file, "chain")):
         certificate = parse_certificate(blob, "chain")
-        found["ark" if certificate.issuer == certificate.subject else "ask"] = blob
-    for name, meaning in (("vek", "the VCEK or VLEK"), ("ask", "the ASK or ASVK"), ("ark", "the ARK")):
-        if name not in found:
-            raise Malformed(name.upper(), "nothing", f"{meaning}, given as a file or in the table")
-    return Endorsements(found["vek"], found["ask"], found["ark"], found.get("crl") if crl is None else crl)
+        if certificate.issuer == certificate.subject:
+            found["ark"] = blob
+        elif not fits:
+            found["ask"], fits = blob, certificate.subject_cn.startswith("SEV-VLEK-") == vlek
+    return found
+
+
+def _ask(endorse: Endorser | None, report: bytes, held: Collateral) -> Collateral:
+    if endorse is None:
+        return Collateral("")
+    try:
+        parsed = parse_report(report)
+    except Malformed:  # it fails by name where it is judged
+        return Collateral("")
+    return endorse(parsed, held)

@@ -244,3 +244,43 @@ def faults() -> Iterator[Vector]:
         ("nan", "NaN for a number.", text[:-1] + ', "vmpl": NaN}'),
     ):
         yield _vector(slug, about, broken, "policy")
+
+
+def firmware() -> Iterator[Vector]:
+    """Measurements of firmware, and the boot images that they demand."""
+    image = {"pcr4": "44" * 48, "pcr7": "77" * 48, "pcr12": "cc" * 48}
+    whole: dict[str, Json] = {"firmware_measurements": ["ab" * 48], "boot_images": [image]}
+    yield _vector("firmware", "Firmware and a boot image, without another measurement.", whole, None)
+    yield _vector("firmware-beside", "Beside measurements of a workload.", POLICY | whole, None)
+    firmware, images = "policy.firmware_measurements", "policy.boot_images"
+    short = {name: value for name, value in image.items() if name != "pcr12"}
+    rows: list[tuple[str, str, Text, str]] = [
+        ("firmware-alone", "Nothing could satisfy it.", {"firmware_measurements": ["ab" * 48]}, images),
+        ("firmware-no-image", "An empty list of images.", whole | {"boot_images": []}, images),
+        ("images-alone", "Nothing would demand them.", POLICY | {"boot_images": [image]}, firmware),
+        ("images-only", "No measurement at all.", {"boot_images": [image]}, firmware),
+        (
+            "firmware-empty",
+            "No measurement at all, in an empty list.",
+            {"firmware_measurements": []},
+            "policy.measurements",
+        ),
+        ("firmware-in-both", "One measurement in both lists.", whole | {"measurements": ["ab" * 48]}, firmware),
+        ("firmware-upper", "Upper-case hex.", whole | {"firmware_measurements": ["AB" * 48]}, firmware),
+        ("firmware-text", "A text for the list.", whole | {"firmware_measurements": "ab" * 48}, firmware),
+        ("firmware-null", "null for the list.", whole | {"firmware_measurements": None}, firmware),
+        ("images-object", "One image, not a list.", whole | {"boot_images": image}, images),
+        ("image-text", "A text for an image.", whole | {"boot_images": ["44" * 48]}, images),
+        ("image-no-pcr12", "An image without its command line.", whole | {"boot_images": [short]}, f"{images}.pcr12"),
+        (
+            "image-pcr5",
+            "A register that no image names.",
+            whole | {"boot_images": [image | {"pcr5": "55" * 48}]},
+            f"{images}.pcr5",
+        ),
+        ("image-sha256", "A register of SHA-256.", whole | {"boot_images": [image | {"pcr4": "44" * 32}]}, images),
+        ("image-upper", "A register in upper case.", whole | {"boot_images": [image | {"pcr7": "AB" * 48}]}, images),
+        ("image-number", "A number for a register.", whole | {"boot_images": [image | {"pcr7": 7}]}, f"{images}.pcr7"),
+    ]
+    for slug, about, document, field in rows:
+        yield _vector(slug, about, document, field)

@@ -320,7 +320,8 @@ def workloads() -> Iterator[Vector]:
     for slug, value, path in exchanged:
         about = f"{'.'.join(path)} was changed after the keyset was made."
         document = changed(quote(), value, "workload", *path)
-        yield quote_vector(f"workload-changed-{slug}", about, document, wrong)
+        expect = rejected("bind.workload", "bind.platform-evidence") if slug == "platform-evidence" else wrong
+        yield quote_vector(f"workload-changed-{slug}", about, document, expect)
     faults: list[tuple[str, str, Json, tuple[str, ...]]] = [
         ("member-added", "One more member, committed to.", 1, ("extra",)),
         ("build-member-added", "One more member of build, committed to.", 1, ("build", "extra")),

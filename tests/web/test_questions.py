@@ -61,6 +61,20 @@ CASES: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
         PASSING | {"fresh": "skip"},
     ),
     "only authentic": ({**verdict("authentic"), "scope": "authenticity"}, "partial", PASSING),
+    "no platform evidence, and none demanded": (
+        {
+            **verdict(bind_platform_evidence="skip", code_platform_evidence="skip", code_boot_image="skip"),
+            "required": ["hw.signature"],
+        },
+        "pass",
+        PASSING,
+    ),
+    "an image that was demanded and is not named": (
+        verdict("rejected", bind_platform_evidence="skip", code_platform_evidence="skip", code_boot_image="skip"),
+        "fail",
+        PASSING | {"build": "skip"},
+    ),
+    "another image": (verdict("rejected", code_boot_image="fail"), "fail", PASSING | {"build": "fail"}),
     "an answer": (verdict(receipt=True, upstream_provenance="skip"), "pass", PASSING | {"answer": "pass"}),
     "an answer without its response": (
         verdict("rejected", receipt=True, receipt_response="skip"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import socketserver
+import struct
 import subprocess
 import sys
 import tempfile
@@ -51,6 +53,21 @@ def certificate_table(certificates: dict[str, bytes]) -> bytes:
     return head + bytes(24) + body
 
 
+def derive_key(report: bytes, request: bytes) -> bytes:
+    """MSG_KEY_RSP of a chip whose VCEK follows from its CHIP_ID: the status, and 32 bytes from what is mixed in."""
+    root, fields, vmpl, svn, tcb = struct.unpack("<I4xQII8s", request)
+    later_tcb = any(asked > committed for asked, committed in zip(tcb, report[0x1E0:0x1E8], strict=True))
+    if vmpl < report[0x30] or svn > int.from_bytes(report[0x04:0x08], "little") or later_tcb:
+        return (0x16).to_bytes(4, "little") + bytes(32)
+    ranges = ((0x08, 0x10), (0x20, 0x30), (0x10, 0x20), (0x90, 0xC0))  # policy, image, family, measurement
+    mixed = [report[start:end] for start, end in ranges] + [svn.to_bytes(4, "little"), tcb]
+    seed = hashlib.sha512(bytes((root,)) + report[0x1A0:0x1E0]).digest() + bytes((vmpl,))
+    for bit, content in enumerate(mixed):
+        if fields >> bit & 1:
+            seed = hashlib.sha512(seed + bytes((bit,)) + content).digest()
+    return bytes(4) + seed[:32]
+
+
 class SevGuestMachine:
     """A chip on a Unix socket, and processes that see it as /dev/sev-guest. `table` is the host's to choose."""
 
@@ -59,12 +76,16 @@ class SevGuestMachine:
         ends = chip.attest(bytes(64)).endorsements
         self.certificates = {"vcek": ends.vek, "ask": ends.intermediate, "ark": ends.ark, "crl": ends.crl or b""}
         self.table = certificate_table(self.certificates)
+        self.patches: dict[int, bytes] = {}  # other facts of this guest, by their offset in the report
         self._folder = tempfile.TemporaryDirectory(prefix="sev-")  # a socket's path must be short
         machine = self
 
         class Answer(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                raw = chip.attest(self.rfile.read(64)).report
+                if self.rfile.read(1) == b"K":
+                    self.wfile.write(derive_key(machine.patched(chip.attest(bytes(64)).report), self.rfile.read(32)))
+                    return
+                raw = machine.patched(chip.attest(self.rfile.read(64)).report)
                 self.wfile.write(len(machine.table).to_bytes(4, "little") + raw + machine.table)
 
         self._server = socketserver.UnixStreamServer(str(self._path("chip")), Answer)
@@ -82,6 +103,13 @@ class SevGuestMachine:
         self._server.server_close()
         self._folder.cleanup()
 
+    def patched(self, report: bytes) -> bytes:
+        """This guest's report; with any patch its signature no longer holds."""
+        raw = bytearray(report)
+        for at, content in self.patches.items():
+            raw[at : at + len(content)] = content
+        return bytes(raw)
+
     def _path(self, name: str) -> Path:
         return Path(self._folder.name) / name
 
@@ -94,11 +122,11 @@ class SevGuestMachine:
             "SEV_GUEST_SHIM_LOG": str(self._path("log")),
         }
 
-    def drive(self, script: str, *steps: str) -> list[dict[str, Any]]:
-        """What sev_guest_driver.py got for each step."""
+    def drive(self, script: str, *steps: str, driver: str = "sev_guest_driver") -> list[dict[str, Any]]:
+        """What a driver, a module beside this one, got for each step."""
         self._path("log").unlink(missing_ok=True)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.worlds.sev_guest_driver", *steps],
+            [sys.executable, "-m", f"tests.worlds.{driver}", *steps],
             cwd=ROOT,
             env=self.environ(script),
             capture_output=True,

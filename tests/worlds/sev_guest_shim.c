@@ -10,8 +10,10 @@
  *   blame            EIO, host error 1, and no size
  *   no-echo          another report_data in the report       zero-key the derived key is zero
  *   slow:N           ok after N milliseconds
+ *   key-echo         the derived key shows its request
  * or the whole script is open:N, and opening fails with errno N.
- * SEV_GUEST_SHIM_SOCKET is the chip: 64 bytes there; the table's length (4 bytes), a report and the table back.
+ * SEV_GUEST_SHIM_SOCKET is the chip: 'R' and 64 bytes there; the table's length (4 bytes), a report and the table
+ * back. Or 'K' and a key request there; a status (4 bytes) and a key back.
  * SEV_GUEST_SHIM_LOG gets one line per request, one with its time (milliseconds), and one with the VMPL of each report.
  */
 #define _GNU_SOURCE
@@ -113,10 +115,10 @@ static void transfer(int fd, uint8_t *at, size_t size, int sending)
 	}
 }
 
-static uint32_t ask_chip(const uint8_t *report_data, uint8_t *report, uint8_t *table)
+static int connect_chip(char kind)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	uint8_t length[4], question[64];
+	uint8_t first = (uint8_t)kind;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", getenv("SEV_GUEST_SHIM_SOCKET"));
@@ -124,6 +126,15 @@ static uint32_t ask_chip(const uint8_t *report_data, uint8_t *report, uint8_t *t
 		perror("sev-guest shim: the chip's socket");
 		abort();
 	}
+	transfer(fd, &first, 1, 1);
+	return fd;
+}
+
+static uint32_t ask_chip(const uint8_t *report_data, uint8_t *report, uint8_t *table)
+{
+	uint8_t length[4], question[64];
+	int fd = connect_chip('R');
+
 	memcpy(question, report_data, 64);
 	transfer(fd, question, 64, 1);
 	transfer(fd, length, 4, 0);
@@ -133,6 +144,18 @@ static uint32_t ask_chip(const uint8_t *report_data, uint8_t *report, uint8_t *t
 	transfer(fd, table, get32(length), 0);
 	close(fd);
 	return get32(length);
+}
+
+static void ask_chip_key(const uint8_t *request, uint8_t *response)
+{
+	uint8_t question[32];
+	int fd = connect_chip('K');
+
+	memcpy(question, request, 32);
+	transfer(fd, question, 32, 1);
+	transfer(fd, response, 4, 0);
+	transfer(fd, response + 32, 32, 0);
+	close(fd);
 }
 
 static int refuse(uint8_t *envelope, int number, uint32_t firmware, uint32_t host)
@@ -158,9 +181,11 @@ static int derived_key(const uint8_t *request, uint8_t *response, const char *pl
 	require(is_zero(response, 64), "the response buffer is zeroed");
 	if (says(play, "status"))
 		put32(response, (uint32_t)number);
-	else if (!says(play, "zero-key"))
+	else if (says(play, "key-echo"))
 		for (i = 0; i < 32; i++) /* shows every byte of the request to the test */
 			response[32 + i] = request[i] ^ 0x5a;
+	else if (!says(play, "zero-key"))
+		ask_chip_key(request, response);
 	return 0;
 }
 

@@ -26,6 +26,10 @@ export const CHECKS = Object.freeze([
   "guest.pins",
   "code.measurement",
 ]);
+const FIRMWARE_ONLY = "this measurement covers firmware only: which image was booted is for code.boot-image to say";
+const EC2_FIRMWARE_ONLY =
+  "on EC2 a measurement covers Amazon's firmware only, the same for every customer, and no image";
+const EC2_CSP_SUFFIX = ".amazonaws.com"; // a VLEK's cspID; with a VCEK (a Dedicated Host) no report says EC2
 
 /**
  * Judge every value of `report` against `policy`; needs the product that authenticate() found.
@@ -44,7 +48,7 @@ export function appraise(report, product, cspId, policy, tcb, now) {
     checkPlatform(report, policy), // 19
     checkMitigations(report, policy), // 21
     checkPins(report, cspId, policy), // 20, 22
-    checkMeasurement(report, policy), // 20
+    checkMeasurement(report, cspId, policy), // 20
   ];
 }
 
@@ -174,9 +178,13 @@ function checkPins(report, cspId, policy) {
   return passed("guest.pins", listed(pinned.map(([name]) => name)), "pinned values");
 }
 
-function checkMeasurement(report, { measurements }) {
+function checkMeasurement(report, cspId, { measurements, firmwareMeasurements }) {
   const found = hexOf(report.measurement);
-  return judged("code.measurement", measurements.includes(found), found, `one of ${measurements.join(", ")}`);
+  const accepted = [...measurements, ...firmwareMeasurements];
+  let reason = "";
+  if (firmwareMeasurements.includes(found)) reason = FIRMWARE_ONLY;
+  else if (measurements.includes(found) && cspId?.endsWith(EC2_CSP_SUFFIX)) reason = EC2_FIRMWARE_ONLY;
+  return judged("code.measurement", accepted.includes(found), found, `one of ${accepted.join(", ")}`, reason);
 }
 
 /** @param {number | bigint} bits @param {number} bit */

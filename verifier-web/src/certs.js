@@ -260,7 +260,7 @@ function isSpkiOf(spki, { head, tail, size }) {
 }
 
 /** Split SIGNED{tbs, algorithm, signature}. */
-function parseSigned(raw, field) {
+export function parseSigned(raw, field) {
   const parts = readAll(readOnly(raw, SEQUENCE, field).content, field);
   if (parts.length !== 3) {
     throw new Malformed(field, `${parts.length} parts`, "three: content, algorithm, signature");
@@ -300,7 +300,12 @@ function parseCommonName(element, field) {
   return name.get("CN");
 }
 
-function parseExtensions(element, field, tag) {
+/**
+ * Extensions by object identifier, each once, none critical that is unknown here.
+ * @param {import("./der.js").Element} element @param {string} field @param {number} tag
+ * @returns {Map<string, Uint8Array>}
+ */
+export function parseExtensions(element, field, tag) {
   return readExtensions(readOnly(requireTag(element, tag, field).content, SEQUENCE, field), field);
 }
 

@@ -87,7 +87,7 @@ function recogniseJson(bytes) {
   if (typeof document.format === "string" && /^saferouter\/(quote|evidence)\//.test(document.format)) return "quote";
   if (document.payloadType === PAYLOAD_TYPE) return "tcb";
   if (has("receipt_id") && has("event_log")) return "receipt";
-  if (has("measurements")) return "policy";
+  if (has("measurements", "firmware_measurements")) return "policy";
   if (has("choices", "output", "candidates", "usage", "error", "stop_reason")) return "response";
   if (has("messages", "input", "prompt", "contents")) return "request";
   return null;

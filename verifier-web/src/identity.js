@@ -23,6 +23,7 @@ const WORKLOAD_MEMBERS = [
   "log",
   "platform_evidence",
 ];
+const PLATFORM_KINDS = ["nitrotpm"];
 const BUILD_MEMBERS = ["version", "repo_url", "repo_commit", "image_digest", "source_digest"];
 const CONFIGURATION_MEMBERS = ["providers", "models", "policies", "prices", "settings"];
 
@@ -39,7 +40,8 @@ const CONFIGURATION_MEMBERS = ["providers", "models", "policies", "prices", "set
  */
 /**
  * A parsed workload document; the digest of `canonical` is what the keyset's subject names.
- * @typedef {{audience: string, identityKey: Uint8Array, document: Json, canonical: Uint8Array}} Workload
+ * @typedef {{audience: string, identityKey: Uint8Array, platformKinds: string[], document: Json,
+ *   canonical: Uint8Array}} Workload
  */
 
 /** Parse a keyset (ACI/1 §3.1). @param {Json} document @returns {WorkloadKeyset} */
@@ -82,9 +84,23 @@ export function parseWorkload(document) {
   return Object.freeze({
     audience: requireText(document.audience, "workload.audience"),
     identityKey: hexBytes(document.identity_key, 32, "workload.identity_key"),
+    platformKinds: platformKinds(document.platform_evidence, "workload.platform_evidence"),
     document,
     canonical: encodeCanonical(document),
   });
+}
+
+/**
+ * Kinds of platform evidence, known and each once: an unknown one could not be judged.
+ * @param {Json} value @param {string} path @returns {string[]}
+ */
+export function platformKinds(value, path) {
+  if (!Array.isArray(value)) throw new Malformed(path, kindOf(value), "a list of kinds");
+  const refused = value.findIndex((kind, at) => !PLATFORM_KINDS.includes(kind) || value.lastIndexOf(kind) > at);
+  if (refused >= 0) {
+    throw new Malformed(path, shown(value[refused]), `each at most once: ${PLATFORM_KINDS.join(", ")}`);
+  }
+  return value;
 }
 
 /** The keyset subject that commits to a workload document (SPEC §4.3). @param {string} workloadDigest */

@@ -18,6 +18,8 @@ export const GUEST_RESTRICTIONS = Object.freeze({
   "ciphertext-hiding-dram": GUEST_POLICY.CIPHERTEXT_HIDING_DRAM,
   "page-swap-disable": GUEST_POLICY.PAGE_SWAP_DISABLE,
 });
+// The registers that make a boot image: loader or unified kernel, Secure Boot policy, command line (SPEC §11.4).
+export const BOOT_IMAGE_PCRS = Object.freeze([4, 7, 12]);
 // Bytes of each pin. An empty list of pins means: any value.
 const PIN_SIZES = Object.entries({
   chip_ids: 64,
@@ -33,6 +35,8 @@ const PIN_SIZES = Object.entries({
  * What is acceptable. Measurements are required; every default is the strict one. Lists of words are sorted.
  * @typedef {object} AppraisalPolicy
  * @property {readonly string[]} measurements 96 lowercase hex each
+ * @property {readonly string[]} firmwareMeasurements these cover firmware only, and demand a boot image
+ * @property {readonly string[][]} bootImages PCR 4, 7 and 12, 96 lowercase hex each
  * @property {number} vmpl
  * @property {{major: number, minor: number}} minimumAbi
  * @property {number} minimumGuestSvn
@@ -54,6 +58,8 @@ const PIN_SIZES = Object.entries({
 
 const ROOT_NAMES = [
   "measurements",
+  "firmware_measurements",
+  "boot_images",
   "vmpl",
   "minimum_abi",
   "minimum_guest_svn",
@@ -91,9 +97,16 @@ export function parsePolicy(raw) {
  */
 export function decodePolicy(document) {
   const root = new Table(document, "policy", ROOT_NAMES);
-  const measurements = hexList(root.take("measurements", "an array", null), "policy.measurements", 48);
-  if (measurements.length === 0) {
+  const { firmwareMeasurements, bootImages } = decodeFirmware(root);
+  const given = root.take("measurements", "an array", firmwareMeasurements.length > 0 ? [] : null);
+  const measurements = hexList(given, "policy.measurements", 48);
+  if (measurements.length === 0 && firmwareMeasurements.length === 0) {
     throw new Malformed("policy.measurements", "an empty list", "at least one measurement");
+  }
+  const both = firmwareMeasurements.find((value) => measurements.includes(value));
+  if (both !== undefined) {
+    const wanted = "a measurement that `measurements` does not name too";
+    throw new Malformed("policy.firmware_measurements", both, wanted);
   }
   const guest = new Table(root.take("guest_policy", "an object", {}), "policy.guest_policy", ["allow", "require"]);
   const platform = new Table(root.take("platform", "an object", {}), "policy.platform", ["require", "forbid"]);
@@ -109,6 +122,8 @@ export function decodePolicy(document) {
   const integer = (name, maximum) => boundedInteger(root.take(name, "an integer", 0), `policy.${name}`, maximum);
   const policy = {
     measurements,
+    firmwareMeasurements,
+    bootImages,
     vmpl: integer("vmpl", 3),
     minimumAbi: parseAbi(root.take("minimum_abi", "text", "0.0")),
     minimumGuestSvn: integer("minimum_guest_svn", 2 ** 32 - 1),
@@ -156,6 +171,30 @@ class Table {
     if (kindOf(value) !== kind) throw new Malformed(`${this.path}.${name}`, kindOf(value), kind);
     return value;
   }
+}
+
+/** Measurements of firmware, and the boot images that they demand: one without the other demands nothing. */
+function decodeFirmware(root) {
+  const path = "policy.boot_images";
+  const names = BOOT_IMAGE_PCRS.map((index) => `pcr${index}`);
+  const listed = root.take("firmware_measurements", "an array", []);
+  const firmwareMeasurements = hexList(listed, "policy.firmware_measurements", 48);
+  const bootImages = root.take("boot_images", "an array", []).map((row) => {
+    const table = new Table(row, path, names);
+    return hexList(
+      names.map((name) => table.take(name, "text", null)),
+      path,
+      48,
+    );
+  });
+  if (firmwareMeasurements.length > 0 && bootImages.length === 0) {
+    throw new Malformed(path, "nothing", "at least one boot image: firmware_measurements cover none");
+  }
+  if (bootImages.length > 0 && firmwareMeasurements.length === 0) {
+    const wanted = "at least one measurement: nothing else demands a boot image";
+    throw new Malformed("policy.firmware_measurements", "nothing", wanted);
+  }
+  return { firmwareMeasurements, bootImages };
 }
 
 function boundedInteger(value, path, maximum) {

@@ -11,7 +11,7 @@ import { CHECKS } from "./checks.js";
 // `deciding`: a question stays open while one of these was skipped, even where the verdict does not require it
 // (a stored file is judged without a nonce of ours, and still nobody may read "fresh").
 // `evidence`: the values worth seeing first. `mockTrust`: what is left of the trust when a mock was accepted.
-// `absent`: why no check of the question ran at all.
+// `imageTrust`: instead of `trust`, where a boot image was accepted. `absent`: why no check of the question ran at all.
 export const QUESTIONS = [
   {
     id: "genuine",
@@ -36,8 +36,10 @@ export const QUESTIONS = [
     id: "build",
     title: "Is the build a known one?",
     deciding: ["code.measurement"],
-    evidence: { Measurement: "code.measurement" },
+    evidence: { Measurement: "code.measurement", "Boot image": "code.boot-image" },
     trust: "You: the measurement is compared with the one in your policy. No signed release list is built in yet.",
+    imageTrust:
+      "You, as to which firmware and image are meant. AMD, for the firmware; AWS, whose NitroTPM alone names the image.",
     mockTrust: "You, as to which measurement is meant; but software can name any measurement.",
     absent: "No policy was given, so the measurement was compared with nothing.",
   },
@@ -69,6 +71,10 @@ export const QUESTIONS = [
     absent: "",
   },
 ];
+
+const BY_AMD = "A genuine AMD chip runs a build that you accept, and holds the keys shown below.";
+const BY_AWS =
+  "A genuine AMD chip protects the memory and holds the keys shown below; that it booted an image you accept, AWS says.";
 
 /** @type {Map<string, {id: string, title: string, section: string, question: string, does_not_prove: string}>} */
 const KNOWN = new Map(CHECKS.map((row) => [row.id, row]));
@@ -111,12 +117,16 @@ function answer(question, verdict) {
     title: question.title,
     state,
     why,
-    trust: verdict.mock ? question.mockTrust : question.trust,
+    trust: verdict.mock ? question.mockTrust : (hasImage(verdict) && question.imageTrust) || question.trust,
     checks,
     skipped: unanswered,
     evidence,
   };
 }
+
+/** Whether an accepted boot image was named. @param {Verdict} verdict */
+const hasImage = (verdict) =>
+  verdict.checks.some((check) => check.id === "code.boot-image" && check.outcome === "pass");
 
 /**
  * Fail beats not checked beats mock beats pass.
@@ -140,6 +150,9 @@ function stateOf(question, checks, verdict) {
   if (ground) return { state: "skip", why: `The values hold, but rest on “${ground}”, which fails.` };
   if (verdict.mock && question.id === "genuine")
     return { state: "mock", why: "A key made in software signed this, not a chip.", open: "hw.root" };
+  const document = checks.find((check) => check.id === "code.platform-evidence");
+  if (document?.outcome === "skip" && document.reason.startsWith("MOCK"))
+    return { state: "mock", why: "A key made in software named the boot image, not AWS.", open: document.id };
   return { state: "pass", why: "" };
 }
 
@@ -190,7 +203,7 @@ export function headline(verdict) {
   return {
     state: "pass",
     word: "Verified",
-    sentence: "A genuine AMD chip runs a build that you accept, and holds the keys shown below." + answered,
+    sentence: (hasImage(verdict) ? BY_AWS : BY_AMD) + answered,
   };
 }
 

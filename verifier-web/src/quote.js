@@ -3,7 +3,7 @@
 import { base64Bytes, encodeBase64 } from "./bytes.js";
 import { isObject, parseJson, shown, kindOf } from "./canonical.js";
 import { Malformed } from "./errors.js";
-import { hexBytes, parseKeyset, parseWorkload, requireMembers, requireText } from "./identity.js";
+import { hexBytes, parseKeyset, parseWorkload, platformKinds, requireMembers, requireText } from "./identity.js";
 
 export const FORMAT = "saferouter/quote/v1";
 export const BUNDLE_FORMAT = "saferouter/evidence/v1";
@@ -32,6 +32,7 @@ const MEMBERS = [
  * @property {import("./identity.js").WorkloadKeyset} keyset
  * @property {import("./identity.js").Workload} workload
  * @property {Uint8Array} identitySignature 64 bytes
+ * @property {Map<string, Uint8Array>} platformEvidence by kind: the document, as received
  * @property {{since: string, reason: string} | null} stale the server's own word that no device can renew this
  */
 
@@ -60,8 +61,20 @@ export function decodeQuote(document) {
     keyset: parseKeyset(document.keyset),
     workload: parseWorkload(document.workload),
     identitySignature: hexBytes(document.identity_signature, 64, "quote.identity_signature"),
+    platformEvidence: decodePlatformEvidence(document.platform_evidence),
     stale: Object.hasOwn(document, "stale") ? parseStale(document.stale) : null,
   });
+}
+
+function decodePlatformEvidence(rows) {
+  const path = "quote.platform_evidence";
+  if (!Array.isArray(rows)) throw new Malformed(path, kindOf(rows), "a list");
+  for (const row of rows) requireMembers(row, ["kind", "document_b64"], path, { exact: true });
+  const kinds = platformKinds(
+    rows.map((row) => row.kind),
+    `${path}.kind`,
+  );
+  return new Map(kinds.map((kind, at) => [kind, decodeBase64(rows[at].document_b64, `${path}.document_b64`)]));
 }
 
 function parseStale(value) {

@@ -62,6 +62,7 @@ function blocksOfEvidence({ report, vek, intermediate, ark, crl }) {
  */
 function blocksOfQuote(quote) {
   const labels = { statement: "Statement", keyset: "Keyset", workload: "Workload" };
+  if (quote.platform_evidence?.length > 0) labels.platform_evidence = "Platform evidence";
   return Object.entries(labels).map(([name, label]) => {
     const value = quote[name];
     const text = typeof value === "string" ? value : (JSON.stringify(value, null, 2) ?? "nothing");

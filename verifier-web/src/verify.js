@@ -9,6 +9,7 @@ import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
 import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
+import { CHECKS as PLATFORM_CHECKS, judgeDocument } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
 import { parseReport } from "./report.js";
@@ -33,6 +34,8 @@ const BIND_CHECKS = [
 ];
 // Checks that a policy may leave without a demand; everything else of full scope must be carried out.
 const OPTIONAL = ["guest.mitigations", "guest.pins"];
+// Checks that can prove less than their titles say: the reason of a pass is then a line of what is not proven.
+const CAVEATS = ["code.measurement", "code.boot-image"];
 const NOT_BUILT = [
   skipped("code.release", "no signed release manifest is built in yet; the measurement stands on your policy alone"),
   skipped("log.inclusion", "this version checks no transparency log"),
@@ -50,8 +53,12 @@ const LIMITS = [
  * @returns {Promise<Verdict>}
  */
 export async function verifyReport(evidence, { now, policy, acceptMock = false, tcb = BUILT_IN }) {
-  const { checks, mock, unproven } = await checkReport(evidence, { now, policy, acceptMock, tcb });
-  return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true, unproven });
+  const { checks, report, mock, unproven } = await checkReport(evidence, { now, policy, acceptMock, tcb });
+  const image = demandsImage(report, policy);
+  if (image) {
+    checks.push(...PLATFORM_CHECKS.map((id) => skipped(id, "a bare report carries no platform evidence; a quote does")));
+  }
+  return conclude(checks, { policy, mock, quote: false, fresh: true, addressed: true, image, unproven });
 }
 
 /**
@@ -80,12 +87,22 @@ export async function verifyQuote(document, { now, policy, nonce, audience, acce
   const { checks, report, mock, unproven } = await checkReport(quote.evidence, { now, policy, acceptMock, tcb });
   if (policy === null) checks.push(...unappraised(report));
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
-  const [fresh, addressed] = [nonce !== null, audience !== null];
-  const verdict = conclude(checks, { policy, mock, quote: true, fresh, addressed, unproven });
+  const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
+  checks.push(...platform.checks);
+  const verdict = conclude(checks, {
+    policy,
+    mock,
+    quote: true,
+    fresh: nonce !== null,
+    addressed: audience !== null,
+    image: demandsImage(report, policy),
+    platformMock: platform.mock,
+    unproven,
+  });
   if (quote.stale === null) return verdict;
   const mark = `the gateway marks this evidence stale since ${quote.stale.since}: ${quote.stale.reason}`;
   const notProven = [`that the attestation device still works: ${mark}`, ...verdict.not_proven];
-  return newVerdict({ scope: verdict.scope, mock, checks: verdict.checks, required: verdict.required, notProven });
+  return newVerdict({ scope: verdict.scope, mock: verdict.mock, checks: verdict.checks, required: verdict.required, notProven });
 }
 
 /**
@@ -217,6 +234,40 @@ function nonceOf(statement) {
   return nonce === null ? null : parseNonce(nonce);
 }
 
+/** Whether the measurement is one that covers firmware only: then platform evidence must say what was booted. */
+const demandsImage = (report, policy) =>
+  report !== null && policy !== null && policy.firmwareMeasurements.includes(hexOf(report.measurement));
+
+/** Platform evidence (24): a document that is there is judged, and the workload says which must be there. */
+async function checkPlatform({ evidence, statement, workload, platformEvidence }, { now, policy, nonce, acceptMock }) {
+  const listed = (kinds) => kinds.join(", ") || "no platform evidence";
+  const carried = listed([...platformEvidence.keys()]);
+  const named = listed(workload.platformKinds);
+  if (carried !== named) {
+    const [genuine, bound, image] = PLATFORM_CHECKS;
+    const disagree = failed(bound, `the quote carries ${carried}`, `${named}, as the workload document says`);
+    const why = "quote and workload disagree";
+    return { checks: [skipped(genuine, why), disagree, skipped(image, why)], mock: false };
+  }
+  const document = platformEvidence.get("nitrotpm");
+  if (document === undefined) {
+    const why = "the quote carries no platform evidence";
+    return { checks: PLATFORM_CHECKS.map((id) => skipped(id, why)), mock: false };
+  }
+  const given = { report: evidence.report, nonce: nonce ?? claimedNonce(statement), live: nonce !== null, now, policy };
+  return judgeDocument(document, given, { acceptMock });
+}
+
+/** The nonce of a statement, null where it does not parse: bind.report-data names that fault. */
+function claimedNonce(statement) {
+  try {
+    return nonceOf(statement);
+  } catch (error) {
+    unparsed("bind.report-data", error);
+    return null;
+  }
+}
+
 /** The persistent identity signed this keyset: continuity across boots, not trust by itself. */
 async function checkIdentity({ workload, identitySignature }, keysetDigest) {
   const held = await verifyEd25519(workload.identityKey, identitySignature, identityMessage(keysetDigest));
@@ -231,17 +282,23 @@ function checkExpiry(notAfter, now) {
   return judged("bind.keyset-expiry", held, isoSeconds(notAfter), "in the future, at most 7 days ahead");
 }
 
-/** What must have passed, and what stays unproven, for this scope. @returns {Verdict} */
-function conclude(checks, { policy, mock, quote, fresh, addressed, unproven = [] }) {
+/** What must have passed, and what stays unproven. `image`: platform evidence is demanded. @returns {Verdict} */
+function conclude(checks, { policy, mock, quote, fresh, addressed, image = false, platformMock = false, unproven = [] }) {
   const full = quote || policy !== null;
   const excused = new Set([
     ...(!full || policy?.revocationRequired === false ? ["hw.revocation"] : []),
     ...(fresh ? [] : ["bind.nonce"]),
     ...(addressed ? [] : ["bind.audience"]),
     ...(mock ? ["hw.root"] : []),
+    ...(platformMock ? [PLATFORM_CHECKS[0]] : []),
     ...OPTIONAL,
   ]);
-  const asked = [...REPORT_CHECKS, ...(full ? APPRAISAL_CHECKS : []), ...(quote ? BIND_CHECKS : [])];
+  const asked = [
+    ...REPORT_CHECKS,
+    ...(full ? APPRAISAL_CHECKS : []),
+    ...(quote ? BIND_CHECKS : []),
+    ...(image ? PLATFORM_CHECKS : []),
+  ];
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
   const unjudged = [];
   if (full && !quote) {
@@ -250,10 +307,16 @@ function conclude(checks, { policy, mock, quote, fresh, addressed, unproven = []
   if (!full) unjudged.push("guest.*, code.*: no policy was given, so no value of the report was judged");
   return newVerdict({
     scope: full ? "full" : "authenticity",
-    mock,
+    mock: mock || platformMock,
     checks: all,
     required: asked.filter((id) => !excused.has(id)),
-    notProven: [...all.filter((check) => check.outcome === "skip").map(openLine), ...unproven, ...unjudged, ...LIMITS],
+    notProven: [
+      ...all.filter((check) => check.outcome === "skip").map(openLine),
+      ...all.filter((check) => check.outcome === "pass" && check.reason && CAVEATS.includes(check.id)).map(openLine),
+      ...unproven,
+      ...unjudged,
+      ...LIMITS,
+    ],
   });
 }
 

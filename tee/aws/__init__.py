@@ -1,0 +1,1 @@
+"""What SafeRouter needs of AWS: signed requests, credentials, and the key service."""

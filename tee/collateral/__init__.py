@@ -1,0 +1,1 @@
+"""Endorsements from AMD's key server, kept on disk."""

@@ -1,0 +1,1 @@
+"""AWS NitroTPM: attestation documents as evidence beside a report."""

@@ -1,0 +1,1 @@
+"""Sealed state: secrets that only this measured guest opens again (SPEC §14)."""
