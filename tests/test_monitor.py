@@ -329,6 +329,19 @@ def test_an_epoch_that_drops_history_is_evidence_until_a_person_accepts_it(
     assert look(served, tmp_path).outcome() == "consistent"
 
 
+def test_a_log_without_leaves_begins_and_an_epoch_without_leaves_is_refused(served: LogServer, tmp_path: Path) -> None:
+    first = served.log
+    served.log = SmallLog()
+    assert look(served, tmp_path).outcome() == "consistent"
+    served.log = first
+    seen = look(served, tmp_path)
+    assert (seen.outcome(), seen.size) == ("consistent", 5), seen.found
+    served.log = SmallLog(f"{ORIGIN}/2", first.secret)
+    assert look(served, tmp_path).found == ["the new epoch is empty: it does not say what it follows"]
+    served.log = continuing(first, size=3)
+    assert "leaves are lost" in look(served, tmp_path).found[0]
+
+
 def test_an_epoch_that_does_not_say_what_it_follows(served: LogServer, tmp_path: Path) -> None:
     look(served, tmp_path)
     first = served.log

@@ -133,8 +133,11 @@ class Monitor:
     def _read(self, mark: Bookmark | None, key: NoteKey, new: Checkpoint, raw: bytes, look: Look) -> Followed:
         """Read what is new, and hold it against the tree and the chain. Raises Distrusted, Unavailable."""
         followed = mark.followed if mark else Followed(key)
-        if followed.key != key:
+        new_epoch = followed.key != key
+        if new_epoch:
             followed = Followed(key, startup=followed.startup)
+            if new.size == 0:  # else the next look would not know any more what this epoch has to follow
+                raise Distrusted("the new epoch is empty: it does not say what it follows", raw)
         old, nodes = Checkpoint(key.name, followed.tree.size, followed.tree.root()), self.reader.nodes(new.size)
         try:
             require_growth(old, new, nodes)
@@ -142,7 +145,7 @@ class Monitor:
                 number, at = divmod(followed.tree.size, TILE_WIDTH)
                 leaves = self.reader.leaves(number, new.size)[at:]
                 followed, entries, changes = read_on(followed, leaves, new, nodes)
-                if entries[0].index == 0 and mark is not None:
+                if new_epoch and mark is not None and entries[0].index == 0:
                     self._require_succession(entries[0], mark, raw, look)
                 look.new.update(entry.type for entry in entries)
                 look.tell(changes)
@@ -196,7 +199,7 @@ class Monitor:
         return "saw the same history"
 
     def _require_quorum(self, signed: SignedCheckpoint, raw: bytes, look: Look) -> None:
-        """That the checkpoint carries the cosignatures that the user's policy asks for. Raises Distrusted."""
+        """That the checkpoint carries the user's quorum of cosignatures. Raises Distrusted for a bad one."""
         if self.policy is None:
             return
         try:

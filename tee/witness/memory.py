@@ -21,7 +21,7 @@ FILE = "witness.sqlite3"
 BUSY_SECONDS = 10.0  # other submissions write for milliseconds
 # Key and memory are one file on purpose: a key whose memory is gone would cosign a second history.
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS identity (only INTEGER PRIMARY KEY CHECK (only = 1), vkey TEXT NOT NULL, seed BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS identity (only INTEGER PRIMARY KEY CHECK (only = 1), name TEXT NOT NULL, seed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS seen (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL)
 """
 
@@ -84,22 +84,19 @@ def open_memory(folder: Path, name: str | None) -> WitnessMemory:
         for statement in _SCHEMA.split(";"):
             database.execute(statement)
         new = SigningKey.generate()
-        vkey = _key_of(new, name).encode()
-        database.execute("INSERT INTO identity VALUES (1, ?, ?) ON CONFLICT DO NOTHING", (vkey, bytes(new)))
-        vkey, seed = database.execute("SELECT vkey, seed FROM identity").fetchone()
-    key, secret = parse_note_key(vkey, str(path)), SigningKey(seed)
-    if key.public_key != bytes(secret.verify_key):
-        raise Unavailable(str(path), "its key is not the one that it names", retryable=False)
-    if name is not None and name != key.name:
-        raise Malformed("--name", shown(name), f"{key.name}, as this witness has been called since its first start")
-    return WitnessMemory(path, key, secret)
+        row = (_require_name(name) if name else f"witness-{bytes(new.verify_key).hex()[:8]}", bytes(new))
+        database.execute("INSERT INTO identity VALUES (1, ?, ?) ON CONFLICT DO NOTHING", row)
+        kept, seed = database.execute("SELECT name, seed FROM identity").fetchone()
+    if name is not None and name != kept:
+        raise Malformed("--name", shown(name), f"{kept}, as this witness has been called since its first start")
+    secret = SigningKey(seed)
+    return WitnessMemory(path, NoteKey(kept, KeyType.COSIGNATURE_V1, bytes(secret.verify_key)), secret)
 
 
-def _key_of(secret: SigningKey, name: str | None) -> NoteKey:
-    public = bytes(secret.verify_key)
-    key = NoteKey(name or f"witness-{public.hex()[:8]}", KeyType.COSIGNATURE_V1, public)
+def _require_name(name: str) -> str:
+    """A name that a verifying key may carry. Raises Malformed."""
     try:
-        return parse_note_key(key.encode(), "--name")
+        return parse_note_key(NoteKey(name, KeyType.COSIGNATURE_V1, bytes(32)).encode(), "--name").name
     except Malformed:
         raise Malformed("--name", shown(name), "up to 256 characters without spaces or +") from None
 
