@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check vectors web bench clean
+.PHONY: run test test-vm check vectors web bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/gateway.stamp
@@ -12,6 +12,11 @@ run: $(VENV)/gateway.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
+
+# Boots the packaged gateway in a virtual machine that has a /dev/sev-guest; see tests/vm/README.md.
+test-vm: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.vm.image
+	@$(BIN)/python -m pytest -s -m vm tests/vm || { tail -n 60 .vm/serial.log; exit 1; }
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -29,7 +34,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python tests/bench.py
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .vm dist .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

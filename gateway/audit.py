@@ -12,7 +12,16 @@ from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
 from gateway.errors import KeysetExpired
-from gateway.storage.calls import Activity, OpenCall, Progress, advance_call, close_call, insert_call, record_progress
+from gateway.storage.calls import (
+    Activity,
+    LoggedText,
+    OpenCall,
+    Progress,
+    advance_call,
+    close_call,
+    insert_call,
+    record_progress,
+)
 from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
 from tee.canonical import digest
@@ -119,7 +128,8 @@ class AuditRecord:
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            if close_call(transaction.connection, draft.receipt_id, text, sequence.size, salt, activity):
+            receipt = LoggedText(text, sequence.epoch, sequence.size, salt)
+            if close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 sequence.append("receipt", {"commitment": commitment})
 
         return closing

@@ -35,7 +35,7 @@ from gateway.witnesses import Quorum
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
-from tee.attest.nitrotpm import detect_nitrotpm
+from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
 from tee.collateral.kds import Kds
@@ -97,7 +97,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     if config.platform_evidence:
         platform, tool = detect_nitrotpm()
         reason += f"; NitroTPM documents from {tool}"
-    sealing = choose_sealing(config, attester.tee_type)
+    sealing = choose_sealing(config, attester.tee_type, detect_key_attester())
     identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
     history, quorum = await _open_log(config, engine, sealing)

@@ -21,8 +21,11 @@ from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Verdict
 from tee.log.receipt import parse_receipt
 from tee.measure.cli import measure_app
+from tee.measure.memory import load_seen, remember
+from tee.measure.releases import Releases, judge_manifests
+from tee.moment import parse_moment
 from tee.origin import parse_origin
-from tee.policy import AppraisalPolicy, parse_policy
+from tee.policy import BUILT_IN_POLICY, AppraisalPolicy, parse_policy
 from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
 from tee.show import describe_bulletins, describe_report
 from tee.snp.bulletins import BUILT_IN, TcbData, open_tcb_data
@@ -48,6 +51,12 @@ TcbOption = Annotated[
 ]
 AtOption = Annotated[str | None, typer.Option("--at", help="Judge at this time (ISO 8601) instead of now.")]
 MockOption = Annotated[bool, typer.Option("--accept-mock", help="Accept a MOCK, which proves nothing.")]
+ManifestOption = Annotated[
+    list[Path] | None, typer.Option("--manifest", help="A signed release manifest; repeat for a chain of them.")
+]
+MemoryOption = Annotated[
+    Path | None, typer.Option("--memory", help="Where the highest manifest seen is remembered, against rollback.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
 
 
@@ -70,6 +79,8 @@ def _root(
 def verify(
     target: Annotated[str, typer.Argument(help="A gateway's URL, or a saved bundle.")],
     policy: PolicyOption = None,
+    manifest: ManifestOption = None,
+    memory: MemoryOption = None,
     tcb: TcbOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
@@ -86,11 +97,16 @@ def verify(
     if receipt is None and (request or response):
         wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
         raise Malformed("--receipt", "nothing", wanted)
-    accepted = _load_policy(policy)
-    settings = {"policy": accepted, "accept_mock": accept_mock, "tcb": _load_tcb(tcb, accepted)}
-    judged = _judge_target(target, _moment(at), settings)
+    now, accepted = _moment(at), _load_policy(policy) or BUILT_IN_POLICY
+    settings = {
+        "policy": accepted,
+        "accept_mock": accept_mock,
+        "tcb": _load_tcb(tcb, accepted),
+        "releases": _judge_releases(manifest or [], accepted, memory, now),
+    }
+    judged = _judge_target(target, now, settings)
     if at is not None:
-        judged = replace(judged, verdict=_with_asserted_time(judged.verdict, _moment(at), "asserted by you"))
+        judged = replace(judged, verdict=_with_asserted_time(judged.verdict, now, "asserted by you"))
     # A gateway whose evidence failed is shown no API key.
     if receipt is not None and judged.verdict.outcome != "rejected":
         raw = _load_receipt(receipt, judged.origin if judged.live else None, key_file)
@@ -114,14 +130,16 @@ def report_verify(
         Path | None, typer.Option(help="Folder of `saferouter collateral`, for what is neither given nor in the table.")
     ] = None,
     policy: PolicyOption = None,
+    manifest: ManifestOption = None,
+    memory: MemoryOption = None,
     tcb: TcbOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a bare report. Without --policy: whose hardware signed it, and nothing more."""
-    raw, accepted = _read(report), _load_policy(policy)
-    data = _load_tcb(tcb, accepted)
+    raw, accepted, now = _read(report), _load_policy(policy), _moment(at)
+    data, releases = _load_tcb(tcb, accepted), _judge_releases(manifest or [], accepted, memory, now)
     files = [_read(path) for path in chain or ()]
     given = raw, _read(vek) if vek else None, files, _read(crl) if crl else None
     endorse = None if cache is None else offline_endorser(cache, _moment(at))
@@ -131,8 +149,10 @@ def report_verify(
         _finish(verdict_without_certificates(error, accepted), as_json)
     else:
         evidence = Evidence(raw, endorsements)
-        verdict = verify_report(evidence, now=_moment(at), policy=accepted, accept_mock=accept_mock, tcb=data)
-        _finish(verdict if at is None else _with_asserted_time(verdict, _moment(at), "asserted by you"), as_json)
+        verdict = verify_report(
+            evidence, now=now, policy=accepted, accept_mock=accept_mock, tcb=data, releases=releases
+        )
+        _finish(verdict if at is None else _with_asserted_time(verdict, now, "asserted by you"), as_json)
 
 
 @report_app.command("show")
@@ -180,14 +200,35 @@ def _load_tcb(path: Path | None, policy: AppraisalPolicy | None) -> TcbData:
     return open_tcb_data(_read(path), policy.releases)
 
 
-def _moment(at: str | None) -> dt.datetime:
-    if at is None:
-        return dt.datetime.now(dt.UTC)
+def _judge_releases(
+    paths: list[Path], policy: AppraisalPolicy | None, memory: Path | None, now: dt.datetime
+) -> Releases | None:
+    """The given manifests under the policy's release keys; the highest sequence is remembered once it is accepted."""
+    if not paths:
+        return None
+    if policy is None or policy.releases is None:
+        wanted = "a policy with a table [releases]: keys and threshold say whose manifests count"
+        raise Malformed("--manifest", "no release keys", wanted)
+    path = memory or _state_folder() / "manifests.json"
+    signers, seen = policy.releases, load_seen(path, policy.releases)
+    raws = [_read(each) for each in paths]
+    releases = judge_manifests(raws, signers, now=now, minimum=policy.minimum_sequence, seen=seen)
+    if releases.newest is not None:
+        remember(path, signers, releases.newest.sequence)
+    return releases
+
+
+def _state_folder() -> Path:
+    """This user's folder for what must survive (XDG Base Directory)."""
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
     try:
-        moment = dt.datetime.fromisoformat(at)
-    except ValueError:
-        raise Malformed("--at", at[:64], "a time in ISO 8601, for example 2026-11-21T12:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        return (given if given.is_absolute() else Path.home() / ".local" / "state") / "saferouter"
+    except RuntimeError:
+        raise Malformed("--memory", "nothing, and no home folder", "a file to remember manifests in") from None
+
+
+def _moment(at: str | None) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) if at is None else parse_moment(at, "--at")
 
 
 def _load_receipt(receipt: str, origin: str | None, key_file: Path | None) -> bytes:

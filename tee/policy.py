@@ -10,7 +10,7 @@ from typing import Any
 
 from tee.canonical import kind_of, parse_json, shown, step
 from tee.errors import Malformed
-from tee.measure.envelope import Signers
+from tee.measure.envelope import MAX_SIGNERS, Signers
 from tee.snp.bulletins import BULLETIN_ID, DEFAULT_TCB_FLOOR
 from tee.snp.product import PRODUCTS, Tcb
 from tee.snp.report import PLATFORM_WORDS
@@ -59,9 +59,9 @@ PIN_SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class AppraisalPolicy:
-    """What is acceptable. Measurements are required; every default is the strict one."""
+    """What is acceptable. Measurements or release keys are required; every default is the strict one."""
 
-    measurements: tuple[str, ...]  # 96 lowercase hex each
+    measurements: tuple[str, ...]  # 96 lowercase hex each; may be empty where release keys are named
     firmware_measurements: tuple[str, ...] = ()  # these cover firmware only, and demand a boot image
     boot_images: tuple[tuple[str, ...], ...] = ()  # PCR 4, 7 and 12, 96 lowercase hex each
     vmpl: int = 0
@@ -80,7 +80,13 @@ class AppraisalPolicy:
     pins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     csp_ids: tuple[str, ...] = ()
     revocation_required: bool = True
-    releases: Signers | None = None
+    releases: Signers | None = None  # whose signed releases and TCB data count (SPEC §12, §13)
+    minimum_sequence: int = 0  # of the newest manifest
+    release_required: bool = True  # False: the keys serve TCB data, and a manifest need not be given
+
+
+# The policy of `saferouter verify` without --policy. Release keys of ours would stand here; no release is signed yet.
+BUILT_IN_POLICY: AppraisalPolicy | None = None
 
 
 def policy_for_measurements(*measurements: str) -> AppraisalPolicy:
@@ -105,14 +111,10 @@ def parse_policy(raw: bytes) -> AppraisalPolicy:
 def decode_policy(document: Any) -> AppraisalPolicy:
     """A policy from its parsed document. An unknown name is refused: it may be a misspelt demand. Raises Malformed."""
     root = _Table(document, "policy", ROOT_NAMES)
+    named = "releases" in document
+    releases, least, required = _releases(root.take("releases", dict, None)) if named else (None, 0, True)
     firmware, images = _firmware(root)
-    measurements = tuple(
-        _hex_list(root.take("measurements", list, [] if firmware else None), "policy.measurements", 48)
-    )
-    if not measurements and not firmware:
-        raise Malformed("policy.measurements", "an empty list", "at least one measurement")
-    if both := [value for value in firmware if value in measurements]:
-        raise Malformed("policy.firmware_measurements", both[0], "a measurement that `measurements` does not name too")
+    measurements = _measurements(root, firmware, by_release=releases is not None and required)
     guest = _Table(root.take("guest_policy", dict, {}), "policy.guest_policy", ("allow", "require"))
     platform = _Table(root.take("platform", dict, {}), "policy.platform", ("require", "forbid"))
     pins = _Table(root.take("pins", dict, {}), "policy.pins", (*PIN_SIZES, "csp_ids"))
@@ -129,8 +131,8 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         vmpl=_integer(root.take("vmpl", int, 0), "policy.vmpl", 3),
         minimum_abi=_abi(root.take("minimum_abi", str, "0.0")),
         minimum_guest_svn=_integer(root.take("minimum_guest_svn", int, 0), "policy.minimum_guest_svn", 2**32 - 1),
-        tcb_floor=_merged(_floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor")),
-        launch_tcb_floor=_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
+        tcb_floor=_merged(decode_floors(root.take("tcb_floor", dict, {}), "policy.tcb_floor")),
+        launch_tcb_floor=decode_floors(root.take("launch_tcb_floor", dict, {}), "policy.launch_tcb_floor"),
         tcb_status=tcb_status,
         tcb_accept=_bulletin_ids(root.take("tcb_accept", list, [])),
         guest_allow=_words(guest, "allow", GUEST_PERMISSIONS, ["smt"]),
@@ -147,8 +149,21 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         },
         csp_ids=tuple(_texts(pins.take("csp_ids", list, []), "policy.pins.csp_ids")),
         revocation_required=revocation == "required",
-        releases=_signers(root.take("releases", dict, {})) if "releases" in document else None,
+        releases=releases,
+        minimum_sequence=least,
+        release_required=required,
     )
+
+
+def _measurements(root: _Table, firmware: tuple[str, ...], *, by_release: bool) -> tuple[str, ...]:
+    """The measurements of whole workloads; there may be none where firmware or a release is accepted instead."""
+    default: list[str] | None = [] if firmware or by_release else None
+    measurements = tuple(_hex_list(root.take("measurements", list, default), "policy.measurements", 48))
+    if not measurements and not firmware and not by_release:
+        raise Malformed("policy.measurements", "an empty list", "at least one measurement")
+    if both := [value for value in firmware if value in measurements]:
+        raise Malformed("policy.firmware_measurements", both[0], "a measurement that `measurements` does not name too")
+    return measurements
 
 
 _KINDS = {list: "an array", dict: "an object", str: "text", int: "an integer", bool: "a boolean"}
@@ -204,7 +219,22 @@ def _abi(value: str) -> tuple[int, int]:
     return major, minor
 
 
-def _floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
+def _releases(value: dict[str, Any]) -> tuple[Signers, int, bool]:
+    """Whose signed releases count, the least sequence of the newest, and whether one must be given."""
+    path = "policy.releases"
+    table = _Table(value, path, ("keys", "threshold", "minimum_sequence", "required"))
+    keys = _hex_list(table.take("keys", list, None), f"{path}.keys", 32)
+    threshold = _integer(table.take("threshold", int, None), f"{path}.threshold", MAX_SIGNERS)
+    least = _integer(table.take("minimum_sequence", int, 0), f"{path}.minimum_sequence", 2**53 - 1)
+    required = table.take("required", bool, True)
+    try:
+        return Signers(tuple(map(bytes.fromhex, keys)), threshold), least, required
+    except Malformed as error:
+        raise Malformed(f"{path}.{error.field}", error.found, error.wanted) from None
+
+
+def decode_floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:
+    """Least versions by product and component, 0 to 255 each. Raises Malformed."""
     floors: dict[str, Tcb] = {}
     for name, components in table.items():
         if name not in PRODUCTS:
@@ -225,17 +255,6 @@ def _bulletin_ids(values: list[Any]) -> frozenset[str]:
         if not BULLETIN_ID.fullmatch(value):
             raise Malformed("policy.tcb_accept", shown(value), "ids of bulletins, for example AMD-SB-3019")
     return frozenset(values)
-
-
-def _signers(document: dict[str, Any]) -> Signers:
-    """Whose signed releases and TCB data count."""
-    table = _Table(document, "policy.releases", ("keys", "threshold"))
-    keys = _hex_list(table.take("keys", list, None), "policy.releases.keys", 32)
-    threshold = table.take("threshold", int, None)
-    try:
-        return Signers(tuple(bytes.fromhex(key) for key in keys), threshold)
-    except Malformed as error:
-        raise Malformed(f"policy.releases.{error.field}", error.found, error.wanted) from None
 
 
 def _texts(values: list[Any], path: str) -> list[str]:

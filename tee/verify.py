@@ -14,6 +14,8 @@ from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judge
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
 from tee.log import receipt as receipts
+from tee.measure.releases import CHECK as RELEASE_CHECK
+from tee.measure.releases import Releases, accepting, check_release
 from tee.nitro import checks as nitro
 from tee.policy import AppraisalPolicy
 from tee.quote import Quote, decode_quote
@@ -35,8 +37,8 @@ BIND_CHECKS = (
 OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
 # Checks that can prove less than their titles say: the reason of a PASS is then a line of what is not proven.
 CAVEATS = frozenset({"code.measurement", "code.boot-image"})
+NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone"
 NOT_BUILT = {
-    "code.release": "no signed release manifest is built in yet; the measurement stands on your policy alone",
     "log.inclusion": "this version checks no transparency log",
     "channel.binding": "evidence alone cannot say who holds your connection, and this release does not bind it",
 }
@@ -53,9 +55,13 @@ def verify_report(
     policy: AppraisalPolicy | None,
     accept_mock: bool = False,
     tcb: TcbData = BUILT_IN,
+    releases: Releases | None = None,
 ) -> Verdict:
     """Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`."""
+    policy = policy and accepting(policy, releases)
     checks, report, mock, unproven = _report_checks(evidence, now, policy, accept_mock, tcb)
+    if policy and policy.releases:
+        checks.append(_release_check(policy, releases, report, None, None))
     image = _demands_image(report, policy)
     if image:
         checks += [
@@ -81,24 +87,28 @@ def verify_quote(
     audience: str | None,
     accept_mock: bool = False,
     tcb: TcbData = BUILT_IN,
+    releases: Releases | None = None,
 ) -> Verdict:
     """Judge a quote document in full scope.
 
     `nonce` is the 32 bytes that the verifier itself sent, None for stored evidence; `audience` is the origin
     that it used, None if unknown. A missing policy fails code.measurement: nothing is expected by default.
+    `releases` are manifests judged under the keys of this very policy, None where none was given.
     """
+    policy = policy and accepting(policy, releases)
     try:
         quote = decode_quote(document)
     except Malformed as error:
         broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
         rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
-        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
+        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in [*rest, RELEASE_CHECK])]
         return _verdict(checks, policy, False, quote=True)
     checks, report, mock, unproven = _report_checks(quote.evidence, now, policy, accept_mock, tcb)
     if policy is None:
         checks += _unappraised(report)
     checks += _bind_checks(quote, report, now, nonce, audience)
-    platform, platform_mock = _platform_checks(quote, now, policy, nonce, accept_mock)
+    platform, platform_mock, image = _platform_checks(quote, now, policy, nonce, accept_mock)
+    checks.append(_release_check(policy, releases, report, quote.workload.document["build"], image))
     verdict = _verdict(
         checks + platform,
         policy,
@@ -176,6 +186,23 @@ def _unappraised(report: AttestationReport | None) -> list[Check]:
     return [*(skipped(check_id, why) for check_id in appraise.CHECKS[:-1]), failed("code.measurement", found, wanted)]
 
 
+def _release_check(
+    policy: AppraisalPolicy | None,
+    releases: Releases | None,
+    report: AttestationReport | None,
+    build: Any,
+    image: tuple[str, ...] | None,
+) -> Check:
+    """What the signed manifests say of this measurement and, in a quote, of this build and boot image."""
+    if policy is None or policy.releases is None:
+        return skipped(RELEASE_CHECK, NO_RELEASE_KEYS)
+    if releases is None:
+        return skipped(RELEASE_CHECK, "your policy names release keys, and no signed manifest was given")
+    if report is None:
+        return skipped(RELEASE_CHECK, "the report does not parse")
+    return check_release(releases, report.measurement.hex(), build, image)
+
+
 def _bind_checks(
     quote: Quote, report: AttestationReport | None, now: datetime, nonce: bytes | None, audience: str | None
 ) -> list[Check]:
@@ -228,18 +255,21 @@ def _demands_image(report: AttestationReport | None, policy: AppraisalPolicy | N
 
 def _platform_checks(
     quote: Quote, now: datetime, policy: AppraisalPolicy | None, nonce: bytes | None, accept_mock: bool
-) -> tuple[list[Check], bool]:
-    """Platform evidence (24): a document that is there is judged, and the workload says which must be there."""
+) -> tuple[list[Check], bool, tuple[str, ...] | None]:
+    """Platform evidence (24): a document that is there is judged, and the workload says which must be there.
+
+    The checks, whether a mock was accepted, and the boot image if the evidence of it holds.
+    """
     carried, named = tuple(quote.platform_evidence), quote.workload.platform_kinds
     if carried != named:
         found = f"the quote carries {_listed(carried)}"
         genuine, bound, image = nitro.CHECKS
         disagree = failed(bound, found, f"{_listed(named)}, as the workload document says")
         why = "quote and workload disagree"
-        return [skipped(genuine, why), disagree, skipped(image, why)], False
+        return [skipped(genuine, why), disagree, skipped(image, why)], False, None
     document = quote.platform_evidence.get("nitrotpm")
     if document is None:
-        return [skipped(check_id, "the quote carries no platform evidence") for check_id in nitro.CHECKS], False
+        return [skipped(check_id, "the quote carries no platform evidence") for check_id in nitro.CHECKS], False, None
     expected = nonce
     if nonce is None:
         try:
@@ -247,7 +277,8 @@ def _platform_checks(
         except Malformed:
             expected = None  # bind.report-data names that fault
     given = nitro.Circumstances(quote.evidence.report, expected, nonce is not None, now, policy)
-    return nitro.judge_document(document, given, accept_mock=accept_mock)
+    checks, mock = nitro.judge_document(document, given, accept_mock=accept_mock)
+    return checks, mock, nitro.vouched_image(document, checks)
 
 
 def _listed(kinds: tuple[str, ...]) -> str:
@@ -292,6 +323,8 @@ def _verdict(
         required -= set() if fresh else {"bind.nonce"}
         required -= set() if audience else {"bind.audience"}
         checks = checks + [skipped(check_id, reason) for check_id, reason in NOT_BUILT.items()]
+    if policy and policy.releases and policy.release_required:
+        required.add(RELEASE_CHECK)
     required |= set(nitro.CHECKS) if image else set()
     required -= ({"hw.root"} if mock else set()) | ({nitro.CHECKS[0]} if platform_mock else set())
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]

@@ -26,7 +26,8 @@ from tests.vectors.reports import report
 from tests.vectors.signing import RSA, ec_key, ec_spki
 from tests.worlds.gateway import COMMAND, free_port, run_cli
 from tests.worlds.kds import KeyServer, key_server, mock_products, pem
-from tests.worlds.sev_guest import SevGuestMachine, build_shim, certificate_table
+from tests.worlds.sev_chip import certificate_table
+from tests.worlds.sev_guest import SevGuestMachine, build_shim
 
 RUNNER = CliRunner()
 DEMO: dict[str, Any] = {

@@ -25,7 +25,8 @@ from tee.attest.mock import MockChip, load_chip_secrets, mock_measurement, new_c
 from tee.policy import parse_policy
 from tee.verify import verify_quote
 from tests.worlds.gateway import PLAIN, RunningGateway, free_port
-from tests.worlds.sev_guest import SevGuestMachine, build_shim, certificate_table
+from tests.worlds.sev_chip import certificate_table
+from tests.worlds.sev_guest import SevGuestMachine, build_shim
 
 CROWD = 2000
 DEVICE = "/dev/sev-guest"

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import PLATFORM_KEYSET_SECONDS, decode_config
-from tee.attest.nitrotpm import fetch_document
+from tee.attest.nitrotpm import fetch_document, fetch_key_document
 from tee.errors import Malformed, Unavailable
 from tee.evidence import Outcome
 from tee.nitro.cbor import parse_cbor
@@ -198,6 +198,8 @@ def test_no_tool_and_nothing_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
     document = fetch_document(tool, b"\x01" * 32, None)
     body = cbor2.loads(cbor2.loads(document)[2])
     assert (body["user_data"], body["nonce"]) == (b"\x01" * 32, None)
+    body = cbor2.loads(cbor2.loads(fetch_key_document(tool, b"a public key"))[2])
+    assert (body["public_key"], body["user_data"]) == (b"a public key", None)
     assert not list(scratch.iterdir())
 
 

@@ -20,6 +20,7 @@ from tee.evidence import Endorsements, Evidence
 from tee.keys.binding import encode_statement, report_data_of
 from tee.keys.identity import parse_keyset, parse_workload, subject_of
 from tee.log.receipt import parse_receipt
+from tee.measure.manifest import parse_manifest
 from tee.policy import decode_policy, parse_policy
 from tee.quote import BUNDLE_FORMAT, FORMAT, encode_base64, parse_bundle, parse_quote
 from tee.snp import der
@@ -27,6 +28,8 @@ from tee.snp.certs import decode_pem_or_der, parse_certificate, parse_crl, parse
 from tee.snp.certtable import certificates_of, parse_certificate_table
 from tee.snp.report import encode_report, parse_report
 from tee.verify import verify_quote, verify_report
+from tests.vectors.documents import jcs
+from tests.vectors.faults_manifest import predicate, statement
 
 NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
 VCEK = "63da758d-e664-4564-adc5-f4b93be8accd"
@@ -96,13 +99,20 @@ def seeds() -> dict[str, bytes]:
         "crl": ends.crl or b"",
         "table": header + bytes(24) + ends.vek,
         "pem": b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
-        "policy-json": json.dumps({"measurements": ["0" * 96], "tcb_floor": {"Turin": {"fmc": 1}}}).encode(),
+        "policy-json": json.dumps(
+            {
+                "measurements": ["0" * 96],
+                "tcb_floor": {"Turin": {"fmc": 1}},
+                "releases": {"keys": ["0" * 64, "1" * 64], "threshold": 2, "minimum_sequence": 1},
+            }
+        ).encode(),
         "policy-toml": b'measurements = ["' + b"0" * 96 + b'"]\n[platform]\nforbid = ["smt"]\n',
         "quote": json.dumps(quote).encode(),
         "bundle": json.dumps({"format": BUNDLE_FORMAT, "origin": "https://gw.example.com", "quote": quote}).encode(),
         "receipt": json.dumps(receipt).encode(),
         "keyset": json.dumps(keyset).encode(),
         "workload": json.dumps(workload).encode(),
+        "manifest": jcs(statement(predicate(tcb_floor={"Milan": {"snp": 29}}))),
     }
 
 
@@ -120,6 +130,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "receipt": parse_receipt,
     "keyset": lambda raw: parse_keyset(parse_json(raw, "keyset")),
     "workload": lambda raw: parse_workload(parse_json(raw, "workload")),
+    "manifest": lambda raw: parse_manifest(raw, "manifest"),
 }
 
 

@@ -174,7 +174,7 @@ def test_the_status_of_a_real_genoa(folder: Path, tmp_path: Path) -> None:
 
 def test_signed_tcb_data(folder: Path, tmp_path: Path) -> None:
     keys = [SigningKey(bytes([number]) * 32) for number in (1, 2)]
-    releases = {"keys": [bytes(key.verify_key).hex() for key in keys], "threshold": 2}
+    releases = {"keys": [bytes(key.verify_key).hex() for key in keys], "threshold": 2, "required": False}
     policy = _policy(folder, tmp_path / "p.json", releases=releases)
     data = json.loads(TCB_DATA.read_text())
 
@@ -204,7 +204,7 @@ def test_tcb_data_that_does_not_count_is_a_usage_error(
     folder: Path, tmp_path: Path, changes: dict[str, Any], signers: int, releases: bool, said: str
 ) -> None:
     keys = [SigningKey(bytes([number]) * 32) for number in (1, 2)]
-    named = {"releases": {"keys": [bytes(key.verify_key).hex() for key in keys], "threshold": 2}}
+    named = {"releases": {"keys": [bytes(key.verify_key).hex() for key in keys], "threshold": 2, "required": False}}
     policy = _policy(folder, tmp_path / "p.json", **(named if releases else {}))
     document = json.loads(TCB_DATA.read_text()) | changes
     (tmp_path / "tcb.json").write_bytes(seal_envelope(encode_canonical(document), PAYLOAD_TYPE, keys[:signers]))

@@ -23,7 +23,8 @@ from tee.seal.key_file import KeyFileSource
 from tee.seal.sealer import EnvelopeSealer, Sealer
 from tee.snp.report import GuestPolicy, parse_report
 from tests.contracts.sealer import CONTRACT
-from tests.worlds.sev_guest import SevGuestMachine, build_shim, derive_key
+from tests.worlds.sev_chip import derive_key
+from tests.worlds.sev_guest import SevGuestMachine, build_shim
 
 MODELS: dict[str, Any] = {
     "providers": [{"id": "mock", "family": "mock"}],

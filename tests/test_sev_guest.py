@@ -24,7 +24,8 @@ from tee.evidence import Endorsements
 from tee.snp.collateral import Collateral, complete_endorsements
 from tee.snp.report import AttestationReport, SigningKey, parse_report
 from tests.worlds.gateway import free_port
-from tests.worlds.sev_guest import GUIDS, SevGuestMachine, build_shim, certificate_table
+from tests.worlds.sev_chip import GUIDS, MEASUREMENT, certificate_table
+from tests.worlds.sev_guest import SevGuestMachine, build_shim
 
 DEVICE = "/dev/sev-guest"
 COMMAND = Path(sys.executable).parent / "saferouter"
@@ -37,7 +38,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chip(chip_file: Path) -> MockChip:
-    return MockChip(load_chip_secrets(chip_file.parent), bytes(range(48)))
+    return MockChip(load_chip_secrets(chip_file.parent), MEASUREMENT)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tee.canonical import encode_canonical, parse_json
 from tee.errors import Malformed
 from tee.evidence import Endorsements, Evidence, Verdict
 from tee.keys.binding import parse_nonce
+from tee.measure.releases import Releases, judge_manifests
 from tee.policy import AppraisalPolicy, decode_policy, parse_policy
 from tee.snp.bulletins import open_tcb_data
 from tee.snp.certtable import certificates_of, parse_certificate_table
@@ -35,6 +36,7 @@ NAMES = {
     "report": _JUDGED | {"report", "vek", "intermediate", "ark", "crl"},
     "quote": _QUOTED | {"document"},
     "answer": _QUOTED | {"quote", "receipt", "request", "response"},
+    "manifest": _QUOTED | {"quote", "manifests", "seen"},
     "policy": _EVERY | {"document"},
     "json": _EVERY | {"input"},
     "table": _EVERY | {"input"},
@@ -84,9 +86,9 @@ def _report(vector: Vector) -> Found:
     return _verdict(verify_report(_evidence(vector), **_settings(vector)))
 
 
-def _judge(vector: Vector, document: Any) -> Verdict:
+def _judge(vector: Vector, document: Any, releases: Releases | None = None) -> Verdict:
     nonce = None if vector["nonce"] is None else parse_nonce(vector["nonce"])
-    return verify_quote(document, nonce=nonce, audience=vector["audience"], **_settings(vector))
+    return verify_quote(document, nonce=nonce, audience=vector["audience"], releases=releases, **_settings(vector))
 
 
 def _quote(vector: Vector) -> Found:
@@ -99,6 +101,16 @@ def _answer(vector: Vector) -> Found:
     return _verdict(
         verify_answer(_judge(vector, document), document, _given(vector["receipt"]), request, response),
     )
+
+
+def _manifest(vector: Vector) -> Found:
+    policy, now = decode_policy(vector["policy"]), dt.datetime.fromisoformat(vector["now"])
+    assert policy.releases
+    raws, least = [text.encode() for text in vector["manifests"]], policy.minimum_sequence
+    judged = judge_manifests(raws, policy.releases, now=now, minimum=least, seen=vector["seen"])
+    releases = judged if raws else None
+    document = parse_json(_filled(_given(SHARED[vector["quote"]]).decode()), "quote")
+    return _verdict(_judge(vector, document, releases))
 
 
 def _policy_file(vector: Vector) -> Found:
@@ -137,6 +149,7 @@ READERS: dict[str, Callable[[Vector], Found]] = {
     "report": _report,
     "quote": _quote,
     "answer": _answer,
+    "manifest": _manifest,
     "policy": _policy_file,
     "json": _json,
     "table": _table,

@@ -113,12 +113,17 @@ def leaf_document(shown: Leaf) -> dict[str, Any]:
 
 
 def receipt_proof(publisher: Publisher, found: LoggedReceipt) -> dict[str, object]:
-    """Where the log has a call (SPEC §15.10). Raises LookupError while no checkpoint holds it."""
-    if found.log_epoch != publisher.epoch:
-        raise LookupError("it stands in an earlier epoch of the log")
+    """Where the log has a call (SPEC §15.10). Raises LookupError while no checkpoint holds its receipt.
+
+    Leaves of an earlier epoch have no proof here: their tiles are on disk.
+    """
+    if found.receipt_epoch != publisher.epoch:
+        raise LookupError("The receipt stands in an earlier epoch of the log")
     receipt = parse_json(found.receipt.encode(), "receipt")
     named = {"receipt_id": receipt["receipt_id"], "receipt_digest": digest(receipt), "salt": found.receipt_salt}
-    route = None if found.route_leaf is None else _leaf(publisher, found.route_leaf)
+    route = None
+    if found.route_leaf is not None and found.route_epoch == publisher.epoch:
+        route = _leaf(publisher, found.route_leaf)
     return {"document": named, "receipt": _leaf(publisher, found.receipt_leaf), "route": route}
 
 

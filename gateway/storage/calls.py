@@ -50,22 +50,33 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedText:
+    """A receipt that is being stored: its JSON, where the log will have it, and the salt of its commitment (64 hex)."""
+
+    text: str
+    epoch: int
+    leaf: int
+    salt: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedReceipt:
     """A signed receipt, and where the log has it."""
 
     receipt: str
-    log_epoch: int
+    route_epoch: int | None
     route_leaf: int | None
+    receipt_epoch: int
     receipt_leaf: int
     receipt_salt: str
 
 
 def insert_call(
-    connection: Connection, receipt_id: str, key_id: str, draft: str, log_epoch: int, route_leaf: int | None
+    connection: Connection, receipt_id: str, key_id: str, draft: str, route_epoch: int, route_leaf: int | None
 ) -> None:
     """Open a call."""
     values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
-    connection.execute(insert(CALLS).values(**values, log_epoch=log_epoch, route_leaf=route_leaf))
+    connection.execute(insert(CALLS).values(**values, route_epoch=route_epoch, route_leaf=route_leaf))
 
 
 def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
@@ -100,12 +111,11 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
     )
 
 
-def close_call(
-    connection: Connection, receipt_id: str, receipt: str, leaf: int, salt: str, activity: Activity | None
-) -> bool:
+def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> bool:
     """Store the signed receipt, once, and what the call used. False where the call was closed before."""
     statement = update(CALLS).where(CALLS.c.receipt_id == receipt_id, CALLS.c.receipt.is_(None))
-    values = {"receipt": receipt, "receipt_leaf": leaf, "receipt_salt": salt}
+    values = {f"receipt_{name}": getattr(receipt, name) for name in ("epoch", "leaf", "salt")}
+    values["receipt"] = receipt.text
     if connection.execute(statement.values(values)).rowcount != 1:
         return False
     if activity is None:

@@ -56,9 +56,10 @@ CALLS = Table(
     Column("sent_bytes", BigInteger, nullable=False, default=0),
     Column("sent_sha256", String(64)),
     Column("receipt", Text),
-    # Where the log has it: `route_leaf` where an upstream was chosen, the others once the receipt is signed.
-    Column("log_epoch", Integer, nullable=False),
+    # Where the log has it: the route if an upstream was chosen, the receipt once it is signed, perhaps an epoch later.
+    Column("route_epoch", Integer),
     Column("route_leaf", BigInteger),
+    Column("receipt_epoch", Integer),
     Column("receipt_leaf", BigInteger),
     Column("receipt_salt", String(64)),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,17 +26,33 @@ def detect_nitrotpm() -> tuple[PlatformAttester, str]:
     return partial(fetch_document, Path(found)), found
 
 
-def fetch_document(tool: Path, user_data: bytes, nonce: bytes | None, *, seconds: float = TIMEOUT_SECONDS) -> bytes:
-    """A document over this user data and nonce, as the tool prints it. Raises Unavailable.
+def detect_key_attester() -> Callable[[bytes], bytes] | None:
+    """What makes documents that carry a public key (DER), for a key service; None where the tool is not installed."""
+    found = shutil.which(TOOL)
+    return None if found is None else partial(fetch_key_document, Path(found))
 
-    The tool reads files and prints to another one, all in a folder of this user only; it sees no environment, which
-    can hold credentials.
+
+def fetch_document(tool: Path, user_data: bytes, nonce: bytes | None, *, seconds: float = TIMEOUT_SECONDS) -> bytes:
+    """A document over this user data and nonce. Raises Unavailable."""
+    return _fetch(tool, {"user-data": user_data} | ({} if nonce is None else {"nonce": nonce}), seconds)
+
+
+def fetch_key_document(tool: Path, public_key: bytes, *, seconds: float = TIMEOUT_SECONDS) -> bytes:
+    """A document that carries this public key, a DER SubjectPublicKeyInfo. Raises Unavailable."""
+    return _fetch(tool, {"public-key": public_key}, seconds)
+
+
+def _fetch(tool: Path, options: dict[str, bytes], seconds: float) -> bytes:
+    """What the tool prints, given these options.
+
+    It reads files and prints to another one, all in a folder of this user only; it sees no environment, which can
+    hold credentials.
     """
     with tempfile.TemporaryDirectory(prefix="nitrotpm-") as name:
         folder = Path(name)
-        arguments = [str(tool), "--user-data", _write(folder / "user-data", user_data)]
-        if nonce is not None:
-            arguments += ["--nonce", _write(folder / "nonce", nonce)]
+        arguments = [str(tool)]
+        for option, value in options.items():
+            arguments += [f"--{option}", _write(folder / option, value)]
         output, errors = folder / "document", folder / "errors"
         with output.open("wb") as stdout, errors.open("wb") as stderr:
             code = _run(arguments, stdout.fileno(), stderr.fileno(), seconds)

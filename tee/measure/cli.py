@@ -20,13 +20,15 @@ from tee.measure.inputs import (
     vcpu_signatures,
 )
 from tee.measure.launch import LaunchFiles, Machine, measure_launch, measure_svsm, require_file
+from tee.measure.manifest_cli import manifest_app
 from tee.measure.pages import DIGEST_SIZE, EC2_AP_EIP, RDX_AT_RESET, Vcpus, Vmm, climb
 
 MAX_INPUTS_SIZE = 1 << 20  # a launch document is about 2 KB
 EC2_SIZES = (2, 4, 8, 16, 32, 48, 64)  # large to 16xlarge of m6a, c6a and r6a
 FIRMWARE_ONLY = "Covers firmware and vCPUs only, not what the guest runs: accept it only beside other evidence."
 
-measure_app = typer.Typer(no_args_is_help=True, help="Expected launch measurements.")
+measure_app = typer.Typer(no_args_is_help=True, help="Expected launch measurements, and the signed manifests of them.")
+measure_app.add_typer(manifest_app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FeaturesOption = Annotated[str, typer.Option(help="SEV features; 0x21 if the host swaps debug registers.")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tee.errors import Malformed
-from tee.evidence import Check, failed, judged, passed, skipped
+from tee.evidence import Check, Outcome, failed, judged, passed, skipped
 from tee.nitro.chain import (
     AWS_ROOT_CN,
     AWS_ROOT_SHA256,
@@ -53,6 +53,13 @@ def judge_document(raw: bytes, given: Circumstances, *, accept_mock: bool) -> tu
     return [genuine, _check_binding(document, given), _check_image(document, given.policy)], mock
 
 
+def vouched_image(raw: bytes, checks: list[Check]) -> tuple[str, ...] | None:
+    """The image (PCR 4, 7 and 12) of a document that these checks found genuine and about our report, else None."""
+    genuine, bound, _ = checks
+    vouched = genuine.outcome is not Outcome.FAIL and bound.outcome is Outcome.PASS
+    return _image_of(parse_document(raw)) if vouched else None
+
+
 def _check_genuine(document: NitroDocument, chain: list[NitroCertificate], now: datetime, mock: bool) -> Check:
     """Signatures, then validity, then the root: an accepted mock lacks nothing but the last."""
     check_id, root = CHECKS[0], chain[0]
@@ -95,10 +102,14 @@ def _check_image(document: NitroDocument, policy: AppraisalPolicy | None) -> Che
         return skipped(check_id, "no policy was given")
     if not policy.boot_images:
         return skipped(check_id, "the policy names no boot image")
-    image = tuple(_hex(document.pcrs.get(index)) for index in BOOT_IMAGE_PCRS)
+    image = _image_of(document)
     held = image in policy.boot_images
     wanted = "one of " + "; ".join(map(_image_text, policy.boot_images))
     return judged(check_id, held, _image_text(image), wanted, BY_AWS if held else "")
+
+
+def _image_of(document: NitroDocument) -> tuple[str, ...]:
+    return tuple(_hex(document.pcrs.get(index)) for index in BOOT_IMAGE_PCRS)
 
 
 def _image_text(image: tuple[str, ...]) -> str:

@@ -185,6 +185,8 @@ def _check_pins(report: AttestationReport, csp_id: str | None, policy: Appraisal
 def _check_measurement(report: AttestationReport, csp_id: str | None, policy: AppraisalPolicy) -> Check:
     found = report.measurement.hex()
     accepted = (*policy.measurements, *policy.firmware_measurements)
+    if not accepted:
+        return skipped("code.measurement", "your policy lists no measurement, and no signed manifest in force adds one")
     reason = ""
     if found in policy.firmware_measurements:
         reason = FIRMWARE_ONLY

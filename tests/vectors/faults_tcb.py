@@ -263,7 +263,7 @@ DATA: dict[str, Json] = {
     "bulletins": [BULLETIN],
 }
 TYPE = "application/vnd.saferouter.tcb+json"
-RELEASES = {"keys": [ed25519_public(label) for label in ("tcb-1", "tcb-2", "tcb-3")], "threshold": 2}
+RELEASES = {"keys": [ed25519_public(label) for label in ("tcb-1", "tcb-2", "tcb-3")], "threshold": 2, "required": False}
 TEST_LINE = "AMD-SB-3999 Test: a test"
 
 

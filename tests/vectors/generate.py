@@ -16,6 +16,7 @@ from tests.vectors import (
     faults_guest,
     faults_json,
     faults_leaf,
+    faults_manifest,
     faults_nitro,
     faults_nitro_chain,
     faults_policy,
@@ -27,7 +28,7 @@ from tests.vectors import (
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "policy", "json", "table", "tcb")
+STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb")
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),
@@ -91,9 +92,21 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (160, faults_answer.signatures),
     (200, faults_answer.members),
     (240, faults_answer.quotes),
+    (0, faults_manifest.good),
+    (100, faults_manifest.given),
+    (120, faults_manifest.signatures),
+    (160, faults_manifest.sequences),
+    (200, faults_manifest.retirements),
+    (240, faults_manifest.builds),
+    (260, faults_manifest.images),
+    (280, faults_manifest.spellings),
+    (320, faults_manifest.members),
+    (400, faults_manifest.rows),
+    (460, faults_manifest.values),
     (0, faults_policy.good),
     (100, faults_policy.faults),
     (300, faults_policy.firmware),
+    (340, faults_manifest.policies),
     (0, faults_json.good),
     (100, faults_json.unreadable),
     (200, faults_json.ambiguous),

@@ -9,6 +9,7 @@ import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/ce
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
 import { parseNonce } from "../../verifier-web/src/binding.js";
+import { checkRelease, judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
 
 const bytesOf = (text) => (text === null || text === undefined ? null : base64Bytes(text));
@@ -22,12 +23,18 @@ const settingsOf = (request) => ({
   acceptMock: request.accept_mock,
 });
 const quoteOf = (request) => parseJson(bytesOf(request.document), "quote");
-const judgeQuote = (request) =>
+const judgeQuote = (request, releases = null) =>
   verifyQuote(quoteOf(request), {
+    releases,
     ...settingsOf(request),
     nonce: request.nonce === null ? null : parseNonce(request.nonce),
     audience: request.audience,
   });
+async function releasesOf(request) {
+  const { now, policy } = settingsOf(request);
+  const raws = request.manifests.map(bytesOf);
+  return raws.length ? judgeManifests(raws, policy.releases, { now, minimum: policy.minimumSequence, seen: request.seen }) : null;
+}
 
 const ANSWERS = {
   report: async (request) => {
@@ -37,11 +44,14 @@ const ANSWERS = {
     if (request.tcb) settings.tcb = await openTcbData(bytesOf(request.tcb), settings.policy.releases);
     return verifyReport(evidence, settings);
   },
-  quote: judgeQuote,
+  quote: (request) => judgeQuote(request),
   answer: async (request) => {
     const bodies = [request.receipt, request.request, request.response].map(bytesOf);
     return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies);
   },
+  manifest: async (request) => judgeQuote(request, await releasesOf(request)),
+  release: async (request) =>
+    checkRelease(await releasesOf(request), request.measurement, request.build, request.image),
   table: async (request) => {
     const entries = parseCertificateTable(bytesOf(request.table));
     const rows = entries.map(async ({ guid, name, payload }) => [guid, name, hexOf(await sha256(payload))]);

@@ -13,6 +13,7 @@ import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
 
 const FOLDER = join(dirname(fileURLToPath(import.meta.url)), "..", "vectors");
@@ -28,6 +29,7 @@ const NAMES = {
   report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
   quote: [...QUOTED, "document"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
+  manifest: [...QUOTED, "quote", "manifests", "seen"],
   policy: [...EVERY, "document"],
   json: [...EVERY, "input"],
   table: [...EVERY, "input"],
@@ -60,8 +62,9 @@ const settingsOf = (vector) => ({
   acceptMock: vector.accept_mock,
 });
 
-const judge = (vector, document) =>
+const judge = (vector, document, releases = null) =>
   verifyQuote(document, {
+    releases,
     ...settingsOf(vector),
     nonce: vector.nonce === null ? null : parseNonce(vector.nonce),
     audience: vector.audience,
@@ -91,6 +94,13 @@ const READERS = {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
     const bodies = [vector.receipt, vector.request, vector.response].map(optional);
     return shortOf(await verifyAnswer(await judge(vector, document), document, ...bodies));
+  },
+  manifest: async (vector) => {
+    const { policy, now } = settingsOf(vector);
+    const raws = vector.manifests.map(encodeUtf8);
+    const known = { now, minimum: policy.minimumSequence, seen: vector.seen };
+    const releases = raws.length ? await judgeManifests(raws, policy.releases, known) : null;
+    return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), releases));
   },
   tcb: async (vector) => {
     const settings = settingsOf(vector);

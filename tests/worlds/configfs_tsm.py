@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tee.attest.mock import ChipSecrets, MockChip
-from tests.worlds.sev_guest import certificate_table
+from tests.worlds.sev_chip import certificate_table
 
 SOURCE = Path(__file__).with_name("configfs_tsm_shim.c")
 ROOT = SOURCE.parent.parent.parent

@@ -72,7 +72,9 @@ def boot(folder: Path, image: str, *, fault: str = "") -> None:
     (folder / "machine.json").write_text(json.dumps({"image": image, "fault": fault}))
 
 
-def sign_document(folder: Path, image: str, user_data: bytes | None, nonce: bytes | None) -> bytes:
+def sign_document(
+    folder: Path, image: str, user_data: bytes | None, nonce: bytes | None, public_key: bytes | None = None
+) -> bytes:
     """A document of this moment, as the Nitro hypervisor would make it: a fresh signer that lives three hours."""
     bundle = [(folder / f"{at}.der").read_bytes() for at in range(len(AUTHORITIES))]
     issuer = x509.load_der_x509_certificate(bundle[-1])
@@ -93,7 +95,7 @@ def sign_document(folder: Path, image: str, user_data: bytes | None, nonce: byte
         "nitrotpm_pcrs": pcrs_of(image),
         "certificate": leaf.public_bytes(serialization.Encoding.DER),
         "cabundle": bundle,
-        "public_key": None,
+        "public_key": public_key,
         "user_data": user_data,
         "nonce": nonce,
     }
@@ -117,8 +119,8 @@ def main(place: str) -> None:
         sys.exit("Error: NSM error response: InternalError\nand more")
     if machine["fault"] == "hangs":
         time.sleep(60)
-    user_data, nonce = (path.read_bytes() if path else None for path in (given.user_data, given.nonce))
-    document = sign_document(folder, machine["image"], user_data, nonce)
+    paths = given.user_data, given.nonce, given.public_key
+    document = sign_document(folder, machine["image"], *(path.read_bytes() if path else None for path in paths))
     document = {"prints too much": document + bytes(16384), "prints nothing": b""}.get(machine["fault"], document)
     sys.stdout.buffer.write(document)
 

@@ -181,6 +181,9 @@ function checkPins(report, cspId, policy) {
 function checkMeasurement(report, cspId, { measurements, firmwareMeasurements }) {
   const found = hexOf(report.measurement);
   const accepted = [...measurements, ...firmwareMeasurements];
+  if (accepted.length === 0) {
+    return skipped("code.measurement", "your policy lists no measurement, and no signed manifest in force adds one");
+  }
   let reason = "";
   if (firmwareMeasurements.includes(found)) reason = FIRMWARE_ONLY;
   else if (measurements.includes(found) && cspId?.endsWith(EC2_CSP_SUFFIX)) reason = EC2_FIRMWARE_ONLY;

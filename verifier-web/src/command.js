@@ -4,7 +4,7 @@
  * @typedef {{kind: "live"|"stored"|"report", origin: string, fileName: string, policyName: string, tcbName: string,
  *   measurement: string,
  *   acceptMock: boolean, at: Date | null, receipt: string, request: string, response: string,
- *   vek: string[], chain: string[], crl: string, inTable: boolean, receiptById: boolean}} Inputs
+ *   manifests: string[], vek: string[], chain: string[], crl: string, inTable: boolean, receiptById: boolean}} Inputs
  */
 
 /**
@@ -15,6 +15,7 @@ export function equalCommand(inputs) {
   const policy = inputs.policyName || (inputs.measurement ? "policy.json" : "");
   const words = inputs.kind === "report" ? reportWords(inputs) : quoteWords(inputs);
   if (policy) words.push("--policy", fileWord(policy));
+  for (const name of inputs.manifests) words.push("--manifest", fileWord(name));
   if (inputs.tcbName) words.push("--tcb", fileWord(inputs.tcbName));
   if (inputs.acceptMock) words.push("--accept-mock");
   if (inputs.at) words.push("--at", inputs.at.toISOString().replace(".000Z", "Z"));

@@ -1,13 +1,15 @@
 // Recognising files by their content, and sorting certificates into their roles. Nothing here is trusted yet.
-import { PAYLOAD_TYPE } from "./bulletins.js";
+import { PAYLOAD_TYPE as TCB_TYPE } from "./bulletins.js";
 import { hexOf } from "./bytes.js";
 import { isObject, parseJson } from "./canonical.js";
 import { decodePemOrDer, parseCertificate } from "./certs.js";
 import { certificatesOf, parseCertificateTable } from "./certtable.js";
 import { Malformed } from "./errors.js";
+import { PAYLOAD_TYPE as MANIFEST_TYPE } from "./manifest.js";
 
 /**
- * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"tcb"|"receipt"|"request"|"response"|"unknown"} Role
+ * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"manifest"|"tcb"|"receipt"|"request"|"response"
+ *   |"unknown"} Role
  * @typedef {{name: string, role: Role, bytes: Uint8Array}} Dropped
  */
 
@@ -19,6 +21,7 @@ export const ROLES = {
   crl: "Revocation list",
   table: "Certificate table",
   policy: "Policy",
+  manifest: "Release manifest",
   tcb: "Signed TCB data",
   receipt: "Receipt",
   request: "Request body",
@@ -85,9 +88,10 @@ function recogniseJson(bytes) {
   if (!isObject(document)) return null;
   const has = (/** @type {string[]} */ ...names) => names.some((name) => Object.hasOwn(document, name));
   if (typeof document.format === "string" && /^saferouter\/(quote|evidence)\//.test(document.format)) return "quote";
-  if (document.payloadType === PAYLOAD_TYPE) return "tcb";
+  if (document.payloadType === TCB_TYPE) return "tcb";
   if (has("receipt_id") && has("event_log")) return "receipt";
-  if (has("measurements", "firmware_measurements")) return "policy";
+  if (document.payloadType === MANIFEST_TYPE) return "manifest";
+  if (has("measurements", "firmware_measurements", "releases")) return "policy";
   if (has("choices", "output", "candidates", "usage", "error", "stop_reason")) return "response";
   if (has("messages", "input", "prompt", "contents")) return "request";
   return null;

@@ -8,7 +8,7 @@ import { decodeBase64 } from "./quote.js";
 
 const MAX_ENVELOPE_SIZE = 2 << 20; // a release for every size of machine is about 100 KB
 const MAX_SIGNATURES = 16;
-const MAX_SIGNERS = 16;
+export const MAX_SIGNERS = 16;
 
 /** @typedef {{keys: Uint8Array[], threshold: number}} Signers whose word counts, and how many of them must sign */
 

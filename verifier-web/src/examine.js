@@ -5,8 +5,10 @@ import { digest, isObject, parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
 import { Malformed } from "./errors.js";
 import { fetchPastQuote, fetchQuote, fetchReceipt } from "./gateway.js";
-import { parsePolicy, policyForMeasurements } from "./policy.js";
+import { loadSeen, remember } from "./memory.js";
+import { BUILT_IN_POLICY, parsePolicy, policyForMeasurements } from "./policy.js";
 import { decodeQuote, parseBundle } from "./quote.js";
+import { judgeManifests, newestOf } from "./releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
 
 /**
@@ -27,18 +29,20 @@ import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
 export async function examine(request, progress) {
   requireReceiptFor(request);
   const { policy, policyName } = choosePolicy(request);
+  const now = request.at ?? new Date();
   const tcb = await chooseTcbData(request, policy);
-  const settings = { now: request.at ?? new Date(), policy, acceptMock: request.acceptMock, tcb };
+  const { releases, notices } = await judgeReleases(request, policy, now);
+  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
   const shared = {
     request,
     policyName,
     tcb,
     clock,
-    now: settings.now,
+    now,
     nonce: null,
     quote: null,
-    notices: [],
+    notices,
     receipt: null,
   };
   if (request.live) return examineLive(request, settings, shared, progress);
@@ -70,9 +74,33 @@ function choosePolicy(request) {
   if (request.measurement) {
     return { policy: policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
   }
-  if (!files.length) return { policy: null, policyName: "none" };
+  if (!files.length) {
+    // Without a policy a bare report is judged for authenticity; a gateway, by what is built in.
+    const bare = !request.live && !request.files.some((file) => file.role === "quote");
+    return { policy: bare ? null : BUILT_IN_POLICY, policyName: "none" };
+  }
   const file = one(files, "policy", "a policy file");
   return { policy: parsePolicy(file.bytes), policyName: file.name };
+}
+
+/**
+ * The given manifests under the policy's release keys; the highest sequence is remembered once it is accepted.
+ * @param {Request} request
+ */
+async function judgeReleases(request, policy, now) {
+  const raws = request.files.filter((file) => file.role === "manifest").map((file) => file.bytes);
+  if (!raws.length) return { releases: null, notices: [] };
+  if (!policy?.releases) {
+    const wanted = "a policy with a table \u201creleases\u201d: keys and threshold say whose manifests count";
+    throw new Malformed("release manifest", "no release keys", wanted);
+  }
+  const { releases: signers, minimumSequence: minimum } = policy;
+  const seen = await loadSeen(signers);
+  const releases = await judgeManifests(raws, signers, { now, minimum, seen: seen ?? null });
+  const newest = newestOf(releases);
+  if (newest) await remember(signers, newest.sequence);
+  const forgetful = "This browser keeps no memory for this page: an older manifest than last time would go unnoticed.";
+  return { releases, notices: seen === undefined ? [forgetful] : [] };
 }
 
 /** Newer TCB data counts only by the keys of the reader's own policy. @param {Request} request */

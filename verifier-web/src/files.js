@@ -7,6 +7,7 @@ import { Malformed } from "./errors.js";
 
 const PLACES = {
   "policy-files": ["policy"],
+  "manifest-files": ["manifest"],
   "tcb-files": ["tcb"],
   "answer-files": ["receipt", "request", "response"],
 };
@@ -37,7 +38,7 @@ export class FileList {
   /** @param {string} name @param {Uint8Array} bytes @param {string} [role] */
   put(name, bytes, role) {
     const found = /** @type {import("./drop.js").Role} */ (role ?? recognise(name, bytes));
-    const several = found === "certificate" || found === "unknown";
+    const several = ["certificate", "manifest", "unknown"].includes(found);
     this.files = this.files.filter((file) => (several ? file.name !== name : file.role !== found));
     this.files.push({ name, bytes, role: found });
   }

@@ -52,6 +52,15 @@ export async function judgeDocument(raw, given, { acceptMock }) {
   return { checks: [genuine, await checkBinding(document, given), checkImage(document, given.policy)], mock };
 }
 
+/**
+ * The image (PCR 4, 7 and 12) of a document that these checks found genuine and about our report, else null.
+ * @param {Uint8Array} raw @param {Check[]} checks @returns {string[] | null}
+ */
+export function vouchedImage(raw, [genuine, bound]) {
+  const vouched = genuine.outcome !== "fail" && bound.outcome === "pass";
+  return vouched ? imageOf(parseDocument(raw)) : null;
+}
+
 /** Signatures, then validity, then the root: an accepted mock lacks nothing but the last. */
 async function checkGenuine(document, chain, now, mock) {
   const wanted = `a document signed under AWS's ${AWS_ROOT_CN} ${AWS_ROOT_SHA256}`;
@@ -86,14 +95,16 @@ async function checkBinding({ userData, nonce, timestamp }, given) {
 }
 
 /** PCR 4 is the boot loader or unified kernel image, 7 the Secure Boot policy, 12 the command line. */
-function checkImage({ pcrs }, policy) {
+function checkImage(document, policy) {
   if (policy === null) return skipped(IMAGE, "no policy was given");
   if (policy.bootImages.length === 0) return skipped(IMAGE, "the policy names no boot image");
-  const found = imageText(BOOT_IMAGE_PCRS.map((index) => shown(pcrs.get(index) ?? null)));
+  const found = imageText(imageOf(document));
   const accepted = policy.bootImages.map(imageText);
   const held = accepted.includes(found);
   return judged(IMAGE, held, found, `one of ${accepted.join("; ")}`, held ? BY_AWS : "");
 }
+
+const imageOf = ({ pcrs }) => BOOT_IMAGE_PCRS.map((index) => shown(pcrs.get(index) ?? null));
 
 const imageText = (image) => image.map((value, at) => `PCR${BOOT_IMAGE_PCRS[at]} ${value}`).join(", ");
 

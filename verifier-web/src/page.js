@@ -181,6 +181,7 @@ function commandInputs({ kind, origin, request, receipt }) {
     origin,
     fileName: kind === "report" ? named("report") : named("quote"),
     policyName: named("policy"),
+    manifests: request.files.filter((file) => file.role === "manifest").map((file) => file.name),
     tcbName: named("tcb"),
     measurement: request.measurement,
     acceptMock: request.acceptMock,

@@ -2,7 +2,7 @@
 
 import { bytesOfHex } from "./bytes.js";
 import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf, step } from "./canonical.js";
-import { newSigners } from "./envelope.js";
+import { MAX_SIGNERS, newSigners } from "./envelope.js";
 import { Malformed } from "./errors.js";
 import { BULLETIN_ID, DEFAULT_TCB_FLOOR } from "./bulletins.js";
 import { PRODUCTS } from "./product.js";
@@ -32,9 +32,10 @@ const PIN_SIZES = Object.entries({
 
 /** @typedef {import("./product.js").Tcb} Tcb */
 /**
- * What is acceptable. Measurements are required; every default is the strict one. Lists of words are sorted.
+ * What is acceptable. Measurements or release keys are required; every default is the strict one. Lists of words are
+ * sorted.
  * @typedef {object} AppraisalPolicy
- * @property {readonly string[]} measurements 96 lowercase hex each
+ * @property {readonly string[]} measurements 96 lowercase hex each; may be empty where release keys are named
  * @property {readonly string[]} firmwareMeasurements these cover firmware only, and demand a boot image
  * @property {readonly string[][]} bootImages PCR 4, 7 and 12, 96 lowercase hex each
  * @property {number} vmpl
@@ -53,7 +54,9 @@ const PIN_SIZES = Object.entries({
  * @property {Record<string, string[]>} pins
  * @property {string[]} cspIds
  * @property {boolean} revocationRequired
- * @property {import("./envelope.js").Signers | null} releases
+ * @property {import("./envelope.js").Signers | null} releases whose signed releases and TCB data count (SPEC §12, §13)
+ * @property {number} minimumSequence of the newest manifest
+ * @property {boolean} releaseRequired false: the keys serve TCB data, and a manifest need not be given
  */
 
 const ROOT_NAMES = [
@@ -76,6 +79,12 @@ const ROOT_NAMES = [
   "releases",
 ];
 
+/**
+ * The policy of a gateway's check without a policy. Release keys of ours would stand here; no release is signed yet.
+ * @type {AppraisalPolicy | null}
+ */
+export const BUILT_IN_POLICY = null;
+
 /** The strict defaults for these launch measurements (96 lowercase hex each). @param {...string} measurements */
 export const policyForMeasurements = (...measurements) => decodePolicy({ measurements });
 
@@ -97,10 +106,14 @@ export function parsePolicy(raw) {
  */
 export function decodePolicy(document) {
   const root = new Table(document, "policy", ROOT_NAMES);
+  const named = Object.hasOwn(document, "releases");
+  const none = { releases: null, minimumSequence: 0, releaseRequired: true };
+  const table = named ? decodeReleases(root.take("releases", "an object", null)) : none;
+  const byRelease = table.releases !== null && table.releaseRequired;
   const { firmwareMeasurements, bootImages } = decodeFirmware(root);
-  const given = root.take("measurements", "an array", firmwareMeasurements.length > 0 ? [] : null);
-  const measurements = hexList(given, "policy.measurements", 48);
-  if (measurements.length === 0 && firmwareMeasurements.length === 0) {
+  const fallback = byRelease || firmwareMeasurements.length > 0 ? [] : null;
+  const measurements = hexList(root.take("measurements", "an array", fallback), "policy.measurements", 48);
+  if (measurements.length === 0 && firmwareMeasurements.length === 0 && !byRelease) {
     throw new Malformed("policy.measurements", "an empty list", "at least one measurement");
   }
   const both = firmwareMeasurements.find((value) => measurements.includes(value));
@@ -142,7 +155,7 @@ export function decodePolicy(document) {
     ),
     cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
     revocationRequired: revocation === "required",
-    releases: Object.hasOwn(document, "releases") ? decodeSigners(root.take("releases", "an object", {})) : null,
+    ...table,
   };
   return Object.freeze(policy);
 }
@@ -210,7 +223,25 @@ function parseAbi(value) {
   return Object.freeze({ major, minor });
 }
 
-function decodeFloors(table, path) {
+/** Whose signed releases count, the least sequence of the newest, and whether one must be given. */
+function decodeReleases(value) {
+  const path = "policy.releases";
+  const table = new Table(value, path, ["keys", "threshold", "minimum_sequence", "required"]);
+  const keys = hexList(table.take("keys", "an array", null), `${path}.keys`, 32).map(bytesOfHex);
+  const threshold = boundedInteger(table.take("threshold", "an integer", null), `${path}.threshold`, MAX_SIGNERS);
+  const least = table.take("minimum_sequence", "an integer", 0);
+  const minimumSequence = boundedInteger(least, `${path}.minimum_sequence`, Number.MAX_SAFE_INTEGER);
+  const releaseRequired = table.take("required", "a boolean", true);
+  try {
+    return { releases: newSigners(keys, threshold), minimumSequence, releaseRequired };
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    throw new Malformed(`${path}.${error.field}`, error.found, error.wanted);
+  }
+}
+
+/** Least versions by product and component, 0 to 255 each. */
+export function decodeFloors(table, path) {
   const floors = {};
   for (const [name, components] of Object.entries(table)) {
     const product = PRODUCTS.get(name);
@@ -235,19 +266,6 @@ function bulletinIds(values) {
     throw new Malformed("policy.tcb_accept", shown(other), "ids of bulletins, for example AMD-SB-3019");
   }
   return [...values];
-}
-
-/** Whose signed releases and TCB data count. */
-function decodeSigners(document) {
-  const table = new Table(document, "policy.releases", ["keys", "threshold"]);
-  const keys = hexList(table.take("keys", "an array", null), "policy.releases.keys", 32);
-  const threshold = table.take("threshold", "an integer", null);
-  try {
-    return newSigners(keys.map(bytesOfHex), threshold);
-  } catch (error) {
-    if (!(error instanceof Malformed)) throw error;
-    throw new Malformed(`policy.releases.${error.field}`, error.found, error.wanted);
-  }
 }
 
 function textList(values, path) {

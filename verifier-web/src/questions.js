@@ -36,8 +36,9 @@ export const QUESTIONS = [
     id: "build",
     title: "Is the build a known one?",
     deciding: ["code.measurement"],
-    evidence: { Measurement: "code.measurement", "Boot image": "code.boot-image" },
-    trust: "You: the measurement is compared with the one in your policy. No signed release list is built in yet.",
+    evidence: { Measurement: "code.measurement", "Boot image": "code.boot-image", Release: "code.release" },
+    trust:
+      "You: your policy names the measurement, or the people whose signed release lists it. No keys of ours are built in yet.",
     imageTrust:
       "You, as to which firmware and image are meant. AMD, for the firmware; AWS, whose NitroTPM alone names the image.",
     mockTrust: "You, as to which measurement is meant; but software can name any measurement.",

@@ -9,9 +9,10 @@ import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
 import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
-import { CHECKS as PLATFORM_CHECKS, judgeDocument } from "./nitrochecks.js";
+import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
+import { accepting, CHECK as RELEASE_CHECK, checkRelease } from "./releases.js";
 import { parseReport } from "./report.js";
 
 /** @typedef {import("./canonical.js").Json} Json */
@@ -19,6 +20,7 @@ import { parseReport } from "./report.js";
 /** @typedef {import("./evidence.js").Evidence} Evidence */
 /** @typedef {import("./evidence.js").Verdict} Verdict */
 /** @typedef {import("./policy.js").AppraisalPolicy} AppraisalPolicy */
+/** @typedef {import("./releases.js").Releases} Releases */
 /** @typedef {import("./report.js").AttestationReport} AttestationReport */
 /** @typedef {import("./bulletins.js").TcbData} TcbData */
 
@@ -36,8 +38,8 @@ const BIND_CHECKS = [
 const OPTIONAL = ["guest.mitigations", "guest.pins"];
 // Checks that can prove less than their titles say: the reason of a pass is then a line of what is not proven.
 const CAVEATS = ["code.measurement", "code.boot-image"];
+const NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone";
 const NOT_BUILT = [
-  skipped("code.release", "no signed release manifest is built in yet; the measurement stands on your policy alone"),
   skipped("log.inclusion", "this version checks no transparency log"),
   skipped("channel.binding", "evidence alone cannot say who holds your connection, and this release does not bind it"),
 ];
@@ -49,11 +51,15 @@ const LIMITS = [
 /**
  * Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`.
  * @param {Evidence} evidence
- * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData}} options
+ * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData, releases?: Releases | null}}
+ *   options
  * @returns {Promise<Verdict>}
  */
-export async function verifyReport(evidence, { now, policy, acceptMock = false, tcb = BUILT_IN }) {
+export async function verifyReport(evidence, options) {
+  const { now, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const policy = options.policy && accepting(options.policy, releases);
   const { checks, report, mock, unproven } = await checkReport(evidence, { now, policy, acceptMock, tcb });
+  if (policy?.releases) checks.push(releaseCheck(policy, releases, report, null, null));
   const image = demandsImage(report, policy);
   if (image) {
     checks.push(...PLATFORM_CHECKS.map((id) => skipped(id, "a bare report carries no platform evidence; a quote does")));
@@ -64,7 +70,8 @@ export async function verifyReport(evidence, { now, policy, acceptMock = false, 
 /**
  * Judge a quote document in full scope. `nonce` is the 32 bytes that this verifier itself sent, null for stored
  * evidence; `audience` is the origin that it used, null if unknown. A missing policy fails code.measurement:
- * nothing is expected by default.
+ * nothing is expected by default. `releases` are manifests judged under the keys of this very policy, null where none
+ * was given.
  * @param {Json} document
  * @param {object} options
  * @param {Date} options.now
@@ -73,14 +80,17 @@ export async function verifyReport(evidence, { now, policy, acceptMock = false, 
  * @param {string | null} options.audience
  * @param {boolean} [options.acceptMock]
  * @param {TcbData} [options.tcb]
+ * @param {Releases | null} [options.releases]
  * @returns {Promise<Verdict>}
  */
-export async function verifyQuote(document, { now, policy, nonce, audience, acceptMock = false, tcb = BUILT_IN }) {
+export async function verifyQuote(document, options) {
+  const { now, nonce, audience, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const policy = options.policy && accepting(options.policy, releases);
   let quote;
   try {
     quote = decodeQuote(document);
   } catch (error) {
-    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1)];
+    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), RELEASE_CHECK];
     const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
     return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
   }
@@ -88,6 +98,7 @@ export async function verifyQuote(document, { now, policy, nonce, audience, acce
   if (policy === null) checks.push(...unappraised(report));
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
+  checks.push(releaseCheck(policy, releases, report, quote.workload.document.build, platform.image));
   checks.push(...platform.checks);
   const verdict = conclude(checks, {
     policy,
@@ -180,6 +191,14 @@ function unappraised(report) {
   return [...skips, failed("code.measurement", found, wanted)];
 }
 
+/** What the signed manifests say of this measurement and, in a quote, of this build and boot image. @returns {Check} */
+function releaseCheck(policy, releases, report, build, image) {
+  if (!policy?.releases) return skipped(RELEASE_CHECK, NO_RELEASE_KEYS);
+  if (!releases) return skipped(RELEASE_CHECK, "your policy names release keys, and no signed manifest was given");
+  if (!report) return skipped(RELEASE_CHECK, "the report does not parse");
+  return checkRelease(releases, hexOf(report.measurement), build, image);
+}
+
 /** @param {import("./quote.js").Quote} quote @returns {Promise<Check[]>} */
 async function checkBinding(quote, report, { now, nonce, audience }) {
   const keysetDigest = await digestBytes(quote.keyset.canonical);
@@ -247,15 +266,16 @@ async function checkPlatform({ evidence, statement, workload, platformEvidence }
     const [genuine, bound, image] = PLATFORM_CHECKS;
     const disagree = failed(bound, `the quote carries ${carried}`, `${named}, as the workload document says`);
     const why = "quote and workload disagree";
-    return { checks: [skipped(genuine, why), disagree, skipped(image, why)], mock: false };
+    return { checks: [skipped(genuine, why), disagree, skipped(image, why)], mock: false, image: null };
   }
   const document = platformEvidence.get("nitrotpm");
   if (document === undefined) {
     const why = "the quote carries no platform evidence";
-    return { checks: PLATFORM_CHECKS.map((id) => skipped(id, why)), mock: false };
+    return { checks: PLATFORM_CHECKS.map((id) => skipped(id, why)), mock: false, image: null };
   }
   const given = { report: evidence.report, nonce: nonce ?? claimedNonce(statement), live: nonce !== null, now, policy };
-  return judgeDocument(document, given, { acceptMock });
+  const { checks, mock } = await judgeDocument(document, given, { acceptMock });
+  return { checks, mock, image: vouchedImage(document, checks) };
 }
 
 /** The nonce of a statement, null where it does not parse: bind.report-data names that fault. */
@@ -297,6 +317,7 @@ function conclude(checks, { policy, mock, quote, fresh, addressed, image = false
     ...REPORT_CHECKS,
     ...(full ? APPRAISAL_CHECKS : []),
     ...(quote ? BIND_CHECKS : []),
+    ...(policy?.releases && policy.releaseRequired ? [RELEASE_CHECK] : []),
     ...(image ? PLATFORM_CHECKS : []),
   ];
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
