@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import secrets
-import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -16,9 +15,10 @@ import typer
 
 from tee.canonical import Json
 from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt
+from tee.client.log_cli import log_app
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
-from tee.evidence import Evidence, Outcome, Verdict
+from tee.evidence import Evidence, Verdict
 from tee.log.receipt import parse_receipt
 from tee.measure.cli import measure_app
 from tee.measure.memory import load_seen, remember
@@ -31,16 +31,18 @@ from tee.show import describe_bulletins, describe_report
 from tee.snp.bulletins import BUILT_IN, TcbData, open_tcb_data
 from tee.snp.collateral import gather_endorsements
 from tee.snp.report import parse_report
+from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE
+from tee.terminal import fail as _fail
+from tee.terminal import finish as _finish
+from tee.terminal import read_file as _read
+from tee.terminal import write_file as _write
 from tee.verify import verdict_without_certificates, verify_answer, verify_quote, verify_report
-
-EXIT_REJECTED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
-MAX_FILE_SIZE = 64 << 20  # an answer that somebody checks; evidence is far smaller
-COLOURS = {"PASS": "green", "FAIL": "red", "SKIP": "yellow"}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 report_app = typer.Typer(no_args_is_help=True, help="Bare attestation reports.")
 app.add_typer(report_app, name="report")
 app.add_typer(measure_app, name="measure")
+app.add_typer(log_app, name="log")
 app.add_typer(collateral_app, name="collateral")
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Your AppraisalPolicy, TOML or JSON.")]
@@ -111,7 +113,7 @@ def verify(
         bodies = [_read(path) if path else None for path in (request, response)]
         judged = _judge_answer(judged, raw, *bodies)
     if save is not None:
-        _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}))
+        _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}).encode())
     _finish(judged.verdict, as_json)
 
 
@@ -306,55 +308,3 @@ def _past_quote(judged: _Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
             raise
         return None  # the gateway knows no such keyset: receipt.keyset fails by name
     return document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_FILE_SIZE:
-            raise Malformed(str(path), "a larger file", f"at most {MAX_FILE_SIZE} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise Malformed(str(path), error.strerror or "no file to write", "a file that can be written") from None
-
-
-def _finish(verdict: Verdict, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(verdict.to_json(), indent=1))
-    else:
-        _print(verdict)
-    if verdict.outcome == "rejected":
-        raise typer.Exit(EXIT_REJECTED)
-
-
-def _print(verdict: Verdict) -> None:
-    for check in verdict.checks:
-        word = check.outcome.name
-        coloured = typer.style(word, fg=COLOURS[word]) if sys.stdout.isatty() else word
-        detail = check.reason if check.outcome is Outcome.SKIP else check.found
-        if check.outcome is Outcome.FAIL:
-            detail = f"found {check.found}, wanted {check.wanted}"
-        typer.echo(f"{coloured} {check.id:20} {_printable(detail)}")
-    typer.echo("")
-    if verdict.mock:
-        typer.echo("MOCK MOCK MOCK: a mock attester made this evidence.")
-    typer.echo(_printable(verdict.sentence()))
-    typer.echo("Not proven:")
-    for line in verdict.not_proven:
-        typer.echo(f"  - {_printable(line)}")
-
-
-def _printable(text: str) -> str:
-    """Evidence is hostile: no control character of it reaches the terminal."""
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _fail(message: str, code: int) -> None:
-    typer.echo(f"saferouter: {_printable(message)}", err=True)
-    sys.exit(code)

@@ -16,6 +16,7 @@ from tee.log.note import parse_note_key
 from tee.log.proof import parse_leaf_proof, verify_leaf
 from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH, encode_entries, tiles_between
 from tests.worlds.small_log import SmallLog, SmallWitness
+from tests.worlds.witness import RunningWitness
 
 PROGRAM = Path(__file__).resolve().parent / "interop"
 SIZE, OLD, INDEX = 700, 300, 271
@@ -108,3 +109,16 @@ def test_we_verify_a_log_of_go(interop: Path, tmp_path: Path) -> None:
     head = signed.checkpoint
     proof_hashes = [base64.b64decode(text) for text in hashes]
     verify_consistency(int(old), base64.b64decode(old_root), head.size, head.root, proof_hashes)
+
+
+def test_our_witness_cosigns_a_log_of_go(interop: Path, tmp_path: Path) -> None:
+    """Go's log makes the proofs and verifies every cosignature; the proofs lead over borders of tiles."""
+    log = SmallLog(origin="go.example/log")
+    name, key_id, _ = log.key.encode().split("+", 2)
+    secret = _base64(b"\x01" + bytes(log.secret))
+    with RunningWitness(tmp_path / "state", log.key.encode()) as witness:
+        (tmp_path / "log.key").write_text(f"PRIVATE+KEY+{name}+{key_id}+{secret}")
+        (tmp_path / "witness.vkey").write_text(witness.key.encode())
+        (tmp_path / "witness").write_text(witness.url)
+        done = _run(interop, "submit", tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{SIZE} leaves, cosigned\n"), done.stderr

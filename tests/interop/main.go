@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,12 +26,15 @@ const oldSize, newSize, index = 300, 700, 271
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) != 3 {
-		log.Fatal("usage: interop check|make FOLDER")
+		log.Fatal("usage: interop check|make|submit FOLDER")
 	}
 	folder := folder(os.Args[2])
-	if os.Args[1] == "make" {
+	switch os.Args[1] {
+	case "make":
 		folder.makeLog()
-	} else {
+	case "submit":
+		folder.submitLog()
+	default:
 		folder.checkLog()
 	}
 }
@@ -180,6 +185,44 @@ func (f folder) makeLog() {
 	f.write("leaf", leaf(index))
 	f.write("proof", leafProof.Marshal())
 	f.write("consistency", []byte(strings.Join(lines, "\n")))
+}
+
+// submitLog has the witness of the file `witness` cosign a log that grows, and verifies its every word.
+func (f folder) submitLog() {
+	signer, err := note.NewSigner(string(f.read("log.key")))
+	must(err)
+	witnessKey, err := fnote.NewVerifierForCosignatureV1(string(f.read("witness.vkey")))
+	must(err)
+	stored, old := storage{}, int64(0)
+	for _, size := range []int64{1, 2, 255, 256, 257, newSize, newSize} {
+		for n := old; n < size; n++ {
+			must(stored.add(n, tlog.RecordHash(fmt.Appendf(nil, "go leaf %d", n))))
+		}
+		root, err := tlog.TreeHash(size, stored.reader())
+		must(err)
+		text := flog.Checkpoint{Origin: signer.Name(), Size: uint64(size), Hash: root[:]}.Marshal()
+		checkpoint, err := note.Sign(&note.Note{Text: string(text)}, signer)
+		must(err)
+		body := fmt.Sprintf("old %d\n", old)
+		if old > 0 && old < size {
+			proof, err := tlog.ProveTree(size, old, stored.reader())
+			must(err)
+			for _, hash := range proof {
+				body += hash.String() + "\n"
+			}
+		}
+		answer, err := http.Post(string(f.read("witness"))+"/add-checkpoint", "", strings.NewReader(body+"\n"+string(checkpoint)))
+		must(err)
+		lines, err := io.ReadAll(answer.Body)
+		must(err)
+		if answer.StatusCode != http.StatusOK {
+			log.Fatalf("size %d: %s: %s", size, answer.Status, lines)
+		}
+		_, err = note.Open(append(checkpoint, lines...), note.VerifierList(witnessKey))
+		must(err)
+		old = size
+	}
+	fmt.Printf("%d leaves, cosigned\n", old)
 }
 
 func parseHash(text string) tlog.Hash {

@@ -1,0 +1,1 @@
+"""A witness that a customer runs. Edge."""
