@@ -40,7 +40,10 @@ class StartupLog:
                 while not await self._publisher.cosign():
                     await asyncio.sleep(RETRY_SECONDS)
         except TimeoutError:
-            reason = "have not cosigned this start: without their quorum nothing is served"
+            reason = (
+                "have not cosigned this start, and without their quorum nothing is served. Their operators need the "
+                f"log's key: {self._publisher.vkey}"
+            )
             raise Unavailable("the log's witnesses", reason, retryable=True) from None
         self._leaves[keyset.digest] = index
 
