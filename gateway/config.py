@@ -101,7 +101,7 @@ class Config:
         ]
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
         if self.witnesses is not None:
-            settings["witnesses"] = self.witnesses.describe()
+            settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         return {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from typing import Any
 from nacl.signing import SigningKey
 from sqlalchemy import Engine
 
-from gateway.sequencer import Sequencer
-from gateway.storage.log import EMPTY_HEAD, LogHead, StoredTree, newest_epoch
+from gateway.sequencer import Sequencer, head_message
+from gateway.storage.log import EMPTY_HEAD, StoredTree, newest_epoch, recorded_head
 from tee.canonical import parse_json
 from tee.errors import Malformed, Unavailable
 from tee.keys.identity import require_members
@@ -26,10 +28,9 @@ HEAD_FILE = "log.head"
 LOG_PATH = "attestation/transparency"
 
 
-def origin_of(audience: str, epoch: int) -> str:
-    """The origin of a log: the audience without its scheme, the path, and from the second epoch on its number."""
-    base = f"{audience.partition('://')[2]}/{LOG_PATH}"
-    return base if epoch == 1 else f"{base}/{epoch}"
+def base_origin(audience: str) -> str:
+    """The origin of a gateway's first log: the audience without its scheme, and the path."""
+    return f"{audience.partition('://')[2]}/{LOG_PATH}"
 
 
 @dataclass(slots=True)
@@ -66,46 +67,54 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class HistoryOpener:
-    """What opening a log needs."""
+    """What opening a log needs. `key_is_new`: this very start has made the key, so it can have signed nothing."""
 
     engine: Engine
     folder: Path
     audience: str
     secret: SigningKey = field(repr=False)
     now: Callable[[], float]
+    key_is_new: bool
 
-    def open(self, witnessed: int = 0) -> History:
-        """Go on where the last signed head allows it, else in the next epoch. Raises Unavailable.
+    def open(self, witnessed: Sequence[Checkpoint] = ()) -> History:
+        """Go on where the last signed head allows it, else in a new epoch. Raises Unavailable.
 
-        `witnessed` is the largest size that a witness has seen under the last epoch's origin.
+        `witnessed` is what witnesses have seen under the last epoch's origin.
         """
         last = self._last_head()
         with self.engine.connect() as connection:
             newest = newest_epoch(connection)
             if last is None:
-                if newest == 0:
-                    return self._fresh(1, None)
+                if newest == 0 and self.key_is_new:
+                    return self._fresh(1, base_origin(self.audience), None)
                 reason = f"{HEAD_FILE}, the record of the last signed head, is missing"
-                follows = {"origin": origin_of(self.audience, newest), "size": None, "root_b64": None, "reason": reason}
-                return self._fresh(newest + 1, follows)
+                follows = {"origin": None, "size": None, "root_b64": None, "reason": reason}
+                return self._fresh(newest + 1, self._another_origin(), follows)
             epoch, note = last
-            checkpoint = note.checkpoint
             tree = StoredTree(connection, epoch)
-            fault = self._fault(epoch, note, tree, witnessed)
+            fault = self._fault(epoch, newest, note, tree, witnessed)
             if fault is None:
-                signed = load_frontier(checkpoint.size, tree.node)
-                return self._opened(epoch, tree.head(), signed, None)
-        return self._fresh(max(epoch, newest) + 1, _continues(checkpoint, fault))
+                size = note.checkpoint.size
+                key = self._key(note.checkpoint.origin)
+                signer = LogSigner(self.folder / HEAD_FILE, epoch, key, self.secret, load_frontier(size, tree.node))
+                unsigned = tree.leaf_hashes(size, tree.size())
+                return History(Sequencer(epoch, tree.head(), self._authenticate, self.now, unsigned), signer)
+        return self._fresh(max(epoch, newest) + 1, self._another_origin(), _continues(note.checkpoint, fault))
 
-    def _fresh(self, epoch: int, continues: dict[str, Any] | None) -> History:
-        return self._opened(epoch, EMPTY_HEAD, Frontier(), continues)
+    def _fresh(self, epoch: int, origin: str, continues: dict[str, Any] | None) -> History:
+        signer = LogSigner(self.folder / HEAD_FILE, epoch, self._key(origin), self.secret)
+        return History(Sequencer(epoch, EMPTY_HEAD, self._authenticate, self.now, ()), signer, continues)
 
-    def _opened(self, epoch: int, head: LogHead, signed: Frontier, continues: dict[str, Any] | None) -> History:
-        signer = LogSigner(self.folder / HEAD_FILE, epoch, self._key(epoch), self.secret, signed)
-        return History(Sequencer(epoch, head, self.now), signer, continues)
+    def _another_origin(self) -> str:
+        """An origin that was never used: whoever puts back the disk cannot make this key sign under one again."""
+        return f"{base_origin(self.audience)}/{secrets.token_hex(8)}"
 
-    def _key(self, epoch: int) -> NoteKey:
-        return NoteKey(origin_of(self.audience, epoch), KeyType.ED25519, bytes(self.secret.verify_key))
+    def _key(self, origin: str) -> NoteKey:
+        return NoteKey(origin, KeyType.ED25519, bytes(self.secret.verify_key))
+
+    def _authenticate(self, message: bytes) -> bytes:
+        key = hmac.digest(bytes(self.secret), b"saferouter/log-head/v1", "sha256")
+        return hmac.digest(key, message, "sha256")
 
     def _last_head(self) -> tuple[int, SignedCheckpoint] | None:
         """Epoch and checkpoint of the head that was signed last. Raises Unavailable for a file that says neither."""
@@ -120,24 +129,45 @@ class HistoryOpener:
             reason = f"broken ({error}). Restore it, or delete it: the log then continues as a new epoch, and says so"
             raise Unavailable(str(path), reason, retryable=False) from None
 
-    def _fault(self, epoch: int, note: SignedCheckpoint, tree: StoredTree, witnessed: int) -> str | None:
+    def _fault(
+        self, epoch: int, newest: int, note: SignedCheckpoint, tree: StoredTree, witnessed: Sequence[Checkpoint]
+    ) -> str | None:
         """Why this log may not go on under its origin; None if it may."""
-        signed, key = note.checkpoint, self._key(epoch)
+        signed, key = note.checkpoint, self._key(note.checkpoint.origin)
+        base = base_origin(self.audience)
         try:
-            known = signed.origin == key.name and bool(verify_note(note.note, [key], HEAD_FILE))
+            known = signed.origin.startswith(base) and bool(verify_note(note.note, [key], HEAD_FILE))
         except Malformed:
             known = False
         if not known:
             return "the log's key or address is new"
-        size = tree.size()
-        if size < max(signed.size, witnessed):
-            whose = "signed here" if signed.size >= witnessed else "seen by a witness"
-            return f"it holds {size} leaves, and a head over {max(signed.size, witnessed)} was {whose}"
+        if newest > epoch:
+            return "another epoch was begun after it"
+        for whose, head in [("signed here", signed), *(("seen by a witness", each) for each in witnessed)]:
+            if tree.size() < head.size:
+                return f"it holds {tree.size()} leaves, and a head over {head.size} was {whose}"
+            try:
+                root = load_frontier(head.size, tree.node).root()
+            except LookupError as error:
+                return str(error)
+            if root != head.root:
+                return f"its first {head.size} leaves are not those of a head that was {whose}"
+        return self._unrecorded(epoch, tree)
+
+    def _unrecorded(self, epoch: int, tree: StoredTree) -> str | None:
+        """Whether the leaves after the signed head are those that were committed last."""
+        recorded = recorded_head(tree.connection, epoch)
         try:
-            root = load_frontier(signed.size, tree.node).root()
-        except LookupError as error:
-            return str(error)
-        return None if root == signed.root else f"its first {signed.size} leaves are not those of its last signed head"
+            head = tree.head()
+        except (LookupError, ValueError):
+            return "a leaf or a subtree is missing"
+        size, root = head.frontier.size, head.frontier.root()
+        if size == 0 and recorded is None:
+            return None
+        mac = self._authenticate(head_message(epoch, size, root, head.prev))
+        if recorded is None or not hmac.compare_digest(recorded.mac, mac):
+            return "its last leaves are not those that were committed"
+        return None
 
 
 def _continues(last: Checkpoint, reason: str) -> dict[str, Any]:

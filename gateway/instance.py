@@ -21,7 +21,7 @@ from gateway.history import History, HistoryOpener
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
-from gateway.sealing import IDENTITY, LOG_KEY, Sealing, choose_sealing, load_key
+from gateway.sealing import IDENTITY, LOG_KEY, Sealing, choose_sealing, load_key, sealed_file
 from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
@@ -108,7 +108,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
         LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
         await writer.durable(partial(_append, "log.continues", history.continues))
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
-    publisher = Publisher(engine, history.signer, tiles, lambda: history.sequencer.size, quorum)
+    publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
     startup = StartupLog(writer, publisher)
     audit = AuditRecord(writer, keys)
     upstream = Upstream(config.limits)
@@ -132,14 +132,15 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
 
 async def _open_log(config: Config, engine: Engine, sealing: Sealing) -> tuple[History, Quorum | None]:
     """The log where it may go on: neither behind its own last head nor behind what a witness has seen."""
+    key_is_new = not sealed_file(config.state, LOG_KEY).exists()
     secret = load_key(config.state, LOG_KEY, sealing)
-    opener = HistoryOpener(engine, config.state, config.audience, secret, time.time)
+    opener = HistoryOpener(engine, config.state, config.audience, secret, time.time, key_is_new)
     history = opener.open()
     if config.witnesses is None:
         return history, None
     quorum = Quorum(config.witnesses)
-    witnessed = await quorum.largest_seen(history.signer.key)
-    return (opener.open(witnessed) if witnessed > history.sequencer.size else history), quorum
+    witnessed = await quorum.seen(history.signer.key)
+    return (opener.open(witnessed) if history.continues is None else history), quorum
 
 
 def _append(kind: str, body: dict[str, Any], transaction: Transaction) -> None:

@@ -37,15 +37,17 @@ class Publisher:
         engine: Engine,
         signer: LogSigner,
         folder: TileFolder,
-        durable_size: Callable[[], int],
+        take_unsigned: Callable[[], list[bytes]],
         quorum: Quorum | None,
     ) -> None:
         self._engine = engine
         self._quorum = quorum
         self._signer = signer
         self._folder = folder
-        self._durable_size = durable_size
+        self._take_unsigned = take_unsigned
+        self._pending: list[bytes] = []
         self._lock = asyncio.Lock()
+        self._cosigning = asyncio.Lock()
         self.newest: SignedCheckpoint | None = None
         self.cosigned: SignedCheckpoint | None = None
 
@@ -92,23 +94,27 @@ class Publisher:
     async def publish(self) -> SignedCheckpoint:
         """The checkpoint over every leaf that is durable now."""
         async with self._lock:
-            if self.newest is None or self._durable_size() > self._signer.signed.size:
+            self._pending += self._take_unsigned()
+            if self.newest is None or self._pending:
                 self.newest = await asyncio.to_thread(self._sign)
             return self.newest
 
     async def cosign(self) -> bool:
         """Have the newest checkpoint cosigned; False while too few witnesses answer. True where none is asked for."""
-        newest = self.newest
-        if self._quorum is None or newest is None:
-            return self._quorum is None
-        if self.cosigned is not None and self.cosigned.checkpoint == newest.checkpoint:
+        if self._quorum is None:
             return True
-        signed = await self._quorum.collect(newest, self.consistency)
-        if signed is None:
-            return False
-        await asyncio.to_thread(self._folder.put_checkpoint, signed.note.encode())
-        self.cosigned = signed
-        return True
+        async with self._cosigning:  # one at a time: a late answer must not put an older checkpoint in its place
+            newest = self.newest
+            if newest is None:
+                return False
+            if self.cosigned is not None and self.cosigned.checkpoint == newest.checkpoint:
+                return True
+            signed = await self._quorum.collect(newest, self.consistency)
+            if signed is None:
+                return False
+            await asyncio.to_thread(self._folder.put_checkpoint, signed.note.encode())
+            self.cosigned = signed
+            return True
 
     def show(self, index: int) -> Leaf:
         """A leaf with its proof, in the cosigned checkpoint if that holds it. Raises LookupError."""
@@ -137,10 +143,13 @@ class Publisher:
             return _encode(StoredTree(connection, self._signer.epoch), tile)
 
     def _sign(self) -> SignedCheckpoint:
-        size, old = self._durable_size(), self._signer.signed.size
+        """Sign what the sequencer has made durable: the database is asked for tiles, never for what to sign."""
+        old = self._signer.signed.size
+        raw = self._signer.extend(self._pending).encode()
+        self._pending.clear()
+        size = self._signer.signed.size
         with self._engine.connect() as connection:
             tree = StoredTree(connection, self._signer.epoch)
-            raw = self._signer.extend(tree.leaf_hashes(old, size)).encode()
             # The first time all of them: the last boot may have died between checkpoint and tiles.
             tiles = list(tiles_between(0 if self.newest is None else old, size))
             for tile in tiles:

@@ -58,13 +58,18 @@ def choose_sealing(config: Config, tee_type: str, attest_key: AttestKey | None =
     return _unsealed(f"no derived key will do ({found}), and no `sealing.kms_key_arn` is configured")
 
 
+def sealed_file(folder: Path, name: str) -> Path:
+    """Where the sealed key of that name lies."""
+    return folder / f"{name}.sealed"
+
+
 def load_key(folder: Path, name: str, sealing: Sealing) -> SigningKey:
     """A persistent key, made on first use; a fresh one where nothing seals. Raises Unavailable, Malformed.
 
     A key in plain, of an earlier release, is sealed and then removed on the mock. On hardware it is refused: the
     host could read it all along.
     """
-    path, plain = folder / f"{name}.sealed", folder / f"{name}.key"
+    path, plain = sealed_file(folder, name), folder / f"{name}.key"
     try:
         if plain.exists() and not sealing.adopts_plain:
             reason = "a key that lay here unsealed, where the host could read it: delete it to start with a new one"

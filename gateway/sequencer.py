@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
 
-from gateway.storage.log import LeafRow, LogHead, SubtreeRow, insert_leaves
+from gateway.storage.log import LeafRow, LogHead, RecordedHead, SubtreeRow, insert_leaves, record_head
 from tee.log.entry import LogEntry, chain_hash
 from tee.log.merkle import Frontier, hash_leaf
 from tee.log.tiles import TILE_HEIGHT
+
+Authenticate = Callable[[bytes], bytes]
 
 
 @dataclass(slots=True)
@@ -49,24 +52,39 @@ class Sequence:
 class Sequencer:
     """The one writer of one epoch, used by one thread. Where it stands is its own memory, not the database's word."""
 
-    def __init__(self, epoch: int, head: LogHead, now: Callable[[], float]) -> None:
+    def __init__(
+        self, epoch: int, head: LogHead, authenticate: Authenticate, now: Callable[[], float], unsigned: Iterable[bytes]
+    ) -> None:
+        """`unsigned` are the hashes of durable leaves that no checkpoint covers yet."""
         self.epoch = epoch
         self._head = head
+        self._authenticate = authenticate
         self._now = now
-
-    @property
-    def size(self) -> int:
-        """How many leaves are durable."""
-        return self._head.frontier.size
+        self._unsigned = deque(unsigned)
 
     def begin(self) -> Sequence:
         """Leaves for one transaction."""
         return Sequence(self.epoch, self._head.frontier, self._head.prev, int(self._now()))
 
     def write(self, sequence: Sequence, connection: Connection) -> None:
-        """Store the leaves in their transaction."""
+        """Store the leaves in their transaction, and where the log then ends."""
+        if not sequence.leaves:
+            return
         insert_leaves(connection, self.epoch, sequence.leaves, sequence.subtrees)
+        size, root = sequence.size, sequence.frontier.root()
+        mac = self._authenticate(head_message(self.epoch, size, root, sequence.prev))
+        record_head(connection, self.epoch, RecordedHead(size, root, sequence.prev, mac))
 
     def adopt(self, sequence: Sequence) -> None:
         """The transaction is durable: go on from there."""
         self._head = LogHead(sequence.frontier, sequence.prev)
+        self._unsigned.extend(row.hash for row in sequence.leaves)
+
+    def take_unsigned(self) -> list[bytes]:
+        """The hashes of leaves that became durable since the last time, in order; usable from another thread."""
+        return [self._unsigned.popleft() for _ in range(len(self._unsigned))]
+
+
+def head_message(epoch: int, size: int, root: bytes, prev: bytes) -> bytes:
+    """What the code of a recorded head covers."""
+    return b"%d %d " % (epoch, size) + root + prev

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import httpx2
 
 from tee.errors import Malformed, Unavailable
-from tee.log.checkpoint import SignedCheckpoint, cosigned_at, open_checkpoint, parse_size
+from tee.log.checkpoint import Checkpoint, SignedCheckpoint, cosigned_at, open_checkpoint, parse_size
 from tee.log.note import Note, NoteKey, NoteSignature, parse_note
 from tee.log.witnesses import Witness, WitnessPolicy
 
@@ -31,6 +31,14 @@ class AheadOfUs(Exception):
         super().__init__(f"witness {witness} has seen {size} leaves")
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a witness said."""
+
+    status: int
+    body: bytes
+
+
 @dataclass(slots=True)
 class WitnessClient:
     """One witness, and the size that it saw last."""
@@ -42,48 +50,58 @@ class WitnessClient:
     async def cosign(self, signed: SignedCheckpoint, prove: ProveConsistency) -> NoteSignature:
         """Its cosignature. Raises Unavailable, AheadOfUs."""
         answer = await self._post(signed, prove)
-        if answer.status_code == 409:  # it remembers another size than we do: it says which
+        if answer.status == 409:  # it remembers another size than we do: it says which
             self.seen = self._size_of(answer)
             if self.seen > signed.checkpoint.size:
                 raise AheadOfUs(self.witness.name, self.seen)
             answer = await self._post(signed, prove)
-        if answer.status_code != 200:
-            raise self._refused(answer.status_code)
+        if answer.status != 200:
+            raise self._refused(answer.status)
         line = self._signature_of(answer, signed.note)
         self.seen = signed.checkpoint.size
         return line
 
-    async def seen_of(self, log_key: NoteKey) -> int:
-        """The size of the newest checkpoint that it shows of this log; 0 if it shows none that verifies."""
+    async def seen_of(self, log_key: NoteKey) -> Checkpoint | None:
+        """The newest checkpoint that it shows of this log; None if it shows none that verifies."""
         name = hashlib.sha256(log_key.name.encode()).hexdigest()
         try:
-            answer = await self.http.get(f"{self.witness.url.rstrip('/')}/{name}/checkpoint", timeout=TIMEOUT_SECONDS)
-            signed = open_checkpoint(answer.content[:MAX_ANSWER_SIZE], log_key, "checkpoint")
-        except (httpx2.HTTPError, Malformed):
-            return 0
-        return signed.checkpoint.size
+            answer = await self._request("GET", f"{name}/checkpoint", b"")
+            return open_checkpoint(answer.body, log_key, "checkpoint").checkpoint
+        except (Unavailable, Malformed):
+            return None
 
-    async def _post(self, signed: SignedCheckpoint, prove: ProveConsistency) -> httpx2.Response:
-        hashes = [base64.b64encode(value).decode() for value in prove(self.seen, signed.checkpoint.size)]
+    async def _post(self, signed: SignedCheckpoint, prove: ProveConsistency) -> _Answer:
+        proof = await asyncio.to_thread(prove, self.seen, signed.checkpoint.size)
+        hashes = [base64.b64encode(value).decode() for value in proof]
         head = "\n".join([f"old {self.seen}", *hashes, "", ""]).encode()
-        url = f"{self.witness.url.rstrip('/')}/add-checkpoint"
+        return await self._request("POST", "add-checkpoint", head + signed.note.encode())
+
+    async def _request(self, method: str, path: str, content: bytes) -> _Answer:
+        """One exchange, bounded in time and size whatever the witness does. Raises Unavailable."""
+        url, body = f"{self.witness.url.rstrip('/')}/{path}", b""
         try:
-            return await self.http.post(url, content=head + signed.note.encode(), timeout=TIMEOUT_SECONDS)
-        except httpx2.HTTPError as error:
+            async with asyncio.timeout(TIMEOUT_SECONDS), self.http.stream(method, url, content=content) as answer:
+                async for chunk in answer.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_ANSWER_SIZE:
+                        reason = f"answers more than {MAX_ANSWER_SIZE} bytes"
+                        raise Unavailable(f"witness {self.witness.name}", reason, retryable=False)
+        except (httpx2.HTTPError, TimeoutError) as error:
             reason = f"does not answer ({type(error).__name__})"
             raise Unavailable(f"witness {self.witness.name}", reason, retryable=True) from None
+        return _Answer(answer.status_code, body)
 
-    def _size_of(self, answer: httpx2.Response) -> int:
+    def _size_of(self, answer: _Answer) -> int:
         try:
-            return parse_size(answer.text[:32].strip(), "size")
+            return parse_size(answer.body[:32].decode("ascii", "replace").strip(), "size")
         except Malformed as error:
             reason = f"answered 409 without a size ({error})"
             raise Unavailable(f"witness {self.witness.name}", reason, retryable=False) from None
 
-    def _signature_of(self, answer: httpx2.Response, note: Note) -> NoteSignature:
+    def _signature_of(self, answer: _Answer, note: Note) -> NoteSignature:
         """The one line of this witness, verified. Other lines are not asked for, and not kept."""
         try:
-            lines = parse_note(note.text.encode() + b"\n" + answer.content[:MAX_ANSWER_SIZE], "cosignature")
+            lines = parse_note(note.text.encode() + b"\n" + answer.body, "cosignature")
             if cosigned_at(lines, self.witness.key, "cosignature") is None:
                 raise Malformed("cosignature", "no line by its key", self.witness.key.encode())
         except Malformed as error:
@@ -123,10 +141,10 @@ class Quorum:
         """Hang up."""
         await self._http.aclose()
 
-    async def largest_seen(self, log_key: NoteKey) -> int:
-        """The largest tree of this log that a witness says it has seen, 0 where none answers."""
-        sizes = await asyncio.gather(*(client.seen_of(log_key) for client in self._clients))
-        return max(sizes, default=0)
+    async def seen(self, log_key: NoteKey) -> list[Checkpoint]:
+        """What the witnesses that answer have seen of this log."""
+        found = await asyncio.gather(*(client.seen_of(log_key) for client in self._clients))
+        return [checkpoint for checkpoint in found if checkpoint is not None]
 
     async def _ask(
         self, client: WitnessClient, signed: SignedCheckpoint, prove: ProveConsistency

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -97,7 +99,9 @@ def cpu_seconds(pid: int) -> float:
 def record(folder: Path, leaf: bool) -> tuple[float, float]:
     """Records a second that become durable on SQLite, and CPU seconds of each; with a leaf of the log, or without."""
     engine = open_database(f"sqlite:///{folder / f'bench-{leaf}.sqlite3'}")
-    writer = GroupCommit(engine, Sequencer(1, EMPTY_HEAD, time.time))
+    writer = GroupCommit(
+        engine, Sequencer(1, EMPTY_HEAD, partial(hmac.digest, bytes(32), digest="sha256"), time.time, ())
+    )
     body = {"commitment": "sha256:" + "0" * 64}
 
     def operation(transaction: Transaction) -> None:

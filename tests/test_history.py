@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -21,18 +23,23 @@ from gateway.storage.engine import open_database
 from gateway.storage.log import StoredTree
 from gateway.storage.writer import GroupCommit, NotRecorded
 from tee.errors import Unavailable
-from tee.log.checkpoint import open_checkpoint
+from tee.log.checkpoint import Checkpoint, open_checkpoint
 from tee.log.entry import NO_LEAF, chain_hash, parse_entry
 from tee.log.merkle import Frontier, hash_leaf, prove_inclusion, root_from_inclusion
+from tee.log.note import Note
 
 AUDIENCE = "https://gw.example.com"
+ORIGIN = "gw.example.com/attestation/transparency"
 SECRET = SigningKey(b"\x05" * 32)
+NOT_COMMITTED = "its last leaves are not those that were committed"
 KILLS = int(os.environ.get("SAFEROUTER_KILLS", "20"))  # a few hundred take some minutes
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def opened(engine: Engine, folder: Path, *, secret: SigningKey = SECRET, witnessed: int = 0) -> History:
-    return HistoryOpener(engine, folder, AUDIENCE, secret, lambda: 1_795_240_000.0).open(witnessed)
+def opened(
+    engine: Engine, folder: Path, *, secret: SigningKey = SECRET, witnessed: Sequence[Checkpoint] = (), new: bool = True
+) -> History:
+    return HistoryOpener(engine, folder, AUDIENCE, secret, lambda: 1_795_240_000.0, new).open(witnessed)
 
 
 def append(engine: Engine, history: History, number: int) -> list[int]:
@@ -45,10 +52,8 @@ def append(engine: Engine, history: History, number: int) -> list[int]:
     return [done.result() for done in waiting]
 
 
-def leaf_hashes(engine: Engine, history: History) -> list[bytes]:
-    with engine.connect() as connection:
-        signed = history.signer.signed.size
-        return StoredTree(connection, history.signer.epoch).leaf_hashes(signed, history.sequencer.size)
+def sign(history: History) -> Note:
+    return history.signer.extend(history.sequencer.take_unsigned())
 
 
 def check(engine: Engine, epoch: int) -> int:
@@ -78,17 +83,17 @@ def test_leaves_are_numbered_chained_and_provable(engine: Engine, tmp_path: Path
     history = opened(engine, tmp_path)
     assert append(engine, history, size) == list(range(size))
     assert check(engine, 1) == size
-    note = history.signer.extend(leaf_hashes(engine, history))
+    note = sign(history)
     assert open_checkpoint(note.encode(), history.signer.key, "checkpoint").checkpoint.size == size
 
 
 def test_a_second_start_goes_on_where_the_first_ended(engine: Engine, tmp_path: Path) -> None:
     first = opened(engine, tmp_path)
     append(engine, first, 300)
-    first.signer.extend(leaf_hashes(engine, first))
+    sign(first)
     append(engine, first, 20)  # durable, but never signed
     second = opened(engine, tmp_path)
-    assert (second.continues, second.signer.epoch, second.sequencer.size) == (None, 1, 320)
+    assert (second.continues, second.signer.epoch, second.sequencer.begin().size) == (None, 1, 320)
     assert second.signer.signed.size == 300
     assert append(engine, second, 1) == [320]
     assert check(engine, 1) == 321
@@ -122,7 +127,7 @@ def damaged(path: Path, statement: str) -> None:
     [
         ("DELETE FROM leaves WHERE number >= 200", "it holds 200 leaves, and a head over 300 was signed here"),
         ("DELETE FROM leaves", "it holds 0 leaves, and a head over 300 was signed here"),
-        ("UPDATE leaves SET hash = zeroblob(32) WHERE number = 290", "are not those of its last signed head"),
+        ("UPDATE leaves SET hash = zeroblob(32) WHERE number = 290", "are not those of a head that was signed here"),
         ("DELETE FROM leaves WHERE number = 280", "the log holds no node"),
         ("DELETE FROM subtrees", "the log holds no node"),
     ],
@@ -133,44 +138,110 @@ def test_a_history_that_changed_is_never_signed_again(
 ) -> None:
     first = opened(engine, tmp_path)
     append(engine, first, 300)
-    first.signer.extend(leaf_hashes(engine, first))
+    sign(first)
     engine.dispose()
     damaged(tmp_path, statement)
     second = opened(engine, tmp_path)
     assert second.signer.epoch == 2
-    assert second.signer.key.name == "gw.example.com/attestation/transparency/2"
+    assert re.fullmatch(ORIGIN + "/[0-9a-f]{16}", second.signer.key.name)
     assert second.continues is not None
     assert words in second.continues["reason"]
-    assert (second.continues["origin"], second.continues["size"]) == ("gw.example.com/attestation/transparency", 300)
+    assert (second.continues["origin"], second.continues["size"]) == (ORIGIN, 300)
     # The third start finds the second's log in order.
     append(engine, second, 5)
-    second.signer.extend(leaf_hashes(engine, second))
+    sign(second)
     third = opened(engine, tmp_path)
-    assert (third.continues, third.signer.epoch, third.sequencer.size) == (None, 2, 5)
+    assert (third.continues, third.signer.epoch, third.sequencer.begin().size) == (None, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("DELETE FROM leaves WHERE number >= 18", NOT_COMMITTED),
+        (
+            "UPDATE leaves SET hash = zeroblob(32) WHERE number = 15",
+            NOT_COMMITTED,
+        ),
+        ("UPDATE leaves SET leaf = x'7b7d' WHERE number = 19", NOT_COMMITTED),
+        (
+            "INSERT INTO leaves SELECT epoch, 20, leaf, hash FROM leaves WHERE number = 3",
+            NOT_COMMITTED,
+        ),
+        ("DELETE FROM log_heads", NOT_COMMITTED),
+        ("DELETE FROM leaves WHERE number = 12", "a leaf or a subtree is missing"),
+    ],
+    ids=["dropped", "hash", "bytes", "forged", "no record", "a hole"],
+)
+def test_leaves_after_the_signed_head_are_signed_only_as_they_were_committed(
+    engine: Engine, tmp_path: Path, statement: str, words: str
+) -> None:
+    first = opened(engine, tmp_path)
+    append(engine, first, 10)
+    sign(first)
+    append(engine, first, 10)
+    engine.dispose()
+    damaged(tmp_path, statement)
+    second = opened(engine, tmp_path)
+    assert second.continues is not None
+    assert words in second.continues["reason"]
+
+
+def test_a_row_that_changes_before_it_is_signed_does_not_change_what_is_signed(engine: Engine, tmp_path: Path) -> None:
+    history = opened(engine, tmp_path)
+    append(engine, history, 10)
+    with engine.connect() as connection:
+        root = StoredTree(connection, 1).head().frontier.root()
+    damaged(tmp_path, "UPDATE leaves SET hash = zeroblob(32) WHERE number = 4")
+    assert open_checkpoint(sign(history).encode(), history.signer.key, "checkpoint").checkpoint.root == root
 
 
 @pytest.mark.parametrize(
     ("secret", "witnessed", "words"),
     [
-        (SigningKey(b"\x06" * 32), 0, "the log's key or address is new"),
-        (SECRET, 11, "a head over 11 was seen by a witness"),
+        (SigningKey(b"\x06" * 32), [], "the log's key or address is new"),
+        (SECRET, [Checkpoint(ORIGIN, 11, bytes(32))], "a head over 11 was seen by a witness"),
+        (SECRET, [Checkpoint(ORIGIN, 7, bytes(32))], "its first 7 leaves are not those of a head that was seen by a"),
     ],
-    ids=["another key", "a witness ahead"],
+    ids=["another key", "a witness ahead", "a witness of another history"],
 )
-def test_what_makes_a_new_epoch(engine: Engine, tmp_path: Path, secret: SigningKey, witnessed: int, words: str) -> None:
+def test_what_makes_a_new_epoch(
+    engine: Engine, tmp_path: Path, secret: SigningKey, witnessed: list[Checkpoint], words: str
+) -> None:
     first = opened(engine, tmp_path)
     append(engine, first, 10)
-    first.signer.extend(leaf_hashes(engine, first))
+    seen = open_checkpoint(sign(first).encode(), first.signer.key, "checkpoint").checkpoint
     second = opened(engine, tmp_path, secret=secret, witnessed=witnessed)
     assert second.continues is not None
     assert words in second.continues["reason"]
-    assert opened(engine, tmp_path, witnessed=10).continues is None
+    assert opened(engine, tmp_path, witnessed=[seen]).continues is None
+
+
+def test_an_epoch_that_was_left_is_not_taken_up_again(engine: Engine, tmp_path: Path) -> None:
+    first = opened(engine, tmp_path)
+    append(engine, first, 10)
+    sign(first)
+    second = opened(engine, tmp_path, witnessed=[Checkpoint(ORIGIN, 11, bytes(32))])
+    append(engine, second, 1)  # its first leaf is durable, its first head is not
+    third = opened(engine, tmp_path)
+    assert (third.signer.epoch, third.continues is not None) == (3, True)
+    assert len({each.signer.key.name for each in (first, second, third)}) == 3
+
+
+def test_a_key_that_has_signed_never_meets_an_empty_log_of_the_same_name(engine: Engine, tmp_path: Path) -> None:
+    first = opened(engine, tmp_path)
+    append(engine, first, 10)
+    sign(first)
+    (tmp_path / HEAD_FILE).unlink()
+    damaged(tmp_path, "DELETE FROM leaves; DELETE FROM subtrees; DELETE FROM log_heads")
+    second = opened(engine, tmp_path, new=False)
+    assert (second.signer.epoch, second.signer.key.name == ORIGIN) == (1, False)
+    assert second.continues is not None
 
 
 def test_without_the_record_of_its_last_head_a_log_begins_anew(engine: Engine, tmp_path: Path) -> None:
     first = opened(engine, tmp_path)
     append(engine, first, 10)
-    first.signer.extend(leaf_hashes(engine, first))
+    sign(first)
     (tmp_path / HEAD_FILE).unlink()
     second = opened(engine, tmp_path)
     assert second.continues is not None
@@ -189,17 +260,17 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.test_history import append, leaf_hashes, opened
+from tests.test_history import append, opened, sign
 from gateway.storage.engine import open_database
 folder = Path({folder!r})
 engine = open_database(f"sqlite:///{{folder / 'log.sqlite3'}}")
 history = opened(engine, folder)
 assert history.continues is None, history.continues
-print("open", history.sequencer.size, flush=True)
+print("open", history.sequencer.begin().size, flush=True)
 while True:
     for index in append(engine, history, 7):
         print("leaf", index, flush=True)
-    note = history.signer.extend(leaf_hashes(engine, history))
+    sign(history)
     print("signed", history.signer.signed.size, flush=True)
 """
 

@@ -183,7 +183,7 @@ def test_a_failed_renewal_is_tried_again_and_told_once(
 
 
 def test_an_ended_keyset_refuses_calls_until_one_is_attested(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    writer = GroupCommit(open_database("sqlite://"), Sequencer(1, EMPTY_HEAD, world.clock))
+    writer = GroupCommit(open_database("sqlite://"), Sequencer(1, EMPTY_HEAD, bytes, world.clock, ()))
     audit = AuditRecord(writer, world.keys)
 
     async def scene() -> None:

@@ -278,7 +278,10 @@ def test_a_dead_device_ends_the_start(machine: SevGuestMachine, tmp_path: Path) 
 def _serve(machine: SevGuestMachine, folder: Path, script: str = "ok") -> tuple[int, str]:
     """A gateway that may use the mock, on a machine with a device: exit code, and what the operator reads."""
     environ = machine.environ(script) | {"PORT": str(free_port())}
-    command = [str(COMMAND), "serve", "--insecure-mock", "--demo"]
+    config = folder / "gateway.toml"
+    tables = 'providers = [{id = "mock", family = "mock"}]\nmodels = [{id = "mock-1", provider = "mock"}]\n'
+    config.write_text(f'kds_url = ""\n{tables}')
+    command = [str(COMMAND), "serve", "--insecure-mock", "--demo", "--config", str(config)]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 

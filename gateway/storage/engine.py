@@ -93,6 +93,16 @@ SUBTREES = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("hash", LargeBinary(32), nullable=False),
 )
+# How each epoch's log ended at its last commit, under a code that only the log's key can make.
+LOG_HEADS = Table(
+    "log_heads",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("prev", LargeBinary(32), nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
+)
 
 
 __all__ = [
@@ -100,6 +110,7 @@ __all__ = [
     "API_KEYS",
     "CALLS",
     "LEAVES",
+    "LOG_HEADS",
     "QUOTES",
     "SCHEMA",
     "SUBTREES",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
-from gateway.storage.engine import LEAVES, SUBTREES
+from gateway.storage.engine import LEAVES, LOG_HEADS, SUBTREES
 from tee.log.entry import NO_LEAF, chain_hash
 from tee.log.merkle import Frontier, hash_children, load_frontier
 from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH
@@ -40,6 +40,31 @@ class LogHead:
 
 
 EMPTY_HEAD = LogHead(Frontier(), NO_LEAF)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedHead:
+    """A head as the database has it, with its message authentication code."""
+
+    size: int
+    root: bytes
+    prev: bytes
+    mac: bytes
+
+
+def record_head(connection: Connection, epoch: int, head: RecordedHead) -> None:
+    """Replace the epoch's recorded head."""
+    values = {"size": head.size, "root": head.root, "prev": head.prev, "mac": head.mac}
+    changed = connection.execute(update(LOG_HEADS).where(LOG_HEADS.c.epoch == epoch).values(values))
+    if changed.rowcount == 0:
+        connection.execute(insert(LOG_HEADS).values(epoch=epoch, **values))
+
+
+def recorded_head(connection: Connection, epoch: int) -> RecordedHead | None:
+    """The epoch's recorded head."""
+    columns = [LOG_HEADS.c[name] for name in RecordedHead.__slots__]
+    row = connection.execute(select(*columns).where(LOG_HEADS.c.epoch == epoch)).one_or_none()
+    return None if row is None else RecordedHead(*row)
 
 
 def newest_epoch(connection: Connection) -> int:

@@ -120,12 +120,16 @@ class CachedEndorser:
         return None if certificate is None else certificate.raw
 
     def _crl(self, held: bytes | None, product: Product, kind: SigningKey, ark: Certificate) -> bytes | None:
+        item = crl_item(product, kind, ark)
         if held is not None:
             try:
-                return read_crl(held, ark, self._now()).raw
+                given, kept = read_crl(held, ark, self._now()), self._kept(item)
             except Malformed as error:
                 self._note("crl", f"a revocation list that was found first does not hold ({error})")
-        found = self._obtain(crl_item(product, kind, ark), CRL_REFRESH)
+            else:
+                # The newer: one that is still in force may be from before a revocation.
+                return given.raw if kept is None or kept.parsed.this_update <= given.parsed.this_update else kept.raw
+        found = self._obtain(item, CRL_REFRESH)
         return None if found is None else found.raw
 
     def _obtain(self, item: Item[T], refresh: timedelta | None = None) -> T | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tee.canonical import shown
 from tee.errors import Malformed
@@ -55,6 +56,15 @@ class WitnessPolicy:
         """When each witness of this policy cosigned, by its name. Raises Malformed for a bad cosignature."""
         times = {name: cosigned_at(note, witness.key, where) for name, witness in self.witnesses.items()}
         return {name: time for name, time in times.items() if time is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """All that the policy demands, for a digest: keys and addresses, not only names."""
+        return {
+            "logs": [key.encode() for key in self.logs],
+            "witnesses": {name: [it.key.encode(), it.url] for name, it in self.witnesses.items()},
+            "groups": {name: [it.threshold, *it.members] for name, it in self.groups.items()},
+            "quorum": self.quorum,
+        }
 
     def describe(self) -> str:
         """The quorum in words."""
