@@ -116,7 +116,7 @@ def verify_quote(
         quote=True,
         fresh=nonce is not None,
         audience=audience is not None,
-        image=_demands_image(report, policy),
+        image=_demands_image(report, policy) or _is_ec2(checks),
         platform_mock=platform_mock,
         unproven=unproven,
     )
@@ -251,6 +251,11 @@ def _nonce_of(statement: str) -> bytes | None:
 def _demands_image(report: AttestationReport | None, policy: AppraisalPolicy | None) -> bool:
     """Whether the measurement is one that covers firmware only: then platform evidence must say what was booted."""
     return report is not None and policy is not None and report.measurement.hex() in policy.firmware_measurements
+
+
+def _is_ec2(checks: list[Check]) -> bool:
+    """Whether Amazon's certificate signed for an accepted measurement: it covers firmware, whatever the policy says."""
+    return any(check.id == "code.measurement" and check.reason == appraise.EC2_FIRMWARE_ONLY for check in checks)
 
 
 def _platform_checks(

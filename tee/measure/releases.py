@@ -74,7 +74,18 @@ def _open_chain(raws: Sequence[bytes], signers: Signers) -> tuple[Manifest, ...]
         if newer.previous != older.digest:
             found = f"manifest {newer.sequence} after {newer.previous or 'none'}"
             raise Malformed("manifests", found, f"after {older.digest}, manifest {older.sequence}")
+    _require_one_meaning(chain)
     return tuple(chain)
+
+
+def _require_one_meaning(chain: Sequence[Manifest]) -> None:
+    """No measurement covers a workload by one manifest and firmware by another: the laxer one would win."""
+    covers: dict[str, str] = {}
+    for manifest in chain:
+        for entry in manifest.measurements:
+            if covers.setdefault(entry.value, entry.covers) != entry.covers:
+                found = f"{entry.value} as workload and as firmware"
+                raise Malformed("manifests", found, "one meaning: leave out the manifests that are wrong")
 
 
 def _require_current(newest: Manifest, now: datetime, minimum: int, seen: int) -> None:

@@ -248,6 +248,9 @@ def sequences() -> Iterator[Vector]:
     yield manifest_vector("one-manifest-twice", "One manifest given twice.", [signed(), signed()], REFUSED)
     about = "The newest has expired; an older one that lasts longer does not help."
     yield manifest_vector("newest-expired", about, chain(older, expires=seconds(NOW)), REFUSED)
+    about = "One calls the measurement a workload, the other firmware: the laxer one must not win."
+    rows = [measured(covers="firmware")]
+    yield manifest_vector("two-meanings", about, chain(older, measurements=rows), REFUSED)
     unlisted = rejected("code.measurement", "code.release")
     about = "The older one has expired, and the newest lists another measurement."
     yield manifest_vector("older-expired", about, chain(statement(predicate(expires=seconds(NOW)))), unlisted)

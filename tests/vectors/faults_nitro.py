@@ -230,8 +230,22 @@ def bare() -> Iterator[Vector]:
     yield report_vector("firmware-measurement", about, report(), expect, policy=FIRMWARE)
     amazon = _amazon_vlek()
     chain = replace(GENOA, vek=blob("vlek-genoa-ec2", amazon))
-    about = "An EC2 report by plain measurement: verified, and the verdict says that it covers firmware only."
+    about = "A bare EC2 report by plain measurement: the verdict says that it covers firmware only."
     yield report_vector("ec2-measurement", about, report(VLEK), VERIFIED, chain=chain)
+
+
+def amazon() -> Iterator[Vector]:
+    """The certificate says that it is EC2: then no word of the policy makes the measurement cover an image."""
+    chain = replace(GENOA, vek=blob("vlek-genoa-ec2", _amazon_vlek()))
+    about = "A quote of EC2 by plain measurement, and nothing says which image was booted."
+    bare_quote = quote(fields=VLEK, chain=chain)
+    yield quote_vector("ec2-plain", about, bare_quote, rejected(missing=[GENUINE, BOUND, IMAGED]), chain=chain)
+    named = quote(workload_document=NAMED, fields=VLEK, chain=chain)
+    document = carrying(sign1(payload(members(report_of(named), NONCE_BYTES))), named)
+    about = "With a NitroTPM document, but a policy that accepts no image."
+    yield quote_vector("ec2-no-image", about, document, rejected(missing=[IMAGED]), chain=chain)
+    about = "EC2 as it should be: firmware by AMD's word, the image by AWS's."
+    yield quote_vector("ec2-image", about, document, VERIFIED, chain=chain, policy=FIRMWARE)
 
 
 def _amazon_vlek() -> Certificate:

@@ -85,6 +85,7 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (650, faults_nitro_chain.certificates),
     (700, faults_nitro.bindings),
     (730, faults_nitro.images),
+    (760, faults_nitro.amazon),
     (800, faults_nitro.bare),
     (0, faults_answer.good),
     (100, faults_answer.bodies),

@@ -27,7 +27,7 @@ export const CHECKS = Object.freeze([
   "code.measurement",
 ]);
 const FIRMWARE_ONLY = "this measurement covers firmware only: which image was booted is for code.boot-image to say";
-const EC2_FIRMWARE_ONLY =
+export const EC2_FIRMWARE_ONLY =
   "on EC2 a measurement covers Amazon's firmware only, the same for every customer, and no image";
 const EC2_CSP_SUFFIX = ".amazonaws.com"; // a VLEK's cspID; with a VCEK (a Dedicated Host) no report says EC2
 

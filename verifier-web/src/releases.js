@@ -55,7 +55,20 @@ async function openChain(raws, signers) {
       throw new Malformed("manifests", found, `after ${older.digest}, manifest ${older.sequence}`);
     }
   }
+  requireOneMeaning(chain);
   return chain;
+}
+
+/** No measurement covers a workload by one manifest and firmware by another: the laxer one would win. */
+function requireOneMeaning(chain) {
+  const known = new Map();
+  for (const { value, covers } of chain.flatMap(({ measurements }) => measurements)) {
+    if ((known.get(value) ?? covers) !== covers) {
+      const found = `${value} as workload and as firmware`;
+      throw new Malformed("manifests", found, "one meaning: leave out the manifests that are wrong");
+    }
+    known.set(value, covers);
+  }
 }
 
 function requireCurrent(newest, now, minimum, seen) {

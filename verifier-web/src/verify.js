@@ -1,6 +1,6 @@
 // The verdict, top to bottom: a report, a quote, a receipt (SPEC §6). No clock, no network, no page.
 
-import { appraise, CHECKS as APPRAISAL_CHECKS } from "./appraise.js";
+import { appraise, CHECKS as APPRAISAL_CHECKS, EC2_FIRMWARE_ONLY } from "./appraise.js";
 import { encodeStatement, parseNonce, reportDataOf } from "./binding.js";
 import { encodeUtf8, equalBytes, hexOf } from "./bytes.js";
 import { digestBytes, isObject, parseJson } from "./canonical.js";
@@ -106,7 +106,7 @@ export async function verifyQuote(document, options) {
     quote: true,
     fresh: nonce !== null,
     addressed: audience !== null,
-    image: demandsImage(report, policy),
+    image: demandsImage(report, policy) || isEc2(checks),
     platformMock: platform.mock,
     unproven,
   });
@@ -252,6 +252,9 @@ function nonceOf(statement) {
   const nonce = isObject(document) && Object.hasOwn(document, "nonce") ? document.nonce : "";
   return nonce === null ? null : parseNonce(nonce);
 }
+
+/** Whether Amazon's certificate signed for an accepted measurement: it covers firmware, whatever the policy says. */
+const isEc2 = (checks) => checks.some(({ id, reason }) => id === "code.measurement" && reason === EC2_FIRMWARE_ONLY);
 
 /** Whether the measurement is one that covers firmware only: then platform evidence must say what was booted. */
 const demandsImage = (report, policy) =>
