@@ -13,6 +13,7 @@ from tee.errors import Malformed
 from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judged, passed, skipped
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
+from tee.log import judge as log
 from tee.log import receipt as receipts
 from tee.measure.releases import CHECK as RELEASE_CHECK
 from tee.measure.releases import Releases, accepting, check_release
@@ -39,7 +40,6 @@ OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
 CAVEATS = frozenset({"code.measurement", "code.boot-image"})
 NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone"
 NOT_BUILT = {
-    "log.inclusion": "this version checks no transparency log",
     "channel.binding": "evidence alone cannot say who holds your connection, and this release does not bind it",
 }
 LIMITS = (
@@ -101,7 +101,8 @@ def verify_quote(
     except Malformed as error:
         broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
         rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
-        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in [*rest, RELEASE_CHECK])]
+        rest += [RELEASE_CHECK, *log.CHECKS]
+        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
         return _verdict(checks, policy, False, quote=True)
     checks, report, mock, unproven = _report_checks(quote.evidence, now, policy, accept_mock, tcb)
     if policy is None:
@@ -110,13 +111,14 @@ def verify_quote(
     platform, platform_mock, image = _platform_checks(quote, now, policy, nonce, accept_mock)
     checks.append(_release_check(policy, releases, report, quote.workload.document["build"], image))
     verdict = _verdict(
-        checks + platform,
+        [*checks, *platform, *log.judge_log(quote, report)],
         policy,
         mock,
         quote=True,
         fresh=nonce is not None,
         audience=audience is not None,
         image=_demands_image(report, policy),
+        logged=quote.workload.log is not None,
         platform_mock=platform_mock,
         unproven=unproven,
     )
@@ -308,10 +310,11 @@ def _verdict(
     fresh: bool = True,
     audience: bool = True,
     image: bool = False,
+    logged: bool = False,
     platform_mock: bool = False,
     unproven: Iterable[str] = (),
 ) -> Verdict:
-    """What must have passed, and what stays unproven, for this scope. `image`: platform evidence is demanded."""
+    """What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: a log."""
     scope = Scope.FULL if quote or policy else Scope.AUTHENTICITY
     required = set(REPORT_CHECKS)
     if scope is Scope.FULL:
@@ -326,6 +329,7 @@ def _verdict(
     if policy and policy.releases and policy.release_required:
         required.add(RELEASE_CHECK)
     required |= set(nitro.CHECKS) if image else set()
+    required |= log.REQUIRED if logged else set()
     required -= ({"hw.root"} if mock else set()) | ({nitro.CHECKS[0]} if platform_mock else set())
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
     limited = [check for check in checks if check.id in CAVEATS and check.outcome is Outcome.PASS and check.reason]

@@ -106,6 +106,7 @@ def test_the_line_that_the_demo_prints_verifies(gateway: RunningGateway) -> None
     lines = done.stdout.splitlines()
     assert "Verified. MOCK: this proves nothing about hardware." in lines
     assert not [line for line in lines if line.startswith("FAIL")]
+    assert {"log.inclusion", "log.startup"} <= {line.split()[1] for line in lines if line.startswith("PASS")}
     assert "Not proven:" in lines
 
 
@@ -390,6 +391,16 @@ def test_a_gateway_whose_evidence_fails_is_shown_no_key(gateway: RunningGateway,
     assert done.returncode == 1
     assert operator.asked == ["/attestation/quote"]
     assert "hw.root" in done.stdout
+
+
+def test_the_log_of_an_earlier_start_is_none_of_this_one(gateway: RunningGateway, operator: LyingProxy) -> None:
+    assert verify(gateway, operator.origin)[0] == 0
+    earlier = operator.told[-1]["log"]
+    gateway.restart()
+    assert verify(gateway, operator.origin)[0] == 0
+    operator.lie = lambda quote: quote | {"log": earlier}
+    code, verdict = verify(gateway, operator.origin)
+    assert (code, failures(verdict)) == (1, ["log.startup"])
 
 
 def test_a_saved_bundle_holds_the_quote_that_was_judged(

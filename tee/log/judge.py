@@ -1,0 +1,101 @@
+"""What a quote shows of its log: the checks of its checkpoint and of its `startup` leaf (SPEC §15.9)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tee.canonical import digest, shown
+from tee.errors import Malformed
+from tee.evidence import Check, failed, passed, skipped
+from tee.keys.identity import WorkloadLog, digest_text, require_members
+from tee.log.entry import LogEntry, parse_entry
+from tee.log.note import KeyType, NoteKey, parse_note_key
+from tee.log.proof import LeafProof, verify_leaf
+from tee.quote import LoggedStart, Quote
+from tee.snp.chain import iso_seconds
+from tee.snp.report import AttestationReport
+
+CHECKS = ("log.inclusion", "log.startup", "log.witness", "log.consistency")
+REQUIRED = frozenset(CHECKS[:2])  # wherever the workload names a log
+INCLUSION, STARTUP, WITNESS, CONSISTENCY = CHECKS
+_NAMED = {"keyset_digest", "workload_digest", "measurement", "report_digest", "audience", "build", "configuration"}
+
+
+def judge_log(quote: Quote, report: AttestationReport | None) -> list[Check]:
+    """The `log.*` checks. A workload that names a log must show its start there, and one that names none shows none."""
+    named, carried = quote.workload.log, quote.log
+    if named is None and carried is None:
+        return [skipped(check_id, "the workload names no transparency log") for check_id in CHECKS]
+    if named is None or carried is None:
+        found = "the quote shows no log" if carried is None else "the quote shows a log"
+        wanted = f"{named.origin if named else 'none'}, as the workload document says"
+        rest = [skipped(check_id, "quote and workload disagree") for check_id in CHECKS[1:]]
+        return [failed(INCLUSION, found, wanted), *rest]
+    return [
+        _check_inclusion(named, carried),
+        _check_startup(quote, carried, report),
+        skipped(WITNESS, "no witness policy was given"),
+        skipped(CONSISTENCY, "no earlier checkpoint of this log was given"),
+    ]
+
+
+def log_key(named: WorkloadLog) -> NoteKey:
+    """The key of the workload's log. Raises Malformed."""
+    field = "workload.log.vkey"
+    key = parse_note_key(named.vkey, field)
+    if key.kind is not KeyType.ED25519:
+        raise Malformed(field, f"a key of type {key.kind.value}", "a log's key, of type 1")
+    if key.name != named.origin:
+        raise Malformed(field, f"the key of {shown(key.name)}", f"{named.origin}, the log's origin")
+    return key
+
+
+def _check_inclusion(named: WorkloadLog, carried: LoggedStart) -> Check:
+    proof = LeafProof(carried.index, carried.proof, carried.checkpoint)
+    try:
+        checkpoint = verify_leaf(carried.leaf, proof, log_key(named), "quote.log")
+    except Malformed as error:
+        return failed(INCLUSION, f"{error.field}: {error.found}", error.wanted)
+    found = f"leaf {carried.index} of {checkpoint.size}, root {checkpoint.root.hex()}"
+    return passed(INCLUSION, found, f"the startup leaf in a checkpoint signed by {named.vkey}")
+
+
+def _check_startup(quote: Quote, carried: LoggedStart, report: AttestationReport | None) -> Check:
+    """The leaf says of this start what the quote says of itself."""
+    if report is None:
+        return skipped(STARTUP, "the report does not parse")
+    try:
+        entry = parse_entry(carried.leaf, "quote.log.startup.leaf_b64")
+        said = _said(entry)
+    except Malformed as error:
+        return failed(STARTUP, f"{error.field}: {error.found}", error.wanted)
+    workload = quote.workload
+    wanted = {
+        "index": str(carried.index),
+        "keyset_digest": quote.keyset.digest,
+        "workload_digest": workload.digest,
+        "measurement": report.measurement.hex(),
+        "audience": workload.audience,
+        "build": digest(workload.document["build"]),
+        "configuration": digest(workload.document["configuration"]),
+    }
+    for name, value in wanted.items():
+        if said[name] != value:
+            return failed(STARTUP, f"{name} {shown(said[name])} in the log", f"{value}, in the quote")
+    time = iso_seconds(datetime.fromtimestamp(entry.time, UTC))
+    return passed(STARTUP, f"logged at {time}, by the log's own clock", "this keyset, workload, measurement and build")
+
+
+def _said(entry: LogEntry) -> dict[str, str]:
+    """What a startup leaf names, each as one text. Raises Malformed."""
+    field, body = "quote.log.startup.leaf_b64", entry.body
+    if entry.type != "startup":
+        raise Malformed(f"{field}.type", shown(entry.type), "startup")
+    require_members(body, _NAMED, f"{field}.body", exact=True)
+    digest_text(body["report_digest"], f"{field}.body.report_digest")
+    plain = {name: body[name] for name in ("keyset_digest", "workload_digest", "measurement", "audience")}
+    for name, value in plain.items():
+        if not isinstance(value, str):
+            raise Malformed(f"{field}.body.{name}", shown(value), "text")
+    objects = {name: digest(body[name]) for name in ("build", "configuration")}
+    return {"index": str(entry.index), **plain, **objects}

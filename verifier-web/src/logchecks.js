@@ -1,0 +1,104 @@
+// What a quote shows of its log: the checks of its checkpoint and of its `startup` leaf (SPEC §15.9).
+
+import { hexOf } from "./bytes.js";
+import { digest, digestBytes, shown } from "./canonical.js";
+import { isoSeconds } from "./chain.js";
+import { verifyLeaf } from "./checkpoint.js";
+import { Malformed } from "./errors.js";
+import { failed, passed, skipped, unparsed } from "./evidence.js";
+import { digestText, requireMembers } from "./identity.js";
+import { parseEntry } from "./leaf.js";
+import { LOG_KEY, parseNoteKey } from "./note.js";
+
+/** @typedef {import("./evidence.js").Check} Check */
+/** @typedef {import("./quote.js").Quote} Quote */
+
+export const CHECKS = Object.freeze(["log.inclusion", "log.startup", "log.witness", "log.consistency"]);
+export const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
+const [INCLUSION, STARTUP, WITNESS, CONSISTENCY] = CHECKS;
+const PLAIN = ["keyset_digest", "workload_digest", "measurement", "audience"];
+const OBJECTS = ["build", "configuration"];
+
+/**
+ * The `log.*` checks. A workload that names a log must show its start there, and one that names none shows none.
+ * @param {Quote} quote @param {import("./report.js").AttestationReport | null} report @returns {Promise<Check[]>}
+ */
+export async function judgeLog(quote, report) {
+  const named = quote.workload.log;
+  const carried = quote.log;
+  if (named === null && carried === null) {
+    return CHECKS.map((id) => skipped(id, "the workload names no transparency log"));
+  }
+  if (named === null || carried === null) {
+    const found = carried === null ? "the quote shows no log" : "the quote shows a log";
+    const disagree = failed(INCLUSION, found, `${named?.origin ?? "none"}, as the workload document says`);
+    return [disagree, ...CHECKS.slice(1).map((id) => skipped(id, "quote and workload disagree"))];
+  }
+  return [
+    await checkInclusion(named, carried),
+    await checkStartup(quote, carried, report),
+    skipped(WITNESS, "no witness policy was given"),
+    skipped(CONSISTENCY, "no earlier checkpoint of this log was given"),
+  ];
+}
+
+/** The key of the workload's log. @param {import("./identity.js").WorkloadLog} named */
+export async function logKey({ origin, vkey }) {
+  const field = "workload.log.vkey";
+  const key = await parseNoteKey(vkey, field);
+  if (key.type !== LOG_KEY) throw new Malformed(field, `a key of type ${key.type}`, "a log's key, of type 1");
+  if (key.name !== origin) throw new Malformed(field, `the key of ${shown(key.name)}`, `${origin}, the log's origin`);
+  return key;
+}
+
+async function checkInclusion(named, { index, leaf, proof, checkpoint: note }) {
+  let checkpoint;
+  try {
+    checkpoint = await verifyLeaf(leaf, { index, hashes: proof, checkpoint: note }, await logKey(named), "quote.log");
+  } catch (error) {
+    return unparsed(INCLUSION, error);
+  }
+  const found = `leaf ${index} of ${checkpoint.size}, root ${hexOf(checkpoint.root)}`;
+  return passed(INCLUSION, found, `the startup leaf in a checkpoint signed by ${named.vkey}`);
+}
+
+/** The leaf says of this start what the quote says of itself. */
+async function checkStartup({ keyset, workload }, carried, report) {
+  if (report === null) return skipped(STARTUP, "the report does not parse");
+  let entry, said;
+  try {
+    entry = parseEntry(carried.leaf, "quote.log.startup.leaf_b64");
+    said = await saidBy(entry);
+  } catch (error) {
+    return unparsed(STARTUP, error);
+  }
+  const wanted = {
+    index: String(carried.index),
+    keyset_digest: await digestBytes(keyset.canonical),
+    workload_digest: await digestBytes(workload.canonical),
+    measurement: hexOf(report.measurement),
+    audience: workload.audience,
+    build: await digest(workload.document.build),
+    configuration: await digest(workload.document.configuration),
+  };
+  for (const [name, value] of Object.entries(wanted)) {
+    if (said[name] !== value) return failed(STARTUP, `${name} ${shown(said[name])} in the log`, `${value}, in the quote`);
+  }
+  const time = isoSeconds(new Date(entry.time * 1000));
+  return passed(STARTUP, `logged at ${time}, by the log's own clock`, "this keyset, workload, measurement and build");
+}
+
+/** What a startup leaf names, each as one text. @param {import("./leaf.js").LogEntry} entry */
+async function saidBy({ index, type, body }) {
+  const field = "quote.log.startup.leaf_b64";
+  if (type !== "startup") throw new Malformed(`${field}.type`, shown(type), "startup");
+  requireMembers(body, [...PLAIN, ...OBJECTS, "report_digest"], `${field}.body`, { exact: true });
+  digestText(body.report_digest, `${field}.body.report_digest`);
+  const said = { index: String(index) };
+  for (const name of PLAIN) {
+    if (typeof body[name] !== "string") throw new Malformed(`${field}.body.${name}`, shown(body[name]), "text");
+    said[name] = body[name];
+  }
+  for (const name of OBJECTS) said[name] = await digest(body[name]);
+  return said;
+}
