@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from tee.canonical import Json
-from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt
+from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt, fetch_receipt_proof
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Outcome, Verdict
@@ -107,9 +107,9 @@ def verify(
         judged = replace(judged, verdict=_with_asserted_time(judged.verdict, now, "asserted by you"))
     # A gateway whose evidence failed is shown no API key.
     if receipt is not None and judged.verdict.outcome != "rejected":
-        raw = _load_receipt(receipt, judged.origin if judged.live else None, key_file)
+        raw, proof = _load_receipt(receipt, judged, key_file)
         bodies = [_read(path) if path else None for path in (request, response)]
-        judged = _judge_answer(judged, raw, *bodies)
+        judged = _judge_answer(judged, raw, proof, *bodies)
     if save is not None:
         _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}))
     _finish(judged.verdict, as_json)
@@ -229,19 +229,21 @@ def _moment(at: str | None) -> dt.datetime:
     return dt.datetime.now(dt.UTC) if at is None else parse_moment(at, "--at")
 
 
-def _load_receipt(receipt: str, origin: str | None, key_file: Path | None) -> bytes:
-    """A receipt from its file, or by its id from the gateway at `origin`."""
+def _load_receipt(receipt: str, judged: _Judged, key_file: Path | None) -> tuple[bytes, bytes | None]:
+    """A receipt from its file, or by its id from the live gateway, which then also shows its place in the log."""
     path = Path(receipt)
     if path.is_file():
-        return _read(path)
-    if origin is None:
+        return _read(path), None
+    if not judged.live:
         raise Malformed("--receipt", "no such file", "the receipt's file: an id needs a live gateway")
     key = _read(key_file).decode(errors="replace").strip() if key_file else os.environ.get("SAFEROUTER_API_KEY", "")
     if not key:
         raise Malformed("--key-file", "nothing", "the API key that made the call: only it may read the receipt")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise Malformed("--key-file", "no single line of printable ASCII", "the API key, and nothing else")
-    return fetch_receipt(origin, receipt, key)
+    raw = fetch_receipt(judged.origin, receipt, key)
+    logged = decode_quote(judged.document).workload.log is not None
+    return raw, fetch_receipt_proof(judged.origin, receipt, key) if logged else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,9 @@ def _judge_target(target: str, now: dt.datetime, settings: dict[str, Any]) -> _J
     return _Judged(origin, document, live, verdict, settings)
 
 
-def _judge_answer(judged: _Judged, receipt: bytes, request: bytes | None, response: bytes | None) -> _Judged:
+def _judge_answer(
+    judged: _Judged, receipt: bytes, proof: bytes | None, request: bytes | None, response: bytes | None
+) -> _Judged:
     """Add the receipt's checks; one of an earlier boot is judged under that boot's own evidence."""
     past = _past_quote(judged, receipt)
     if past is not None:
@@ -280,7 +284,7 @@ def _judge_answer(judged: _Judged, receipt: bytes, request: bytes | None, respon
         verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
         verdict = _with_asserted_time(verdict, served_at, "as the receipt asserts")
         judged = replace(judged, document=document, verdict=verdict)
-    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response)
+    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof)
     return replace(judged, verdict=verdict)
 
 

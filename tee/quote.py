@@ -131,13 +131,7 @@ def _platform_evidence(rows: Any) -> dict[str, bytes]:
 def _parse_log(value: Any) -> LoggedStart:
     path = "quote.log"
     require_members(value, {"checkpoint", "startup"}, path, exact=True)
-    checkpoint, startup = value["checkpoint"], value["startup"]
-    if not isinstance(checkpoint, str):
-        raise Malformed(f"{path}.checkpoint", kind_of(checkpoint), "a signed note")
-    try:
-        note = checkpoint.encode()
-    except UnicodeEncodeError:
-        raise Malformed(f"{path}.checkpoint", "a lone surrogate", "text that UTF-8 can carry") from None
+    note, startup = encode_text(value["checkpoint"], f"{path}.checkpoint"), value["startup"]
     path += ".startup"
     require_members(startup, {"index", "leaf_b64", "proof"}, path, exact=True)
     index, hashes = startup["index"], startup["proof"]
@@ -181,6 +175,16 @@ def parse_bundle(raw: bytes) -> Bundle:
     if not isinstance(document["origin"], str) or not isinstance(document["quote"], dict):
         raise Malformed("bundle", "another shape", "an origin and a quote")
     return Bundle(document["origin"], document["quote"])
+
+
+def encode_text(value: Any, path: str) -> bytes:
+    """The UTF-8 of a text of several lines. Raises Malformed."""
+    if not isinstance(value, str):
+        raise Malformed(path, kind_of(value), "text")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise Malformed(path, "a lone surrogate", "text that UTF-8 can carry") from None
 
 
 def encode_base64(raw: bytes) -> str:

@@ -129,18 +129,27 @@ def verify_quote(
 
 
 def verify_answer(
-    quote_verdict: Verdict, quote_document: Any, receipt: bytes, request: bytes | None, response: bytes | None
+    quote_verdict: Verdict,
+    quote_document: Any,
+    receipt: bytes,
+    request: bytes | None,
+    response: bytes | None,
+    proof: bytes | None = None,
 ) -> Verdict:
-    """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict."""
+    """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
+
+    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand.
+    """
     try:
-        keyset = decode_quote(quote_document).keyset
+        quote = decode_quote(quote_document)
     except Malformed:
-        skips = [skipped(check_id, "the quote does not parse") for check_id in receipts.CHECKS]
+        skips = [skipped(check_id, "the quote does not parse") for check_id in (*receipts.CHECKS, log.RECEIPT)]
         checks = (*quote_verdict.checks, *skips)
         return replace(quote_verdict, checks=checks, required=quote_verdict.required | set(receipts.CHECKS))
-    found = [*receipts.verify_receipt(receipt, keyset, request, response), _check_upstream(receipt)]
+    logged, upstream = log.judge_receipt(quote.workload.log, receipt, proof), _check_upstream(receipt)
+    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), logged, upstream]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
-    not_proven.append(f"upstream.provenance: {found[-1].reason}")
+    not_proven += [f"{check.id}: {check.reason}" for check in (logged, upstream) if check.outcome is Outcome.SKIP]
     return replace(
         quote_verdict,
         checks=(*quote_verdict.checks, *found),

@@ -132,10 +132,10 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
     """Both sides' verdict on a quote, or on an answer where a receipt is given; it must be one."""
     given: Json = {"policy": world.policy, "nonce": NONCE, "audience": ORIGIN, "accept_mock": True, "now": world.now}
     given |= changes
-    receipt, request, response = (given.pop(name, None) for name in ("receipt", "request", "response"))
+    receipt, request, response, proof = (given.pop(name, None) for name in ("receipt", "request", "response", "proof"))
     policy, nonce, now = given["policy"], given["nonce"], given["now"]
     line = given | {"nonce": nonce and nonce.hex(), "now": now.isoformat(), "document": b64(raw)}
-    bodies = {"receipt": b64(receipt), "request": b64(request), "response": b64(response)}
+    bodies = {"receipt": b64(receipt), "request": b64(request), "response": b64(response), "proof": b64(proof)}
     found = ask({"kind": "quote"} | line if receipt is None else {"kind": "answer"} | line | bodies)
 
     def judge() -> Json:
@@ -143,7 +143,7 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
         given["policy"] = None if policy is None else decode_policy(policy)
         verdict = verify_quote(document, **given)
         if receipt is not None:
-            verdict = verify_answer(verdict, document, receipt, request, response)
+            verdict = verify_answer(verdict, document, receipt, request, response, proof)
         return as_document(verdict)
 
     assert found == or_malformed(judge)
@@ -343,6 +343,88 @@ def test_odd_notes(ask: Ask, world: World, logged: Logged) -> None:
         lines * 2,
     ):
         _same_quote(ask, world, json.dumps(logged.shown(leaf, note)).encode())
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A quote, a receipt under its keys, and the receipt's place in the quote's log."""
+
+    quote: bytes
+    given: Json
+    document: Json
+    entry: Json
+
+    def proof(self, entry: Json | None = None, document: Json | None = None, origin: str = SmallLog().origin) -> Json:
+        """What the gateway serves, with another leaf, document or log where one is given."""
+        document = document or self.document
+        body = {"commitment": digest(document)}
+        leaf = encode_canonical(self.entry | {"body": body} | (entry or {}))
+        log = SmallLog(origin, leaves=[b"leaf", leaf, b"leaf"])
+        shown = {"leaf_b64": encode_base64(leaf), "proof": log.proof(1).encode().decode()}
+        return {"document": document, "receipt": shown, "route": None}
+
+
+@pytest.fixture(scope="module")
+def answered(world: World, logged: Logged) -> Answered:
+    document = {name: value for name, value in world.receipt.items() if name != "signature"}
+    receipt = sign_receipt(document | {"workload_keyset_digest": digest(logged.quote["keyset"])}, RECEIPT_KEY)
+    named = {"receipt_id": "rcpt-1", "receipt_digest": digest(receipt), "salt": "ab" * 32}
+    entry = logged.entry | {"type": "receipt", "index": 1}
+    quote = json.dumps(logged.shown(encode_canonical(logged.entry))).encode()
+    given = {"receipt": json.dumps(receipt).encode(), "request": REQUEST, "response": RESPONSE}
+    return Answered(quote, given, named, entry)
+
+
+def test_a_receipt_in_its_log(ask: Ask, world: World, answered: Answered) -> None:
+    def judge(proof: Any, **changes: Any) -> Json:
+        raw = proof if isinstance(proof, bytes | None) else json.dumps(proof).encode()
+        return _same_quote(ask, world, answered.quote, **(answered.given | {"proof": raw} | changes))
+
+    good = answered.proof()
+    found = judge(good)
+    assert (found["verdict"], _outcomes(found, "receipt.log")) == ("verified", ["pass"])
+    found = judge(None)
+    assert (found["verdict"], _outcomes(found, "receipt.log")) == ("verified", ["skip"])
+    assert "receipt.log: no proof from the log was given" in found["not_proven"]
+    assert _outcomes(judge(good, receipt=b"{}"), "receipt.log") == ["skip"]
+    text = good["receipt"]["proof"]
+    other = answered.document | {"receipt_digest": "sha256:" + "0" * 64}
+    for fault in (
+        b"",
+        b"x" * ((1 << 19) + 1),
+        {},
+        good | {"document": answered.document | {"salt": "cd" * 32}},
+        answered.proof(document=other),
+        answered.proof(document=answered.document | {"extra": 1}),
+        answered.proof(entry={"type": "route"}),
+        answered.proof(entry={"type": "startup", "body": {}}),
+        answered.proof(entry={"index": 2}),
+        answered.proof(origin="other.example.com"),
+        *(
+            good | {"receipt": good["receipt"] | {"proof": changed}}
+            for changed in (
+                None,
+                "",
+                "\ud800",
+                "\u00e4" + text,
+                text.replace("index 1", "index 2"),
+                text.replace("index 1", "index 01"),
+                text.replace("index 1", "extra AAAA\nindex 1"),
+                text.replace("v1", "v2"),
+                text.replace("\n\n", f"\n{'A' * 43}=\n\n", 1),
+                text.replace("\n\n", "\n\n\n", 1),
+                text.replace("\n\n", f"\n{'AAAA' * 64}\n\n", 1),
+                text.replace("\n\n", "\nAAAA" * 64 + "\n\n", 1),
+                text.replace("\n\n", "\n"),
+                text.replace("\n3\n", "\n4\n"),
+            )
+        ),
+    ):
+        found = judge(fault)
+        assert (found["verdict"], _outcomes(found, "receipt.log")) == ("rejected", ["fail"]), fault
+    chance = random.Random(11)
+    for _ in range(MUTATIONS):
+        judge(with_changed_byte(json.dumps(good).encode(), chance))
 
 
 def test_a_mark_of_stale_evidence_is_listed_as_not_proven(ask: Ask, world: World) -> None:

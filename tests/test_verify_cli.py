@@ -219,6 +219,7 @@ def test_an_answer_verifies_by_its_receipts_id(
         "receipt.request",
         "receipt.response",
         "receipt.complete",
+        "receipt.log",
     }
     assert any(line.startswith("upstream.provenance") for line in verdict["not_proven"])
 
@@ -269,6 +270,8 @@ def test_a_receipt_forged_on_its_way_shows(
     gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
 ) -> None:
     def whiten(receipt: Document) -> Document:
+        if "event_log" not in receipt:
+            return receipt  # its place in the log
         (event,) = [event for event in receipt["event_log"] if event["type"] == "upstream.verified"]
         event["result"] = "verified"
         return receipt
@@ -278,7 +281,7 @@ def test_a_receipt_forged_on_its_way_shows(
     code, verdict = verify(
         gateway, operator.origin, "--receipt", answered.receipt_id, "--key-file", files["key"], *bodies
     )
-    assert (code, failures(verdict)) == (1, ["receipt.signature"])
+    assert (code, failures(verdict)) == (1, ["receipt.signature", "receipt.log"])
 
 
 def test_the_receipt_of_a_cut_answer_is_never_verified(
@@ -391,6 +394,19 @@ def test_a_gateway_whose_evidence_fails_is_shown_no_key(gateway: RunningGateway,
     assert done.returncode == 1
     assert operator.asked == ["/attestation/quote"]
     assert "hw.root" in done.stdout
+
+
+def test_another_place_in_the_log_is_none_of_this_receipt(
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
+) -> None:
+    def forget(proof: Document) -> Document:
+        return proof | {"document": proof["document"] | {"salt": "00" * 32}}
+
+    by_id = ("--receipt", answered.receipt_id, "--key-file", files["key"])
+    operator.lie, operator.lies_at = forget, f"/v1/aci/receipts/{answered.receipt_id}/proof"
+    bodies = ("--request", files["request"], "--response", files["response"])
+    code, verdict = verify(gateway, operator.origin, *by_id, *bodies)
+    assert (code, failures(verdict)) == (1, ["receipt.log"])
 
 
 def test_the_log_of_an_earlier_start_is_none_of_this_one(gateway: RunningGateway, operator: LyingProxy) -> None:

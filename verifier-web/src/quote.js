@@ -86,11 +86,8 @@ function decodePlatformEvidence(rows) {
 function parseLog(value) {
   const path = "quote.log";
   requireMembers(value, ["checkpoint", "startup"], path, { exact: true });
-  const { checkpoint, startup } = value;
-  if (typeof checkpoint !== "string") throw new Malformed(`${path}.checkpoint`, kindOf(checkpoint), "a signed note");
-  if (!checkpoint.isWellFormed()) {
-    throw new Malformed(`${path}.checkpoint`, "a lone surrogate", "text that UTF-8 can carry");
-  }
+  const { startup } = value;
+  const checkpoint = wellFormed(value.checkpoint, `${path}.checkpoint`);
   const start = `${path}.startup`;
   requireMembers(startup, ["index", "leaf_b64", "proof"], start, { exact: true });
   const { index, proof: hashes } = startup;
@@ -146,6 +143,13 @@ export function parseBundle(raw) {
     throw new Malformed("bundle", "another shape", "an origin and a quote");
   }
   return Object.freeze({ origin: document.origin, document: document.quote });
+}
+
+/** `value` as a text of several lines. @param {Json} value @param {string} path @returns {string} */
+export function wellFormed(value, path) {
+  if (typeof value !== "string") throw new Malformed(path, kindOf(value), "text");
+  if (!value.isWellFormed()) throw new Malformed(path, "a lone surrogate", "text that UTF-8 can carry");
+  return value;
 }
 
 /**

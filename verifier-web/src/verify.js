@@ -9,7 +9,7 @@ import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
 import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
-import { CHECKS as LOG_CHECKS, judgeLog, REQUIRED as LOG_REQUIRED } from "./logchecks.js";
+import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, REQUIRED as LOG_REQUIRED } from "./logchecks.js";
 import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
@@ -118,29 +118,32 @@ export async function verifyQuote(document, options) {
 }
 
 /**
- * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
+ * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict. `proof` is
+ * what the gateway serves of the receipt's place in the log, null if it is not at hand.
  * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
- * @param {Uint8Array | null} request @param {Uint8Array | null} response @returns {Promise<Verdict>}
+ * @param {Uint8Array | null} request @param {Uint8Array | null} response @param {Uint8Array | null} [proof]
+ * @returns {Promise<Verdict>}
  */
-export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response) {
+export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response, proof = null) {
   const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
   const required = [...quoteVerdict.required, ...RECEIPT_CHECKS];
-  let keyset;
+  let quote;
   try {
-    keyset = decodeQuote(quoteDocument).keyset;
+    quote = decodeQuote(quoteDocument);
   } catch (error) {
     unparsed("bind.quote", error); // only a quote that does not parse is expected here
-    const skips = RECEIPT_CHECKS.map((id) => skipped(id, "the quote does not parse"));
+    const skips = [...RECEIPT_CHECKS, RECEIPT].map((id) => skipped(id, "the quote does not parse"));
     return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
   }
-  const found = await verifyReceipt(receipt, keyset, request, response);
-  const upstream = checkUpstream(receipt);
+  const found = await verifyReceipt(receipt, quote.keyset, request, response);
+  const last = [await judgeReceipt(quote.workload.log, receipt, proof), checkUpstream(receipt)];
+  const open = last.filter((check) => check.outcome === "skip").map(openLine);
   return newVerdict({
     scope,
     mock,
-    checks: [...checks, ...found, upstream],
+    checks: [...checks, ...found, ...last],
     required,
-    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), openLine(upstream)],
+    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), ...open],
   });
 }
 
