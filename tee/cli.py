@@ -20,6 +20,7 @@ from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Outcome, Verdict
 from tee.log.receipt import parse_receipt
+from tee.log.witnesses import parse_witness_policy
 from tee.measure.cli import measure_app
 from tee.measure.memory import load_seen, remember
 from tee.measure.releases import Releases, judge_manifests
@@ -55,6 +56,9 @@ ManifestOption = Annotated[
 MemoryOption = Annotated[
     Path | None, typer.Option("--memory", help="Where the highest manifest seen is remembered, against rollback.")
 ]
+WitnessesOption = Annotated[
+    Path | None, typer.Option("--witnesses", help="Whose cosignatures its log must have: a C2SP tlog-policy.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
 
 
@@ -79,6 +83,7 @@ def verify(
     policy: PolicyOption = None,
     manifest: ManifestOption = None,
     memory: MemoryOption = None,
+    witnesses: WitnessesOption = None,
     tcb: TcbOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
@@ -101,6 +106,7 @@ def verify(
         "accept_mock": accept_mock,
         "tcb": _load_tcb(tcb, accepted),
         "releases": _judge_releases(manifest or [], accepted, memory, now),
+        "witnesses": parse_witness_policy(_read(witnesses)) if witnesses else None,
     }
     judged = _judge_target(target, now, settings)
     if at is not None:

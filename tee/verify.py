@@ -15,6 +15,7 @@ from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
 from tee.log import judge as log
 from tee.log import receipt as receipts
+from tee.log.witnesses import WitnessPolicy
 from tee.measure.releases import CHECK as RELEASE_CHECK
 from tee.measure.releases import Releases, accepting, check_release
 from tee.nitro import checks as nitro
@@ -88,12 +89,14 @@ def verify_quote(
     accept_mock: bool = False,
     tcb: TcbData = BUILT_IN,
     releases: Releases | None = None,
+    witnesses: WitnessPolicy | None = None,
 ) -> Verdict:
     """Judge a quote document in full scope.
 
     `nonce` is the 32 bytes that the verifier itself sent, None for stored evidence; `audience` is the origin
     that it used, None if unknown. A missing policy fails code.measurement: nothing is expected by default.
-    `releases` are manifests judged under the keys of this very policy, None where none was given.
+    `releases` are manifests judged under the keys of this very policy, None where none was given;
+    `witnesses` is whose cosignatures the log must have, None for nobody's.
     """
     policy = policy and accepting(policy, releases)
     try:
@@ -111,14 +114,14 @@ def verify_quote(
     platform, platform_mock, image = _platform_checks(quote, now, policy, nonce, accept_mock)
     checks.append(_release_check(policy, releases, report, quote.workload.document["build"], image))
     verdict = _verdict(
-        [*checks, *platform, *log.judge_log(quote, report)],
+        [*checks, *platform, *log.judge_log(quote, report, witnesses)],
         policy,
         mock,
         quote=True,
         fresh=nonce is not None,
         audience=audience is not None,
         image=_demands_image(report, policy),
-        logged=quote.workload.log is not None,
+        logged=_required_of_log(quote, witnesses),
         platform_mock=platform_mock,
         unproven=unproven,
     )
@@ -292,6 +295,12 @@ def _platform_checks(
     return checks, mock, nitro.vouched_image(document, checks)
 
 
+def _required_of_log(quote: Quote, witnesses: WitnessPolicy | None) -> frozenset[str]:
+    """A workload that names a log must show its start there; who names witnesses wants them of every quote."""
+    named = log.REQUIRED if quote.workload.log is not None else frozenset[str]()
+    return named | {log.WITNESS} if log.demands_witnesses(witnesses) else named
+
+
 def _listed(kinds: tuple[str, ...]) -> str:
     return ", ".join(kinds) or "no platform evidence"
 
@@ -319,11 +328,11 @@ def _verdict(
     fresh: bool = True,
     audience: bool = True,
     image: bool = False,
-    logged: bool = False,
+    logged: frozenset[str] = frozenset(),
     platform_mock: bool = False,
     unproven: Iterable[str] = (),
 ) -> Verdict:
-    """What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: a log."""
+    """What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: these."""
     scope = Scope.FULL if quote or policy else Scope.AUTHENTICITY
     required = set(REPORT_CHECKS)
     if scope is Scope.FULL:
@@ -338,7 +347,7 @@ def _verdict(
     if policy and policy.releases and policy.release_required:
         required.add(RELEASE_CHECK)
     required |= set(nitro.CHECKS) if image else set()
-    required |= log.REQUIRED if logged else set()
+    required |= logged
     required -= ({"hw.root"} if mock else set()) | ({nitro.CHECKS[0]} if platform_mock else set())
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
     limited = [check for check in checks if check.id in CAVEATS and check.outcome is Outcome.PASS and check.reason]

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 from tee.canonical import digest, parse_json, shown
 from tee.errors import Malformed
-from tee.evidence import Check, failed, passed, skipped
+from tee.evidence import Check, failed, judged, passed, skipped
 from tee.keys.identity import WorkloadLog, digest_text, require_members
+from tee.log.checkpoint import open_checkpoint
 from tee.log.entry import LogEntry, parse_entry
 from tee.log.note import KeyType, NoteKey, parse_note_key
 from tee.log.proof import LeafProof, parse_leaf_proof, verify_leaf
 from tee.log.receipt import parse_receipt
+from tee.log.witnesses import NONE, WitnessPolicy
 from tee.quote import LoggedStart, Quote, decode_base64, encode_text
 from tee.snp.chain import iso_seconds
 from tee.snp.report import AttestationReport
@@ -24,7 +26,7 @@ MAX_RECEIPT_PROOF_SIZE = 1 << 19  # two leaves with their proofs
 _NAMED = {"keyset_digest", "workload_digest", "measurement", "report_digest", "audience", "build", "configuration"}
 
 
-def judge_log(quote: Quote, report: AttestationReport | None) -> list[Check]:
+def judge_log(quote: Quote, report: AttestationReport | None, witnesses: WitnessPolicy | None) -> list[Check]:
     """The `log.*` checks. A workload that names a log must show its start there, and one that names none shows none."""
     named, carried = quote.workload.log, quote.log
     if named is None and carried is None:
@@ -37,7 +39,7 @@ def judge_log(quote: Quote, report: AttestationReport | None) -> list[Check]:
     return [
         _check_inclusion(named, carried),
         _check_startup(quote, carried, report),
-        skipped(WITNESS, "no witness policy was given"),
+        _check_witness(named, carried, witnesses),
         skipped(CONSISTENCY, "no earlier checkpoint of this log was given"),
     ]
 
@@ -87,6 +89,30 @@ def _check_startup(quote: Quote, carried: LoggedStart, report: AttestationReport
             return failed(STARTUP, f"{name} {shown(said[name])} in the log", f"{value}, in the quote")
     time = iso_seconds(datetime.fromtimestamp(entry.time, UTC))
     return passed(STARTUP, f"logged at {time}, by the log's own clock", "this keyset, workload, measurement and build")
+
+
+def demands_witnesses(policy: WitnessPolicy | None) -> bool:
+    """Whether the verifier's own policy wants a cosignature."""
+    return policy is not None and policy.quorum != NONE
+
+
+def _check_witness(named: WorkloadLog, carried: LoggedStart, policy: WitnessPolicy | None) -> Check:
+    """The quorum of the verifier's policy cosigned the very checkpoint that the log signed."""
+    if policy is None:
+        return skipped(WITNESS, "no witness policy was given")
+    if not demands_witnesses(policy):
+        return skipped(WITNESS, "your witness policy asks for no witness")
+    wanted, field = policy.describe(), "quote.log.checkpoint"
+    try:
+        key = log_key(named)
+        note = open_checkpoint(carried.checkpoint, key, field).note
+        times = policy.cosigned(note, field)
+    except Malformed as error:
+        return failed(WITNESS, f"{error.field}: {error.found}", error.wanted)
+    if key not in policy.logs:
+        return failed(WITNESS, f"log {named.vkey}", "a log that your witness policy names")
+    rows = [f"{name} at {iso_seconds(datetime.fromtimestamp(time, UTC))}" for name, time in times.items()]
+    return judged(WITNESS, policy.reached(set(times)), ", ".join(rows) or "no cosignature", wanted)
 
 
 def _said(entry: LogEntry) -> dict[str, str]:
