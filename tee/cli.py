@@ -15,10 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from tee.canonical import Json
-from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt, fetch_receipt_proof
+from tee.client.fetch import fetch_consistency, fetch_past_quote, fetch_quote, fetch_receipt, fetch_receipt_proof
+from tee.client.log_memory import load_log, remember_log
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Outcome, Verdict
+from tee.log.judge import Earlier, seen_log
 from tee.log.receipt import parse_receipt
 from tee.log.witnesses import parse_witness_policy
 from tee.measure.cli import measure_app
@@ -84,6 +86,9 @@ def verify(
     manifest: ManifestOption = None,
     memory: MemoryOption = None,
     witnesses: WitnessesOption = None,
+    accept_new_log: Annotated[
+        bool, typer.Option("--accept-new-log", help="Forget the log that was seen at this address before.")
+    ] = False,
     tcb: TcbOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
@@ -108,7 +113,8 @@ def verify(
         "releases": _judge_releases(manifest or [], accepted, memory, now),
         "witnesses": parse_witness_policy(_read(witnesses)) if witnesses else None,
     }
-    judged = _judge_target(target, now, settings)
+    seen_logs = (memory.parent if memory else _state_folder()) / "checkpoints.json"
+    judged = _judge_target(target, now, settings, seen_logs, accept_new_log)
     if at is not None:
         judged = replace(judged, verdict=_with_asserted_time(judged.verdict, now, "asserted by you"))
     # A gateway whose evidence failed is shown no API key.
@@ -263,8 +269,10 @@ class _Judged:
     settings: dict[str, Any]
 
 
-def _judge_target(target: str, now: dt.datetime, settings: dict[str, Any]) -> _Judged:
-    """Fetch the quote of a gateway, or read a bundle, and judge it."""
+def _judge_target(
+    target: str, now: dt.datetime, settings: dict[str, Any], seen_logs: Path, accept_new_log: bool
+) -> _Judged:
+    """Fetch the quote of a gateway, or read a bundle, and judge it; the log of a live one is remembered."""
     live = "://" in target
     if live:
         origin, nonce = parse_origin(target), secrets.token_bytes(32)
@@ -276,8 +284,28 @@ def _judge_target(target: str, now: dt.datetime, settings: dict[str, Any]) -> _J
         origin, document, nonce = bundle.origin, bundle.document, None
     # A file's own word about where it came from is no origin that we used.
     settings = settings | {"audience": origin if live else None}
-    verdict = verify_quote(document, now=now, nonce=nonce, **settings)
+    earlier = _earlier(origin, document, seen_logs) if live and not accept_new_log else None
+    verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)
+    if live and verdict.outcome != "rejected" and (seen := seen_log(decode_quote(document))):
+        try:
+            remember_log(seen_logs, origin, seen)
+        except Unavailable as error:
+            typer.echo(f"saferouter: {_printable(str(error))}", err=True)
     return _Judged(origin, document, live, verdict, settings)
+
+
+def _earlier(origin: str, document: Json, seen_logs: Path) -> Earlier | None:
+    """What was seen of this gateway's log before, with the proof that leads from there to here, or back."""
+    seen = load_log(seen_logs, origin)
+    if seen is None:
+        return None
+    try:
+        now = seen_log(decode_quote(document))
+    except Malformed:
+        now = None  # bind.quote or log.inclusion names the fault
+    if now is None or now.vkey != seen.vkey or now.size == seen.size:
+        return Earlier(seen, None)
+    return Earlier(seen, fetch_consistency(origin, *sorted((seen.size, now.size))))
 
 
 def _judge_answer(

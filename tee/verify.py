@@ -20,7 +20,7 @@ from tee.measure.releases import CHECK as RELEASE_CHECK
 from tee.measure.releases import Releases, accepting, check_release
 from tee.nitro import checks as nitro
 from tee.policy import AppraisalPolicy
-from tee.quote import Quote, decode_quote
+from tee.quote import Quote, Stale, decode_quote
 from tee.snp import appraise, chain, grade
 from tee.snp.bulletins import BUILT_IN, TcbData
 from tee.snp.report import AttestationReport, parse_report
@@ -90,13 +90,15 @@ def verify_quote(
     tcb: TcbData = BUILT_IN,
     releases: Releases | None = None,
     witnesses: WitnessPolicy | None = None,
+    earlier: log.Earlier | None = None,
 ) -> Verdict:
     """Judge a quote document in full scope.
 
     `nonce` is the 32 bytes that the verifier itself sent, None for stored evidence; `audience` is the origin
     that it used, None if unknown. A missing policy fails code.measurement: nothing is expected by default.
     `releases` are manifests judged under the keys of this very policy, None where none was given;
-    `witnesses` is whose cosignatures the log must have, None for nobody's.
+    `witnesses` is whose cosignatures the log must have, None for nobody's; `earlier` what
+    was seen of this gateway's log before, None at first sight.
     """
     policy = policy and accepting(policy, releases)
     try:
@@ -114,20 +116,22 @@ def verify_quote(
     platform, platform_mock, image = _platform_checks(quote, now, policy, nonce, accept_mock)
     checks.append(_release_check(policy, releases, report, quote.workload.document["build"], image))
     verdict = _verdict(
-        [*checks, *platform, *log.judge_log(quote, report, witnesses)],
+        [*checks, *platform, *log.judge_log(quote, report, witnesses, earlier)],
         policy,
         mock,
         quote=True,
         fresh=nonce is not None,
         audience=audience is not None,
         image=_demands_image(report, policy),
-        logged=_required_of_log(quote, witnesses),
+        logged=_required_of_log(quote, witnesses, earlier),
         platform_mock=platform_mock,
         unproven=unproven,
     )
-    if quote.stale is None:
-        return verdict
-    mark = f"the gateway marks this evidence stale since {quote.stale.since}: {quote.stale.reason}"
+    return verdict if quote.stale is None else _marked_stale(verdict, quote.stale)
+
+
+def _marked_stale(verdict: Verdict, stale: Stale) -> Verdict:
+    mark = f"the gateway marks this evidence stale since {stale.since}: {stale.reason}"
     return replace(verdict, not_proven=(f"that the attestation device still works: {mark}", *verdict.not_proven))
 
 
@@ -295,10 +299,11 @@ def _platform_checks(
     return checks, mock, nitro.vouched_image(document, checks)
 
 
-def _required_of_log(quote: Quote, witnesses: WitnessPolicy | None) -> frozenset[str]:
-    """A workload that names a log must show its start there; who names witnesses wants them of every quote."""
-    named = log.REQUIRED if quote.workload.log is not None else frozenset[str]()
-    return named | {log.WITNESS} if log.demands_witnesses(witnesses) else named
+def _required_of_log(quote: Quote, witnesses: WitnessPolicy | None, earlier: log.Earlier | None) -> frozenset[str]:
+    """A workload that names a log must show its start there; own witnesses and what was seen bind every quote."""
+    demands = {log.WITNESS: log.demands_witnesses(witnesses), log.CONSISTENCY: earlier is not None}
+    demands |= dict.fromkeys(log.REQUIRED, quote.workload.log is not None)
+    return frozenset(check_id for check_id, demanded in demands.items() if demanded)
 
 
 def _listed(kinds: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tee.cli import app
 from tee.log.note import parse_note
-from tests.worlds.gateway import RunningGateway
+from tests.worlds.gateway import RunningGateway, run_cli
 from tests.worlds.lying_proxy import LyingProxy, gateway_behind, honest, lying_proxy
 from tests.worlds.small_log import SmallLog, SmallWitness
 
@@ -129,3 +129,83 @@ def test_a_policy_that_asks_for_no_witness_proves_nothing(
     policy.write_text(policy.read_text().replace("quorum most", "quorum none"))
     code, verdict = verify(gateway, operator.origin, memory, "--witnesses", policy)
     assert (code, check(verdict, "log.witness")["reason"]) == (0, "your witness policy asks for no witness")
+
+
+def test_a_log_that_grows_is_one_history(gateway: RunningGateway, operator: LyingProxy, memory: Path) -> None:
+    seen = memory.with_name("checkpoints.json")
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (0, "skip")
+    first = json.loads(seen.read_text())[operator.origin]["size"]
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (0, "pass")
+    old = operator.told[-1]["log"]
+    gateway.restart()
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (0, "pass")
+    newest = json.loads(seen.read_text())[operator.origin]["size"]
+    assert check(verdict, "log.consistency")["found"] == f"{first} leaves seen before and {newest} now"
+    operator.lie = lambda quote: quote | {"log": old}  # an earlier tree is consistent, and no longer holds this start
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (1, "pass")
+    assert json.loads(seen.read_text())[operator.origin]["size"] == newest
+
+
+def changed(seen: Path, operator: LyingProxy, **row: Any) -> None:
+    """A memory of another past."""
+    known = json.loads(seen.read_text())
+    seen.write_text(json.dumps(known | {operator.origin: known[operator.origin] | row}))
+
+
+def test_another_past_is_a_split_view(gateway: RunningGateway, operator: LyingProxy, memory: Path) -> None:
+    seen = memory.with_name("checkpoints.json")
+    assert verify(gateway, operator.origin, memory)[0] == 0
+    size = json.loads(seen.read_text())[operator.origin]["size"]
+    changed(seen, operator, root="00" * 32)
+    code, verdict = verify(gateway, operator.origin, memory)
+    refused = check(verdict, "log.consistency")
+    assert (code, refused["outcome"], refused["reason"].split(":")[0]) == (1, "fail", "a split view")
+    changed(seen, operator, size=size + 1)
+    code, verdict = verify(gateway, operator.origin, memory)
+    refused = check(verdict, "log.consistency")
+    assert (code, refused["found"]) == (1, f"no proof for {size + 1} leaves seen before and {size} now")
+    gateway.restart()
+    changed(seen, operator, size=size)
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (1, "fail")
+    assert " root: " in check(verdict, "log.consistency")["found"]
+
+
+def test_another_log_at_this_address_needs_my_word(gateway: RunningGateway, operator: LyingProxy, memory: Path) -> None:
+    seen = memory.with_name("checkpoints.json")
+    assert verify(gateway, operator.origin, memory)[0] == 0
+    changed(seen, operator, vkey=SmallLog().key.encode())
+    code, verdict = verify(gateway, operator.origin, memory)
+    refused = check(verdict, "log.consistency")
+    assert (code, refused["outcome"]) == (1, "fail")
+    assert refused["wanted"] == f"{SmallLog().key.encode()}, seen before at this address"
+    code, verdict = verify(gateway, operator.origin, memory, "--accept-new-log")
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (0, "skip")
+    assert verify(gateway, operator.origin, memory)[0] == 0
+
+
+def test_a_gateway_that_shows_no_log_any_more_is_refused(
+    gateway: RunningGateway, operator: LyingProxy, memory: Path
+) -> None:
+    assert verify(gateway, operator.origin, memory)[0] == 0
+    operator.lie = lambda quote: quote | {"log": None, "workload": quote["workload"] | {"log": None}}
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["reason"]) == (1, "the workload names no transparency log")
+
+
+def test_what_is_no_memory_is_an_error_and_one_that_cannot_be_kept_is_said(
+    gateway: RunningGateway, operator: LyingProxy, tmp_path: Path
+) -> None:
+    trusted = ("--policy", gateway.policy, "--accept-mock")
+    for content in ("[]", "x", json.dumps({operator.origin: {"vkey": "a", "size": 0, "root": "00" * 32}})):
+        (tmp_path / "checkpoints.json").write_text(content)
+        done = run_cli("verify", operator.origin, *trusted, "--memory", tmp_path / "m.json")
+        assert (done.returncode, "checkpoints.json" in done.stderr) == (2, True)
+    done = run_cli("verify", operator.origin, *trusted, "--memory", "/dev/null/m.json")
+    assert done.returncode == 3
+    done = run_cli("verify", operator.origin, *trusted, "--memory", "/proc/m.json")
+    assert (done.returncode, "a log that forgets would go unseen" in done.stderr) == (0, True)

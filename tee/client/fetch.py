@@ -10,12 +10,14 @@ import httpx2
 
 from tee.canonical import Json, parse_json
 from tee.errors import Malformed, TeeError, Unavailable
+from tee.keys.identity import require_members
 from tee.log.judge import MAX_RECEIPT_PROOF_SIZE
 from tee.log.receipt import MAX_RECEIPT_SIZE
 from tee.origin import is_private_channel
-from tee.quote import MAX_QUOTE_SIZE
+from tee.quote import MAX_QUOTE_SIZE, decode_base64
 
 TIMEOUT_SECONDS = 30.0  # a busy device may hold a report back for a while
+MAX_CONSISTENCY_SIZE = 1 << 14  # at most some hundred hashes
 PROOF_PAUSES = (0.0, 0.5, 0.5, 1.0, 1.0)  # seconds before each attempt: a log signs about once in a second
 
 
@@ -57,6 +59,24 @@ def fetch_receipt_proof(origin: str, receipt_id: str, api_key: str) -> bytes | N
         except _NotYet:
             continue
     return None
+
+
+def fetch_consistency(origin: str, old: int, new: int) -> tuple[bytes, ...] | None:
+    """The hashes that should show one tree of the log to extend another; None where the gateway gives none.
+
+    Raises Unavailable, Malformed.
+    """
+    url = f"{origin}/attestation/transparency/consistency?from={old}&to={new}"
+    try:
+        body = _fetch("GET", url, MAX_CONSISTENCY_SIZE, refusals={404: _NotYet(url)})
+    except _NotYet:
+        return None
+    document = parse_json(body, "consistency")
+    require_members(document, {"proof"}, "consistency")
+    hashes = document["proof"]
+    if not isinstance(hashes, list):
+        raise Malformed("consistency.proof", "another shape", "a list of hashes")
+    return tuple(decode_base64(value, "consistency.proof") for value in hashes)
 
 
 class _NotYet(TeeError):

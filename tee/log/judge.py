@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tee.canonical import digest, parse_json, shown
@@ -10,6 +11,7 @@ from tee.evidence import Check, failed, judged, passed, skipped
 from tee.keys.identity import WorkloadLog, digest_text, require_members
 from tee.log.checkpoint import open_checkpoint
 from tee.log.entry import LogEntry, parse_entry
+from tee.log.merkle import verify_consistency
 from tee.log.note import KeyType, NoteKey, parse_note_key
 from tee.log.proof import LeafProof, parse_leaf_proof, verify_leaf
 from tee.log.receipt import parse_receipt
@@ -26,7 +28,26 @@ MAX_RECEIPT_PROOF_SIZE = 1 << 19  # two leaves with their proofs
 _NAMED = {"keyset_digest", "workload_digest", "measurement", "report_digest", "audience", "build", "configuration"}
 
 
-def judge_log(quote: Quote, report: AttestationReport | None, witnesses: WitnessPolicy | None) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class SeenLog:
+    """The newest checkpoint of a log that this verifier has seen: the log's vkey, the size and root of its tree."""
+
+    vkey: str
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What was seen before, and the proof that the smaller tree became the larger; None if the gateway gave none."""
+
+    seen: SeenLog
+    proof: tuple[bytes, ...] | None
+
+
+def judge_log(
+    quote: Quote, report: AttestationReport | None, witnesses: WitnessPolicy | None, earlier: Earlier | None
+) -> list[Check]:
     """The `log.*` checks. A workload that names a log must show its start there, and one that names none shows none."""
     named, carried = quote.workload.log, quote.log
     if named is None and carried is None:
@@ -40,7 +61,7 @@ def judge_log(quote: Quote, report: AttestationReport | None, witnesses: Witness
         _check_inclusion(named, carried),
         _check_startup(quote, carried, report),
         _check_witness(named, carried, witnesses),
-        skipped(CONSISTENCY, "no earlier checkpoint of this log was given"),
+        _check_consistency(named, carried, earlier),
     ]
 
 
@@ -89,6 +110,38 @@ def _check_startup(quote: Quote, carried: LoggedStart, report: AttestationReport
             return failed(STARTUP, f"{name} {shown(said[name])} in the log", f"{value}, in the quote")
     time = iso_seconds(datetime.fromtimestamp(entry.time, UTC))
     return passed(STARTUP, f"logged at {time}, by the log's own clock", "this keyset, workload, measurement and build")
+
+
+def seen_log(quote: Quote) -> SeenLog | None:
+    """The log's tree as this quote shows it, for the next time; None where it shows none. Raises Malformed."""
+    if quote.workload.log is None or quote.log is None:
+        return None
+    signed = open_checkpoint(quote.log.checkpoint, log_key(quote.workload.log), "quote.log.checkpoint")
+    return SeenLog(quote.workload.log.vkey, signed.checkpoint.size, signed.checkpoint.root)
+
+
+def _check_consistency(named: WorkloadLog, carried: LoggedStart, earlier: Earlier | None) -> Check:
+    """The smaller of the two trees, that of the quote and the one seen before, is a beginning of the larger."""
+    if earlier is None:
+        return skipped(CONSISTENCY, "no earlier checkpoint of this log is known here")
+    seen, proof = earlier.seen, earlier.proof
+    if named.vkey != seen.vkey:
+        why = "a new log may hide what the old one said; --accept-new-log accepts it"
+        return failed(CONSISTENCY, f"log {named.vkey}", f"{seen.vkey}, seen before at this address", why)
+    try:
+        now = open_checkpoint(carried.checkpoint, log_key(named), "quote.log.checkpoint").checkpoint
+        if now.size == seen.size:
+            found, wanted = f"root {now.root.hex()} of {now.size} leaves", f"{seen.root.hex()}, seen before"
+            why = "" if now.root == seen.root else "a split view: the log signed two trees of one size"
+            return judged(CONSISTENCY, now.root == seen.root, found, wanted, why)
+        sizes = f"{seen.size} leaves seen before and {now.size} now"
+        if proof is None:
+            return failed(CONSISTENCY, f"no proof for {sizes}", "one from the gateway")
+        (old, old_root), (new, new_root) = sorted([(seen.size, seen.root), (now.size, now.root)])
+        verify_consistency(old, old_root, new, new_root, proof)
+    except Malformed as error:
+        return failed(CONSISTENCY, f"{error.field}: {error.found}", error.wanted)
+    return passed(CONSISTENCY, sizes, "one history")
 
 
 def demands_witnesses(policy: WitnessPolicy | None) -> bool:

@@ -42,7 +42,7 @@ export async function judgeLog(quote, report) {
     await checkInclusion(named, carried),
     await checkStartup(quote, carried, report),
     skipped(WITNESS, "no witness policy was given"),
-    skipped(CONSISTENCY, "no earlier checkpoint of this log was given"),
+    skipped(CONSISTENCY, "no earlier checkpoint of this log is known here"),
   ];
 }
 
