@@ -14,12 +14,15 @@ from typing import Annotated, Any
 import typer
 
 from tee.canonical import Json
-from tee.client.fetch import fetch_past_quote, fetch_quote, fetch_receipt
+from tee.client.fetch import fetch_consistency, fetch_past_quote, fetch_quote, fetch_receipt, fetch_receipt_proof
 from tee.client.log_cli import log_app
+from tee.client.log_memory import load_log, remember_log
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Verdict
+from tee.log.judge import Earlier, seen_log
 from tee.log.receipt import parse_receipt
+from tee.log.witnesses import parse_witness_policy
 from tee.measure.cli import measure_app
 from tee.measure.memory import load_seen, remember
 from tee.measure.releases import Releases, judge_manifests
@@ -31,7 +34,7 @@ from tee.show import describe_bulletins, describe_report
 from tee.snp.bulletins import BUILT_IN, TcbData, open_tcb_data
 from tee.snp.collateral import gather_endorsements
 from tee.snp.report import parse_report
-from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE
+from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE, printable
 from tee.terminal import fail as _fail
 from tee.terminal import finish as _finish
 from tee.terminal import read_file as _read
@@ -57,6 +60,9 @@ ManifestOption = Annotated[
 MemoryOption = Annotated[
     Path | None, typer.Option("--memory", help="Where the highest manifest seen is remembered, against rollback.")
 ]
+WitnessesOption = Annotated[
+    Path | None, typer.Option("--witnesses", help="Whose cosignatures its log must have: a C2SP tlog-policy.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
 
 
@@ -81,6 +87,10 @@ def verify(
     policy: PolicyOption = None,
     manifest: ManifestOption = None,
     memory: MemoryOption = None,
+    witnesses: WitnessesOption = None,
+    accept_new_log: Annotated[
+        bool, typer.Option("--accept-new-log", help="Forget the log that was seen at this address before.")
+    ] = False,
     tcb: TcbOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
@@ -103,15 +113,17 @@ def verify(
         "accept_mock": accept_mock,
         "tcb": _load_tcb(tcb, accepted),
         "releases": _judge_releases(manifest or [], accepted, memory, now),
+        "witnesses": parse_witness_policy(_read(witnesses)) if witnesses else None,
     }
-    judged = _judge_target(target, now, settings)
+    seen_logs = (memory.parent if memory else _state_folder()) / "checkpoints.json"
+    judged = _judge_target(target, now, settings, seen_logs, accept_new_log)
     if at is not None:
         judged = replace(judged, verdict=_with_asserted_time(judged.verdict, now, "asserted by you"))
     # A gateway whose evidence failed is shown no API key.
     if receipt is not None and judged.verdict.outcome != "rejected":
-        raw = _load_receipt(receipt, judged.origin if judged.live else None, key_file)
+        raw, proof = _load_receipt(receipt, judged, key_file)
         bodies = [_read(path) if path else None for path in (request, response)]
-        judged = _judge_answer(judged, raw, *bodies)
+        judged = _judge_answer(judged, raw, proof, *bodies)
     if save is not None:
         _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}).encode())
     _finish(judged.verdict, as_json)
@@ -231,19 +243,21 @@ def _moment(at: str | None) -> dt.datetime:
     return dt.datetime.now(dt.UTC) if at is None else parse_moment(at, "--at")
 
 
-def _load_receipt(receipt: str, origin: str | None, key_file: Path | None) -> bytes:
-    """A receipt from its file, or by its id from the gateway at `origin`."""
+def _load_receipt(receipt: str, judged: _Judged, key_file: Path | None) -> tuple[bytes, bytes | None]:
+    """A receipt from its file, or by its id from the live gateway, which then also shows its place in the log."""
     path = Path(receipt)
     if path.is_file():
-        return _read(path)
-    if origin is None:
+        return _read(path), None
+    if not judged.live:
         raise Malformed("--receipt", "no such file", "the receipt's file: an id needs a live gateway")
     key = _read(key_file).decode(errors="replace").strip() if key_file else os.environ.get("SAFEROUTER_API_KEY", "")
     if not key:
         raise Malformed("--key-file", "nothing", "the API key that made the call: only it may read the receipt")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise Malformed("--key-file", "no single line of printable ASCII", "the API key, and nothing else")
-    return fetch_receipt(origin, receipt, key)
+    raw = fetch_receipt(judged.origin, receipt, key)
+    logged = decode_quote(judged.document).workload.log is not None
+    return raw, fetch_receipt_proof(judged.origin, receipt, key) if logged else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +271,10 @@ class _Judged:
     settings: dict[str, Any]
 
 
-def _judge_target(target: str, now: dt.datetime, settings: dict[str, Any]) -> _Judged:
-    """Fetch the quote of a gateway, or read a bundle, and judge it."""
+def _judge_target(
+    target: str, now: dt.datetime, settings: dict[str, Any], seen_logs: Path, accept_new_log: bool
+) -> _Judged:
+    """Fetch the quote of a gateway, or read a bundle, and judge it; the log of a live one is remembered."""
     live = "://" in target
     if live:
         origin, nonce = parse_origin(target), secrets.token_bytes(32)
@@ -270,11 +286,33 @@ def _judge_target(target: str, now: dt.datetime, settings: dict[str, Any]) -> _J
         origin, document, nonce = bundle.origin, bundle.document, None
     # A file's own word about where it came from is no origin that we used.
     settings = settings | {"audience": origin if live else None}
-    verdict = verify_quote(document, now=now, nonce=nonce, **settings)
+    earlier = _earlier(origin, document, seen_logs) if live and not accept_new_log else None
+    verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)
+    if live and verdict.outcome != "rejected" and (seen := seen_log(decode_quote(document))):
+        try:
+            remember_log(seen_logs, origin, seen)
+        except Unavailable as error:
+            typer.echo(f"saferouter: {printable(str(error))}", err=True)
     return _Judged(origin, document, live, verdict, settings)
 
 
-def _judge_answer(judged: _Judged, receipt: bytes, request: bytes | None, response: bytes | None) -> _Judged:
+def _earlier(origin: str, document: Json, seen_logs: Path) -> Earlier | None:
+    """What was seen of this gateway's log before, with the proof that leads from there to here, or back."""
+    seen = load_log(seen_logs, origin)
+    if seen is None:
+        return None
+    try:
+        now = seen_log(decode_quote(document))
+    except Malformed:
+        now = None  # bind.quote or log.inclusion names the fault
+    if now is None or now.vkey != seen.vkey or now.size == seen.size:
+        return Earlier(seen, None)
+    return Earlier(seen, fetch_consistency(origin, *sorted((seen.size, now.size))))
+
+
+def _judge_answer(
+    judged: _Judged, receipt: bytes, proof: bytes | None, request: bytes | None, response: bytes | None
+) -> _Judged:
     """Add the receipt's checks; one of an earlier boot is judged under that boot's own evidence."""
     past = _past_quote(judged, receipt)
     if past is not None:
@@ -282,7 +320,7 @@ def _judge_answer(judged: _Judged, receipt: bytes, request: bytes | None, respon
         verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
         verdict = _with_asserted_time(verdict, served_at, "as the receipt asserts")
         judged = replace(judged, document=document, verdict=verdict)
-    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response)
+    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof)
     return replace(judged, verdict=verdict)
 
 

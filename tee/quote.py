@@ -22,6 +22,7 @@ from tee.keys.identity import (
     require_members,
     text,
 )
+from tee.log.merkle import HASH_SIZE, MAX_PROOF_HASHES, MAX_TREE_SIZE
 
 FORMAT = "saferouter/quote/v1"
 BUNDLE_FORMAT = "saferouter/evidence/v1"
@@ -50,6 +51,16 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedStart:
+    """The `startup` leaf of a quote's keyset, the hashes from it to a root, and the note that has that root."""
+
+    checkpoint: bytes
+    index: int
+    leaf: bytes
+    proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """A parsed quote: everything in it is a claim until verify_quote has judged it."""
 
@@ -59,6 +70,7 @@ class Quote:
     workload: Workload
     identity_signature: bytes
     platform_evidence: dict[str, bytes]  # by kind: the document, as received
+    log: LoggedStart | None
     stale: Stale | None
 
 
@@ -100,6 +112,7 @@ def decode_quote(document: Any) -> Quote:
         workload=parse_workload(document["workload"]),
         identity_signature=hex_bytes(document["identity_signature"], 64, "quote.identity_signature"),
         platform_evidence=_platform_evidence(document["platform_evidence"]),
+        log=None if document["log"] is None else _parse_log(document["log"]),
         stale=_parse_stale(document["stale"]) if "stale" in document else None,
     )
 
@@ -113,6 +126,24 @@ def _platform_evidence(rows: Any) -> dict[str, bytes]:
     kinds = platform_kinds([row["kind"] for row in rows], f"{path}.kind")
     documents = [decode_base64(row["document_b64"], f"{path}.document_b64") for row in rows]
     return dict(zip(kinds, documents, strict=True))
+
+
+def _parse_log(value: Any) -> LoggedStart:
+    path = "quote.log"
+    require_members(value, {"checkpoint", "startup"}, path, exact=True)
+    note, startup = encode_text(value["checkpoint"], f"{path}.checkpoint"), value["startup"]
+    path += ".startup"
+    require_members(startup, {"index", "leaf_b64", "proof"}, path, exact=True)
+    index, hashes = startup["index"], startup["proof"]
+    if type(index) is not int or not 0 <= index < MAX_TREE_SIZE:
+        raise Malformed(f"{path}.index", shown(index), "an integer of at least 0")
+    leaf = decode_base64(startup["leaf_b64"], f"{path}.leaf_b64")
+    if not isinstance(hashes, list) or len(hashes) > MAX_PROOF_HASHES:
+        raise Malformed(f"{path}.proof", kind_of(hashes), f"a list of at most {MAX_PROOF_HASHES} hashes")
+    proof = tuple(decode_base64(each, f"{path}.proof") for each in hashes)
+    if any(len(each) != HASH_SIZE for each in proof):
+        raise Malformed(f"{path}.proof", "a hash of another size", f"{HASH_SIZE} bytes")
+    return LoggedStart(note, index, leaf, proof)
 
 
 def _parse_stale(value: Any) -> Stale:
@@ -144,6 +175,16 @@ def parse_bundle(raw: bytes) -> Bundle:
     if not isinstance(document["origin"], str) or not isinstance(document["quote"], dict):
         raise Malformed("bundle", "another shape", "an origin and a quote")
     return Bundle(document["origin"], document["quote"])
+
+
+def encode_text(value: Any, path: str) -> bytes:
+    """The UTF-8 of a text of several lines. Raises Malformed."""
+    if not isinstance(value, str):
+        raise Malformed(path, kind_of(value), "text")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise Malformed(path, "a lone surrogate", "text that UTF-8 can carry") from None
 
 
 def encode_base64(raw: bytes) -> str:

@@ -51,7 +51,7 @@ def _print(verdict: Verdict) -> None:
         detail = check.reason if check.outcome is Outcome.SKIP else check.found
         if check.outcome is Outcome.FAIL:
             detail = f"found {check.found}, wanted {check.wanted}"
-        typer.echo(f"{coloured} {check.id:20} {printable(detail)}")
+        typer.echo(f"{coloured} {check.id:23} {printable(detail)}")
     typer.echo("")
     if verdict.mock:
         typer.echo("MOCK MOCK MOCK: a mock attester made this evidence.")

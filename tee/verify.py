@@ -13,12 +13,14 @@ from tee.errors import Malformed
 from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judged, passed, skipped
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
+from tee.log import judge as log
 from tee.log import receipt as receipts
+from tee.log.witnesses import WitnessPolicy
 from tee.measure.releases import CHECK as RELEASE_CHECK
 from tee.measure.releases import Releases, accepting, check_release
 from tee.nitro import checks as nitro
 from tee.policy import AppraisalPolicy
-from tee.quote import Quote, decode_quote
+from tee.quote import Quote, Stale, decode_quote
 from tee.snp import appraise, chain, grade
 from tee.snp.bulletins import BUILT_IN, TcbData
 from tee.snp.report import AttestationReport, parse_report
@@ -39,7 +41,6 @@ OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
 CAVEATS = frozenset({"code.measurement", "code.boot-image"})
 NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone"
 NOT_BUILT = {
-    "log.inclusion": "this version checks no transparency log",
     "channel.binding": "evidence alone cannot say who holds your connection, and this release does not bind it",
 }
 LIMITS = (
@@ -88,12 +89,16 @@ def verify_quote(
     accept_mock: bool = False,
     tcb: TcbData = BUILT_IN,
     releases: Releases | None = None,
+    witnesses: WitnessPolicy | None = None,
+    earlier: log.Earlier | None = None,
 ) -> Verdict:
     """Judge a quote document in full scope.
 
     `nonce` is the 32 bytes that the verifier itself sent, None for stored evidence; `audience` is the origin
     that it used, None if unknown. A missing policy fails code.measurement: nothing is expected by default.
-    `releases` are manifests judged under the keys of this very policy, None where none was given.
+    `releases` are manifests judged under the keys of this very policy, None where none was given;
+    `witnesses` is whose cosignatures the log must have, None for nobody's; `earlier` what
+    was seen of this gateway's log before, None at first sight.
     """
     policy = policy and accepting(policy, releases)
     try:
@@ -101,7 +106,8 @@ def verify_quote(
     except Malformed as error:
         broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
         rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
-        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in [*rest, RELEASE_CHECK])]
+        rest += [RELEASE_CHECK, *log.CHECKS]
+        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
         return _verdict(checks, policy, False, quote=True)
     checks, report, mock, unproven = _report_checks(quote.evidence, now, policy, accept_mock, tcb)
     if policy is None:
@@ -110,35 +116,47 @@ def verify_quote(
     platform, platform_mock, image = _platform_checks(quote, now, policy, nonce, accept_mock)
     checks.append(_release_check(policy, releases, report, quote.workload.document["build"], image))
     verdict = _verdict(
-        checks + platform,
+        [*checks, *platform, *log.judge_log(quote, report, witnesses, earlier)],
         policy,
         mock,
         quote=True,
         fresh=nonce is not None,
         audience=audience is not None,
         image=_demands_image(report, policy) or _is_ec2(checks),
+        logged=_required_of_log(quote, witnesses, earlier),
         platform_mock=platform_mock,
         unproven=unproven,
     )
-    if quote.stale is None:
-        return verdict
-    mark = f"the gateway marks this evidence stale since {quote.stale.since}: {quote.stale.reason}"
+    return verdict if quote.stale is None else _marked_stale(verdict, quote.stale)
+
+
+def _marked_stale(verdict: Verdict, stale: Stale) -> Verdict:
+    mark = f"the gateway marks this evidence stale since {stale.since}: {stale.reason}"
     return replace(verdict, not_proven=(f"that the attestation device still works: {mark}", *verdict.not_proven))
 
 
 def verify_answer(
-    quote_verdict: Verdict, quote_document: Any, receipt: bytes, request: bytes | None, response: bytes | None
+    quote_verdict: Verdict,
+    quote_document: Any,
+    receipt: bytes,
+    request: bytes | None,
+    response: bytes | None,
+    proof: bytes | None = None,
 ) -> Verdict:
-    """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict."""
+    """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
+
+    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand.
+    """
     try:
-        keyset = decode_quote(quote_document).keyset
+        quote = decode_quote(quote_document)
     except Malformed:
-        skips = [skipped(check_id, "the quote does not parse") for check_id in receipts.CHECKS]
+        skips = [skipped(check_id, "the quote does not parse") for check_id in (*receipts.CHECKS, log.RECEIPT)]
         checks = (*quote_verdict.checks, *skips)
         return replace(quote_verdict, checks=checks, required=quote_verdict.required | set(receipts.CHECKS))
-    found = [*receipts.verify_receipt(receipt, keyset, request, response), _check_upstream(receipt)]
+    logged, upstream = log.judge_receipt(quote.workload.log, receipt, proof), _check_upstream(receipt)
+    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), logged, upstream]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
-    not_proven.append(f"upstream.provenance: {found[-1].reason}")
+    not_proven += [f"{check.id}: {check.reason}" for check in (logged, upstream) if check.outcome is Outcome.SKIP]
     return replace(
         quote_verdict,
         checks=(*quote_verdict.checks, *found),
@@ -286,6 +304,13 @@ def _platform_checks(
     return checks, mock, nitro.vouched_image(document, checks)
 
 
+def _required_of_log(quote: Quote, witnesses: WitnessPolicy | None, earlier: log.Earlier | None) -> frozenset[str]:
+    """A workload that names a log must show its start there; own witnesses and what was seen bind every quote."""
+    demands = {log.WITNESS: log.demands_witnesses(witnesses), log.CONSISTENCY: earlier is not None}
+    demands |= dict.fromkeys(log.REQUIRED, quote.workload.log is not None)
+    return frozenset(check_id for check_id, demanded in demands.items() if demanded)
+
+
 def _listed(kinds: tuple[str, ...]) -> str:
     return ", ".join(kinds) or "no platform evidence"
 
@@ -313,10 +338,11 @@ def _verdict(
     fresh: bool = True,
     audience: bool = True,
     image: bool = False,
+    logged: frozenset[str] = frozenset(),
     platform_mock: bool = False,
     unproven: Iterable[str] = (),
 ) -> Verdict:
-    """What must have passed, and what stays unproven, for this scope. `image`: platform evidence is demanded."""
+    """What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: these."""
     scope = Scope.FULL if quote or policy else Scope.AUTHENTICITY
     required = set(REPORT_CHECKS)
     if scope is Scope.FULL:
@@ -331,6 +357,7 @@ def _verdict(
     if policy and policy.releases and policy.release_required:
         required.add(RELEASE_CHECK)
     required |= set(nitro.CHECKS) if image else set()
+    required |= logged
     required -= ({"hw.root"} if mock else set()) | ({nitro.CHECKS[0]} if platform_mock else set())
     not_proven = [f"{check.id}: {check.reason}" for check in checks if check.outcome is Outcome.SKIP]
     limited = [check for check in checks if check.id in CAVEATS and check.outcome is Outcome.PASS and check.reason]

@@ -36,6 +36,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the verifier remembers of gateways stays within one module: a port may be another gateway's later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("memory")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def chip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One mock chip for every gateway of the run: its RSA keys are slow to make."""

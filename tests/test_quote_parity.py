@@ -13,13 +13,14 @@ import pytest
 from nacl.signing import SigningKey
 
 from tee.attest.mock import MockChip, mock_measurement, new_chip_secrets
-from tee.canonical import digest, digest_bytes, parse_json
+from tee.canonical import digest, digest_bytes, encode_canonical, parse_json
 from tee.keys.binding import encode_statement, report_data_of
 from tee.keys.identity import identity_message, subject_of
 from tee.log.receipt import sign_receipt
 from tee.policy import decode_policy
 from tee.quote import encode_base64
 from tee.verify import verify_answer, verify_quote
+from tests.worlds.small_log import SmallLog
 from tests.worlds.transcript import (
     MUTATIONS,
     Ask,
@@ -82,7 +83,7 @@ def world() -> World:
     return World(chip, now, {"measurements": [measurement.hex()]}, quote, sign_receipt(receipt, RECEIPT_KEY))
 
 
-def _new_quote(chip: MockChip, now: dt.datetime) -> Json:
+def _new_quote(chip: MockChip, now: dt.datetime, log: Json | None = None) -> Json:
     some = "sha256:" + "c" * 64
     workload = {
         "version": 1,
@@ -93,7 +94,7 @@ def _new_quote(chip: MockChip, now: dt.datetime) -> Json:
         "identity_key": IDENTITY_KEY.verify_key.encode().hex(),
         "http_signature_key": None,
         "stream_key": "00" * 32,
-        "log": None,
+        "log": log,
         "platform_evidence": [],
     }
     receipt_key = {"key_id": "receipt-1", "algo": "ed25519", "public_key": RECEIPT_KEY.verify_key.encode().hex()}
@@ -131,10 +132,10 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
     """Both sides' verdict on a quote, or on an answer where a receipt is given; it must be one."""
     given: Json = {"policy": world.policy, "nonce": NONCE, "audience": ORIGIN, "accept_mock": True, "now": world.now}
     given |= changes
-    receipt, request, response = (given.pop(name, None) for name in ("receipt", "request", "response"))
+    receipt, request, response, proof = (given.pop(name, None) for name in ("receipt", "request", "response", "proof"))
     policy, nonce, now = given["policy"], given["nonce"], given["now"]
     line = given | {"nonce": nonce and nonce.hex(), "now": now.isoformat(), "document": b64(raw)}
-    bodies = {"receipt": b64(receipt), "request": b64(request), "response": b64(response)}
+    bodies = {"receipt": b64(receipt), "request": b64(request), "response": b64(response), "proof": b64(proof)}
     found = ask({"kind": "quote"} | line if receipt is None else {"kind": "answer"} | line | bodies)
 
     def judge() -> Json:
@@ -142,7 +143,7 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
         given["policy"] = None if policy is None else decode_policy(policy)
         verdict = verify_quote(document, **given)
         if receipt is not None:
-            verdict = verify_answer(verdict, document, receipt, request, response)
+            verdict = verify_answer(verdict, document, receipt, request, response, proof)
         return as_document(verdict)
 
     assert found == or_malformed(judge)
@@ -225,6 +226,9 @@ _QUOTE_FAULTS: list[tuple[str, Any]] = [
     ("stale", {"since": "2026-01-31T12:00:00Z", "reason": "\u200b"}),
     ("log", 1.5),
     ("log", 2**80),
+    ("log", {"checkpoint": "", "startup": {"index": 2**80, "leaf_b64": "", "proof": []}}),
+    ("workload.log", {"origin": "a", "vkey": "b+c"}),
+    ("workload.log", {"origin": "a"}),
 ]
 
 
@@ -238,7 +242,189 @@ def test_a_quote_with_one_fault(ask: Ask, world: World, path: str, value: Any) -
     target[name] = value
     for nonce in (NONCE, None):
         found = _same_quote(ask, world, json.dumps(document).encode(), nonce=nonce)
-        assert found["verdict"] == ("verified" if path == "log" else "rejected")
+        assert found["verdict"] == "rejected"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A quote whose start is in a small log."""
+
+    log: SmallLog
+    quote: Json
+    entry: Json
+
+    def shown(self, leaf: bytes, note: str | None = None) -> Json:
+        """The quote with another leaf in its place in the log, under another note where one is given."""
+        log = SmallLog(leaves=[*self.log.leaves[:2], leaf, *self.log.leaves[3:]])
+        start = {"index": 2, "leaf_b64": encode_base64(leaf), "proof": [b64(value) for value in log.proof(2).hashes]}
+        return self.quote | {"log": {"checkpoint": note or log.checkpoint().encode().decode(), "startup": start}}
+
+
+@pytest.fixture(scope="module")
+def logged(world: World) -> Logged:
+    log = SmallLog(leaves=[b"leaf %d" % number for number in range(5)])
+    quote = _new_quote(world.chip, world.now, {"origin": log.origin, "vkey": log.key.encode()})
+    workload = quote["workload"]
+    body = {name: workload[name] for name in ("audience", "build", "configuration")}
+    body |= {"keyset_digest": digest(quote["keyset"]), "workload_digest": digest(workload)}
+    body |= {"measurement": world.policy["measurements"][0], "report_digest": "sha256:" + "0" * 64}
+    entry = {"body": body, "index": 2, "prev": "00" * 32, "time": int(world.now.timestamp()), "type": "startup", "v": 1}
+    return Logged(log, quote, entry)
+
+
+def _outcomes(found: Json, *ids: str) -> list[str]:
+    return [next(check["outcome"] for check in found["checks"] if check["id"] == name) for name in ids]
+
+
+def test_a_start_in_its_log(ask: Ask, world: World, logged: Logged) -> None:
+    raw = json.dumps(logged.shown(encode_canonical(logged.entry))).encode()
+    found = _same_quote(ask, world, raw)
+    assert (found["verdict"], _outcomes(found, "log.inclusion", "log.startup")) == ("verified", ["pass", "pass"])
+    assert _outcomes(found, "log.witness", "log.consistency") == ["skip", "skip"]
+    assert _outcomes(_same_quote(ask, world, json.dumps(logged.quote).encode()), "log.inclusion") == ["fail"]
+    for name, value in logged.entry["body"].items():
+        for other in (None, 1, "x" * 1000, {"a": [1]}, value + "0" if isinstance(value, str) else value | {"a": 1}):
+            leaf = encode_canonical(logged.entry | {"body": logged.entry["body"] | {name: other}})
+            found = _same_quote(ask, world, json.dumps(logged.shown(leaf)).encode())
+            assert _outcomes(found, "log.inclusion", "log.startup") == ["pass", "fail"]
+    unread = logged.shown(encode_canonical(logged.entry)) | {"report_b64": "AAAA"}
+    found = _same_quote(ask, world, json.dumps(unread).encode())
+    assert _outcomes(found, "log.inclusion", "log.startup") == ["pass", "skip"]
+
+
+def test_logs_with_a_changed_byte(ask: Ask, world: World, logged: Logged) -> None:
+    chance = random.Random(9)
+    leaf = encode_canonical(logged.entry)
+    note = logged.log.checkpoint().encode()
+    for _ in range(MUTATIONS):
+        changed = with_changed_byte(leaf, chance)
+        _same_quote(ask, world, json.dumps(logged.shown(changed)).encode())
+        wrong = with_changed_byte(note, chance).decode(errors="surrogateescape")
+        _same_quote(ask, world, json.dumps(logged.shown(leaf, wrong)).encode())
+        vkey = with_changed_byte(logged.log.key.encode().encode(), chance).decode(errors="replace")
+        workload = logged.quote["workload"] | {"log": {"origin": logged.log.origin, "vkey": vkey}}
+        _same_quote(ask, world, json.dumps(logged.shown(leaf) | {"workload": workload}).encode())
+
+
+def test_odd_notes(ask: Ask, world: World, logged: Logged) -> None:
+    leaf = encode_canonical(logged.entry)
+    good = logged.log.checkpoint().encode().decode()
+    text, _, lines = good.partition("\n\n")
+    origin, size, root = text.split("\n")
+    for note in (
+        "",
+        "\n",
+        "\n\n",
+        "\n\n\n",
+        f"{text}\n\n\n{lines}",
+        f"\n\n{lines}",
+        f"{text}\n{lines}",
+        f"{good}\n",
+        f"{good}\u2014 \n",
+        f"{good}\u2014 a\n",
+        f"{good}\u2014  AAAAAAA=\n",
+        f"{good}\u2014 a AAAAAAA=\n",
+        f"{good}\u2014 a AAAAAAA\n",
+        f"{good}\u2014 a b AAAAAAA=\n",
+        f"{good}\u2014 {chr(0x1F600) * 256} AAAAAAA=\n",
+        f"{good}\u2014 {chr(0x1F600) * 257} AAAAAAA=\n",
+        *(f"{good}\u2014 a{chr(space)}b AAAAAAA=\n" for space in (0x85, 0xA0, 0x1680, 0x180E, 0x200B, 0x2028, 0xFEFF)),
+        f"{good}\u2014 a+b AAAAAAA=\n",
+        f"{good}\x7f",
+        f"{good}\t",
+        f"{origin}\n{size}\n{root}\n\n{lines}".replace("\n5\n", "\n05\n"),
+        f"{origin}\n{10**15}\n{root}\n\n{lines}",
+        f"{origin}\n{2**53 - 1}\n{root}\n\n{lines}",
+        f"{origin}\n{10**16}\n{root}\n\n{lines}",
+        f"{origin}\n\u0665\n{root}\n\n{lines}",
+        f"{origin}\n5\n{root[:-1]}\n\n{lines}",
+        f"\n5\n{root}\n\n{lines}",
+        f"{good}{'x' * (64 << 10)}",
+        lines * 2,
+    ):
+        _same_quote(ask, world, json.dumps(logged.shown(leaf, note)).encode())
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A quote, a receipt under its keys, and the receipt's place in the quote's log."""
+
+    quote: bytes
+    given: Json
+    document: Json
+    entry: Json
+
+    def proof(self, entry: Json | None = None, document: Json | None = None, origin: str = SmallLog().origin) -> Json:
+        """What the gateway serves, with another leaf, document or log where one is given."""
+        document = document or self.document
+        body = {"commitment": digest(document)}
+        leaf = encode_canonical(self.entry | {"body": body} | (entry or {}))
+        log = SmallLog(origin, leaves=[b"leaf", leaf, b"leaf"])
+        shown = {"leaf_b64": encode_base64(leaf), "proof": log.proof(1).encode().decode()}
+        return {"document": document, "receipt": shown, "route": None}
+
+
+@pytest.fixture(scope="module")
+def answered(world: World, logged: Logged) -> Answered:
+    document = {name: value for name, value in world.receipt.items() if name != "signature"}
+    receipt = sign_receipt(document | {"workload_keyset_digest": digest(logged.quote["keyset"])}, RECEIPT_KEY)
+    named = {"receipt_id": "rcpt-1", "receipt_digest": digest(receipt), "salt": "ab" * 32}
+    entry = logged.entry | {"type": "receipt", "index": 1}
+    quote = json.dumps(logged.shown(encode_canonical(logged.entry))).encode()
+    given = {"receipt": json.dumps(receipt).encode(), "request": REQUEST, "response": RESPONSE}
+    return Answered(quote, given, named, entry)
+
+
+def test_a_receipt_in_its_log(ask: Ask, world: World, answered: Answered) -> None:
+    def judge(proof: Any, **changes: Any) -> Json:
+        raw = proof if isinstance(proof, bytes | None) else json.dumps(proof).encode()
+        return _same_quote(ask, world, answered.quote, **(answered.given | {"proof": raw} | changes))
+
+    good = answered.proof()
+    found = judge(good)
+    assert (found["verdict"], _outcomes(found, "receipt.log")) == ("verified", ["pass"])
+    found = judge(None)
+    assert (found["verdict"], _outcomes(found, "receipt.log")) == ("verified", ["skip"])
+    assert "receipt.log: no proof from the log was given" in found["not_proven"]
+    assert _outcomes(judge(good, receipt=b"{}"), "receipt.log") == ["skip"]
+    text = good["receipt"]["proof"]
+    other = answered.document | {"receipt_digest": "sha256:" + "0" * 64}
+    for fault in (
+        b"",
+        b"x" * ((1 << 19) + 1),
+        {},
+        good | {"document": answered.document | {"salt": "cd" * 32}},
+        answered.proof(document=other),
+        answered.proof(document=answered.document | {"extra": 1}),
+        answered.proof(entry={"type": "route"}),
+        answered.proof(entry={"type": "startup", "body": {}}),
+        answered.proof(entry={"index": 2}),
+        answered.proof(origin="other.example.com"),
+        *(
+            good | {"receipt": good["receipt"] | {"proof": changed}}
+            for changed in (
+                None,
+                "",
+                "\ud800",
+                "\u00e4" + text,
+                text.replace("index 1", "index 2"),
+                text.replace("index 1", "index 01"),
+                text.replace("index 1", "extra AAAA\nindex 1"),
+                text.replace("v1", "v2"),
+                text.replace("\n\n", f"\n{'A' * 43}=\n\n", 1),
+                text.replace("\n\n", "\n\n\n", 1),
+                text.replace("\n\n", f"\n{'AAAA' * 64}\n\n", 1),
+                text.replace("\n\n", "\nAAAA" * 64 + "\n\n", 1),
+                text.replace("\n\n", "\n"),
+                text.replace("\n3\n", "\n4\n"),
+            )
+        ),
+    ):
+        found = judge(fault)
+        assert (found["verdict"], _outcomes(found, "receipt.log")) == ("rejected", ["fail"]), fault
+    chance = random.Random(11)
+    for _ in range(MUTATIONS):
+        judge(with_changed_byte(json.dumps(good).encode(), chance))
 
 
 def test_a_mark_of_stale_evidence_is_listed_as_not_proven(ask: Ask, world: World) -> None:

@@ -106,6 +106,7 @@ def test_the_line_that_the_demo_prints_verifies(gateway: RunningGateway) -> None
     lines = done.stdout.splitlines()
     assert "Verified. MOCK: this proves nothing about hardware." in lines
     assert not [line for line in lines if line.startswith("FAIL")]
+    assert {"log.inclusion", "log.startup"} <= {line.split()[1] for line in lines if line.startswith("PASS")}
     assert "Not proven:" in lines
 
 
@@ -218,6 +219,7 @@ def test_an_answer_verifies_by_its_receipts_id(
         "receipt.request",
         "receipt.response",
         "receipt.complete",
+        "receipt.log",
     }
     assert any(line.startswith("upstream.provenance") for line in verdict["not_proven"])
 
@@ -268,6 +270,8 @@ def test_a_receipt_forged_on_its_way_shows(
     gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
 ) -> None:
     def whiten(receipt: Document) -> Document:
+        if "event_log" not in receipt:
+            return receipt  # its place in the log
         (event,) = [event for event in receipt["event_log"] if event["type"] == "upstream.verified"]
         event["result"] = "verified"
         return receipt
@@ -277,7 +281,7 @@ def test_a_receipt_forged_on_its_way_shows(
     code, verdict = verify(
         gateway, operator.origin, "--receipt", answered.receipt_id, "--key-file", files["key"], *bodies
     )
-    assert (code, failures(verdict)) == (1, ["receipt.signature"])
+    assert (code, failures(verdict)) == (1, ["receipt.signature", "receipt.log"])
 
 
 def test_the_receipt_of_a_cut_answer_is_never_verified(
@@ -390,6 +394,29 @@ def test_a_gateway_whose_evidence_fails_is_shown_no_key(gateway: RunningGateway,
     assert done.returncode == 1
     assert operator.asked == ["/attestation/quote"]
     assert "hw.root" in done.stdout
+
+
+def test_another_place_in_the_log_is_none_of_this_receipt(
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
+) -> None:
+    def forget(proof: Document) -> Document:
+        return proof | {"document": proof["document"] | {"salt": "00" * 32}}
+
+    by_id = ("--receipt", answered.receipt_id, "--key-file", files["key"])
+    operator.lie, operator.lies_at = forget, f"/v1/aci/receipts/{answered.receipt_id}/proof"
+    bodies = ("--request", files["request"], "--response", files["response"])
+    code, verdict = verify(gateway, operator.origin, *by_id, *bodies)
+    assert (code, failures(verdict)) == (1, ["receipt.log"])
+
+
+def test_the_log_of_an_earlier_start_is_none_of_this_one(gateway: RunningGateway, operator: LyingProxy) -> None:
+    assert verify(gateway, operator.origin)[0] == 0
+    earlier = operator.told[-1]["log"]
+    gateway.restart()
+    assert verify(gateway, operator.origin)[0] == 0
+    operator.lie = lambda quote: quote | {"log": earlier}
+    code, verdict = verify(gateway, operator.origin)
+    assert (code, failures(verdict)) == (1, ["log.startup"])
 
 
 def test_a_saved_bundle_holds_the_quote_that_was_judged(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import httpx2
 
 from tee.canonical import Json, parse_json, shown
-from tee.errors import Malformed, Unavailable
+from tee.errors import Malformed, TeeError, Unavailable
+from tee.keys.identity import require_members
+from tee.log.judge import MAX_RECEIPT_PROOF_SIZE
 from tee.log.receipt import MAX_RECEIPT_SIZE
 from tee.origin import is_private_channel
-from tee.quote import MAX_QUOTE_SIZE
+from tee.quote import MAX_QUOTE_SIZE, decode_base64
 
 TIMEOUT_SECONDS = 30.0  # a busy device may hold a report back for a while
+MAX_CONSISTENCY_SIZE = 1 << 14  # at most some hundred hashes
+PROOF_PAUSES = (0.0, 0.5, 0.5, 1.0, 1.0)  # seconds before each attempt: a log signs about once in a second
 
 
 def fetch_quote(origin: str, nonce: bytes) -> Json:
@@ -39,13 +45,51 @@ def fetch_receipt(origin: str, receipt_id: str, api_key: str) -> bytes:
     return _fetch("GET", url, MAX_RECEIPT_SIZE, headers={"authorization": f"Bearer {api_key}"}, refusals=refusals)
 
 
+def fetch_receipt_proof(origin: str, receipt_id: str, api_key: str) -> bytes | None:
+    """Where the log has a receipt that was fetched already, unverified; None while no checkpoint holds it.
+
+    A checkpoint follows within seconds, so that is how long this waits. Raises Unavailable.
+    """
+    url = f"{origin}/v1/aci/receipts/{quote(receipt_id, safe='')}/proof"
+    headers = {"authorization": f"Bearer {api_key}"}
+    for pause in PROOF_PAUSES:
+        time.sleep(pause)
+        try:
+            return _fetch("GET", url, MAX_RECEIPT_PROOF_SIZE, headers=headers, refusals={404: _NotYet(url)})
+        except _NotYet:
+            continue
+    return None
+
+
+def fetch_consistency(origin: str, old: int, new: int) -> tuple[bytes, ...] | None:
+    """The hashes that should show one tree of the log to extend another; None where the gateway gives none.
+
+    Raises Unavailable, Malformed.
+    """
+    url = f"{origin}/attestation/transparency/consistency?from={old}&to={new}"
+    try:
+        body = _fetch("GET", url, MAX_CONSISTENCY_SIZE, refusals={404: _NotYet(url)})
+    except _NotYet:
+        return None
+    document = parse_json(body, "consistency")
+    require_members(document, {"proof"}, "consistency")
+    hashes = document["proof"]
+    if not isinstance(hashes, list):
+        raise Malformed("consistency.proof", "another shape", "a list of hashes")
+    return tuple(decode_base64(value, "consistency.proof") for value in hashes)
+
+
+class _NotYet(TeeError):
+    """Nothing there, which may change within seconds."""
+
+
 def _fetch(
     method: str,
     url: str,
     limit: int,
     json: Json = None,
     headers: dict[str, str] | None = None,
-    refusals: dict[int, Malformed] | None = None,
+    refusals: Mapping[int, TeeError] | None = None,
 ) -> bytes:
     """One request, no redirects, at most `limit` bytes of answer."""
     try:

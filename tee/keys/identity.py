@@ -60,12 +60,21 @@ class WorkloadKeyset:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkloadLog:
+    """The log that a workload writes: its origin and its verifying key, a C2SP vkey that nobody has parsed yet."""
+
+    origin: str
+    vkey: str
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A parsed workload document; `digest` is what the keyset's subject names."""
 
     audience: str
     identity_key: bytes
     platform_kinds: tuple[str, ...]
+    log: WorkloadLog | None
     document: dict[str, Any]
     digest: str
 
@@ -118,6 +127,7 @@ def parse_workload(document: Any) -> Workload:
         audience=text(document["audience"], "workload.audience"),
         identity_key=hex_bytes(document["identity_key"], 32, "workload.identity_key"),
         platform_kinds=platform_kinds(document["platform_evidence"], "workload.platform_evidence"),
+        log=_parse_log(document["log"]),
         document=document,
         digest=digest(document),
     )
@@ -131,6 +141,13 @@ def platform_kinds(value: Any, path: str) -> tuple[str, ...]:
         if kind not in PLATFORM_KINDS or value.count(kind) > 1:
             raise Malformed(path, shown(kind), f"each at most once: {', '.join(PLATFORM_KINDS)}")
     return tuple(value)
+
+
+def _parse_log(value: Any) -> WorkloadLog | None:
+    if value is None:
+        return None
+    require_members(value, {"origin", "vkey"}, "workload.log", exact=True)
+    return WorkloadLog(text(value["origin"], "workload.log.origin"), text(value["vkey"], "workload.log.vkey"))
 
 
 def subject_of(workload_digest: str) -> str:

@@ -10,6 +10,7 @@ from tee.errors import Malformed
 
 HASH_SIZE = 32
 MAX_TREE_SIZE = 2**53 - 1  # beyond it a JavaScript verifier would count otherwise
+MAX_PROOF_HASHES = 63
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 # A node stands for the complete subtree of leaves index·2^level to (index+1)·2^level - 1.

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from tee.errors import Malformed
 from tee.log.checkpoint import Checkpoint, open_checkpoint, parse_size
-from tee.log.merkle import HASH_SIZE, hash_leaf, root_from_inclusion
+from tee.log.merkle import HASH_SIZE, MAX_PROOF_HASHES, hash_leaf, root_from_inclusion
 from tee.log.note import MAX_NOTE_SIZE, NoteKey
 from tee.quote import decode_base64
 
 HEADER = "c2sp.org/tlog-proof@v1"
-MAX_PROOF_HASHES = 63
 MAX_PROOF_SIZE = MAX_NOTE_SIZE + 64 * MAX_PROOF_HASHES
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from tee.canonical import shown
 from tee.errors import Malformed
 from tee.log.checkpoint import SignedCheckpoint, open_checkpoint, parse_checkpoint, parse_size
-from tee.log.merkle import EMPTY_ROOT, HASH_SIZE, verify_consistency
+from tee.log.merkle import EMPTY_ROOT, HASH_SIZE, MAX_PROOF_HASHES, verify_consistency
 from tee.log.note import MAX_NOTE_SIZE, NoteKey, signatures_by
-from tee.log.proof import MAX_PROOF_HASHES
 from tee.quote import decode_base64
 
 MAX_SUBMISSION_SIZE = MAX_NOTE_SIZE + 45 * MAX_PROOF_HASHES + 32  # a hash is 44 characters and a line break

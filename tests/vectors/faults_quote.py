@@ -48,6 +48,7 @@ from tests.vectors.world import VLEK as VLEK_CHAIN
 
 DATA_BROKEN = rejected("bind.report-data")
 SECOND = dt.timedelta(seconds=1)
+LOG: Json = {"origin": "log.example.com", "vkey": "log.example.com+00000000+AAAA"}
 
 
 def quote_vector(
@@ -116,7 +117,7 @@ def good() -> Iterator[Vector]:
     document = quote(workload_document=workload(audience=longest))
     yield quote_vector("audience-512", "An audience of 512 characters.", document, audience=longest)
     about = "Integers up to 2^53 - 1 are exact in every language."
-    work = workload(log={"origin": "log.example.com", "size": 2**53 - 1})
+    work = changed(workload(), 2**53 - 1, "build", "repo_commit")
     yield quote_vector("largest-integer", about, quote(workload_document=work))
 
 
@@ -310,17 +311,21 @@ def workloads() -> Iterator[Vector]:
     yield quote_vector("subject-no-prefix", "The subject lacks its prefix.", quote(keyset_document=bare), wrong)
     upper = keyset(subject=keyset()["subject"].upper())
     yield quote_vector("subject-upper", "The subject in upper case.", quote(keyset_document=upper), wrong)
+    disagreeing = {
+        "platform-evidence": rejected("bind.workload", "bind.platform-evidence"),
+        "log": rejected("bind.workload", "log.inclusion", missing=["log.startup"]),
+    }
     exchanged: list[tuple[str, Json, tuple[str, ...]]] = [
         ("build-version", "0.1.1", ("build", "version")),
         ("source-digest", fill("other"), ("build", "source_digest")),
         ("settings", fill("other"), ("configuration", "settings")),
-        ("log", {"origin": "log.example.com"}, ("log",)),
+        ("log", LOG, ("log",)),
         ("platform-evidence", ["nitrotpm"], ("platform_evidence",)),
     ]
     for slug, value, path in exchanged:
         about = f"{'.'.join(path)} was changed after the keyset was made."
         document = changed(quote(), value, "workload", *path)
-        expect = rejected("bind.workload", "bind.platform-evidence") if slug == "platform-evidence" else wrong
+        expect = disagreeing.get(slug, wrong)
         yield quote_vector(f"workload-changed-{slug}", about, document, expect)
     faults: list[tuple[str, str, Json, tuple[str, ...]]] = [
         ("member-added", "One more member, committed to.", 1, ("extra",)),
@@ -330,9 +335,9 @@ def workloads() -> Iterator[Vector]:
         ("version-float", "Version 1.0.", 1.0, ("version",)),
         ("version-true", "Version true.", True, ("version",)),
         ("version-text", "Version as text.", "1", ("version",)),
-        ("float", "A fraction.", {"size": 1.5}, ("log",)),
-        ("exponent", "An integral number that JSON spells with a fraction.", {"size": 1e3}, ("log",)),
-        ("big-integer", "An integer beyond 2^53 - 1.", {"size": 2**53}, ("log",)),
+        ("float", "A fraction.", {"size": 1.5}, ("build", "repo_commit")),
+        ("exponent", "An integral number that JSON spells with a fraction.", {"size": 1e3}, ("build", "repo_commit")),
+        ("big-integer", "An integer beyond 2^53 - 1.", {"size": 2**53}, ("build", "repo_commit")),
         ("build-null", "build is null.", None, ("build",)),
         ("digest-upper", "A digest in upper case.", "sha256:" + "AB" * 32, ("configuration", "models")),
         ("digest-sha384", "A digest of another function.", "sha384:" + "ab" * 48, ("configuration", "models")),

@@ -46,7 +46,7 @@ const ANSWERS = {
   },
   quote: (request) => judgeQuote(request),
   answer: async (request) => {
-    const bodies = [request.receipt, request.request, request.response].map(bytesOf);
+    const bodies = [request.receipt, request.request, request.response, request.proof].map(bytesOf);
     return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies);
   },
   manifest: async (request) => judgeQuote(request, await releasesOf(request)),

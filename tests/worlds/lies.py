@@ -6,9 +6,10 @@ import base64
 import json
 from typing import Any
 
-from tee.canonical import digest
+from tee.canonical import digest, encode_canonical
 from tee.keys.binding import encode_statement
 from tests.worlds.lying_proxy import Lie
+from tests.worlds.small_log import SmallLog
 
 Document = dict[str, Any]
 
@@ -51,6 +52,19 @@ def swap(first: str, second: str) -> Lie:
     return lie
 
 
+def relog(**changes: Any) -> Lie:
+    """Show the start in a log of the operator's own; `changes` replaces members of what the leaf says."""
+
+    def lie(quote: Document) -> Document:
+        entry = json.loads(base64.b64decode(quote["log"]["startup"]["leaf_b64"])) | {"index": 0}
+        leaf = encode_canonical(entry | {"body": entry["body"] | changes})
+        log = SmallLog(quote["workload"]["log"]["origin"], leaves=[leaf])
+        start = {"index": 0, "leaf_b64": base64.b64encode(leaf).decode(), "proof": []}
+        return quote | {"log": {"checkpoint": log.checkpoint().encode().decode(), "startup": start}}
+
+    return lie
+
+
 def rename_statement(quote: Document) -> Document:
     """Answer the right nonce on paper, with a report over another."""
     nonce = bytes.fromhex(json.loads(quote["statement"])["nonce"])
@@ -60,20 +74,33 @@ def rename_statement(quote: Document) -> Document:
 
 
 LIES: dict[str, tuple[Lie, list[str]]] = {
-    "another measurement in the report": (flip_report(0x90), ["hw.signature", "code.measurement"]),
+    "another measurement in the report": (flip_report(0x90), ["hw.signature", "code.measurement", "log.startup"]),
     "other report data": (flip_report(0x50), ["hw.signature", "bind.report-data"]),
     "another signature": (flip_report(0x2A0), ["hw.signature"]),
     "keys that live longer": (
         put("keyset", "not_after", value=lambda old: old + 1),
-        ["bind.report-data", "bind.identity"],
+        ["bind.report-data", "bind.identity", "log.startup"],
     ),
     "another receipt key": (
         put("keyset", "receipt_signing_keys", 0, "public_key", value=flip_hex),
-        ["bind.report-data", "bind.identity"],
+        ["bind.report-data", "bind.identity", "log.startup"],
     ),
-    "another version of the build": (put("workload", "build", "version", value="9.9.9"), ["bind.workload"]),
-    "another audience": (put("workload", "audience", value="https://a.example"), ["bind.workload", "bind.audience"]),
+    "another version of the build": (
+        put("workload", "build", "version", value="9.9.9"),
+        ["bind.workload", "log.startup"],
+    ),
+    "another audience": (
+        put("workload", "audience", value="https://a.example"),
+        ["bind.workload", "bind.audience", "log.startup"],
+    ),
     "an unknown member of the workload": (put("workload", "approved_by", value="everyone"), ["bind.quote"]),
+    "no log": (put("log", value=None), ["log.inclusion"]),
+    "another log": (relog(), ["log.inclusion"]),
+    "another log with another build": (relog(build={}), ["log.inclusion", "log.startup"]),
+    "no log, and a workload without one": (
+        lambda quote: put("workload", "log", value=None)(put("log", value=None)(quote)),
+        ["bind.workload"],
+    ),
     "a statement with another nonce": (rename_statement, ["bind.report-data", "bind.nonce"]),
     "another identity's signature": (put("identity_signature", value=flip_hex), ["bind.identity"]),
     "no revocation list": (drop_crl, []),

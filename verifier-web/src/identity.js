@@ -38,10 +38,11 @@ const CONFIGURATION_MEMBERS = ["providers", "models", "policies", "prices", "set
  * @property {Json} document
  * @property {Uint8Array} canonical
  */
+/** The log that a workload writes; nobody has parsed its C2SP vkey yet. @typedef {{origin: string, vkey: string}} WorkloadLog */
 /**
  * A parsed workload document; the digest of `canonical` is what the keyset's subject names.
- * @typedef {{audience: string, identityKey: Uint8Array, platformKinds: string[], document: Json,
- *   canonical: Uint8Array}} Workload
+ * @typedef {{audience: string, identityKey: Uint8Array, platformKinds: string[], log: WorkloadLog | null,
+ *   document: Json, canonical: Uint8Array}} Workload
  */
 
 /** Parse a keyset (ACI/1 §3.1). @param {Json} document @returns {WorkloadKeyset} */
@@ -85,6 +86,7 @@ export function parseWorkload(document) {
     audience: requireText(document.audience, "workload.audience"),
     identityKey: hexBytes(document.identity_key, 32, "workload.identity_key"),
     platformKinds: platformKinds(document.platform_evidence, "workload.platform_evidence"),
+    log: document.log === null ? null : parseLog(document.log),
     document,
     canonical: encodeCanonical(document),
   });
@@ -101,6 +103,13 @@ export function platformKinds(value, path) {
     throw new Malformed(path, shown(value[refused]), `each at most once: ${PLATFORM_KINDS.join(", ")}`);
   }
   return value;
+}
+
+/** @param {Json} value @returns {WorkloadLog} */
+function parseLog(value) {
+  requireMembers(value, ["origin", "vkey"], "workload.log", { exact: true });
+  const origin = requireText(value.origin, "workload.log.origin");
+  return Object.freeze({ origin, vkey: requireText(value.vkey, "workload.log.vkey") });
 }
 
 /** The keyset subject that commits to a workload document (SPEC §4.3). @param {string} workloadDigest */

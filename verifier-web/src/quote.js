@@ -4,6 +4,7 @@ import { base64Bytes, encodeBase64 } from "./bytes.js";
 import { isObject, parseJson, shown, kindOf } from "./canonical.js";
 import { Malformed } from "./errors.js";
 import { hexBytes, parseKeyset, parseWorkload, platformKinds, requireMembers, requireText } from "./identity.js";
+import { HASH_SIZE, MAX_PROOF_HASHES, MAX_TREE_SIZE } from "./merkle.js";
 
 export const FORMAT = "saferouter/quote/v1";
 export const BUNDLE_FORMAT = "saferouter/evidence/v1";
@@ -24,6 +25,8 @@ const MEMBERS = [
 ];
 
 /** @typedef {import("./canonical.js").Json} Json */
+/** The `startup` leaf of a quote's keyset, the hashes from it to a root, and the note that has that root.
+ * @typedef {{checkpoint: string, index: number, leaf: Uint8Array, proof: readonly Uint8Array[]}} LoggedStart */
 /**
  * A parsed quote: everything in it is a claim until verifyQuote has judged it.
  * @typedef {object} Quote
@@ -33,6 +36,7 @@ const MEMBERS = [
  * @property {import("./identity.js").Workload} workload
  * @property {Uint8Array} identitySignature 64 bytes
  * @property {Map<string, Uint8Array>} platformEvidence by kind: the document, as received
+ * @property {LoggedStart | null} log
  * @property {{since: string, reason: string} | null} stale the server's own word that no device can renew this
  */
 
@@ -62,6 +66,7 @@ export function decodeQuote(document) {
     workload: parseWorkload(document.workload),
     identitySignature: hexBytes(document.identity_signature, 64, "quote.identity_signature"),
     platformEvidence: decodePlatformEvidence(document.platform_evidence),
+    log: document.log === null ? null : parseLog(document.log),
     stale: Object.hasOwn(document, "stale") ? parseStale(document.stale) : null,
   });
 }
@@ -75,6 +80,29 @@ function decodePlatformEvidence(rows) {
     `${path}.kind`,
   );
   return new Map(kinds.map((kind, at) => [kind, decodeBase64(rows[at].document_b64, `${path}.document_b64`)]));
+}
+
+/** @returns {LoggedStart} */
+function parseLog(value) {
+  const path = "quote.log";
+  requireMembers(value, ["checkpoint", "startup"], path, { exact: true });
+  const { startup } = value;
+  const checkpoint = wellFormed(value.checkpoint, `${path}.checkpoint`);
+  const start = `${path}.startup`;
+  requireMembers(startup, ["index", "leaf_b64", "proof"], start, { exact: true });
+  const { index, proof: hashes } = startup;
+  if (!Number.isSafeInteger(index) || index < 0 || index >= MAX_TREE_SIZE) {
+    throw new Malformed(`${start}.index`, shown(index), "an integer of at least 0");
+  }
+  const leaf = decodeBase64(startup.leaf_b64, `${start}.leaf_b64`);
+  if (!Array.isArray(hashes) || hashes.length > MAX_PROOF_HASHES) {
+    throw new Malformed(`${start}.proof`, kindOf(hashes), `a list of at most ${MAX_PROOF_HASHES} hashes`);
+  }
+  const proof = hashes.map((each) => decodeBase64(each, `${start}.proof`));
+  if (proof.some((each) => each.length !== HASH_SIZE)) {
+    throw new Malformed(`${start}.proof`, "a hash of another size", `${HASH_SIZE} bytes`);
+  }
+  return Object.freeze({ checkpoint, index, leaf, proof });
 }
 
 function parseStale(value) {
@@ -115,6 +143,13 @@ export function parseBundle(raw) {
     throw new Malformed("bundle", "another shape", "an origin and a quote");
   }
   return Object.freeze({ origin: document.origin, document: document.quote });
+}
+
+/** `value` as a text of several lines. @param {Json} value @param {string} path @returns {string} */
+export function wellFormed(value, path) {
+  if (typeof value !== "string") throw new Malformed(path, kindOf(value), "text");
+  if (!value.isWellFormed()) throw new Malformed(path, "a lone surrogate", "text that UTF-8 can carry");
+  return value;
 }
 
 /**

@@ -9,6 +9,7 @@ import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
 import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
+import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, REQUIRED as LOG_REQUIRED } from "./logchecks.js";
 import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
@@ -40,7 +41,6 @@ const OPTIONAL = ["guest.mitigations", "guest.pins"];
 const CAVEATS = ["code.measurement", "code.boot-image"];
 const NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone";
 const NOT_BUILT = [
-  skipped("log.inclusion", "this version checks no transparency log"),
   skipped("channel.binding", "evidence alone cannot say who holds your connection, and this release does not bind it"),
 ];
 const LIMITS = [
@@ -90,7 +90,7 @@ export async function verifyQuote(document, options) {
   try {
     quote = decodeQuote(document);
   } catch (error) {
-    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), RELEASE_CHECK];
+    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), RELEASE_CHECK, ...LOG_CHECKS];
     const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
     return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
   }
@@ -99,7 +99,7 @@ export async function verifyQuote(document, options) {
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
   checks.push(releaseCheck(policy, releases, report, quote.workload.document.build, platform.image));
-  checks.push(...platform.checks);
+  checks.push(...platform.checks, ...(await judgeLog(quote, report)));
   const verdict = conclude(checks, {
     policy,
     mock,
@@ -107,6 +107,7 @@ export async function verifyQuote(document, options) {
     fresh: nonce !== null,
     addressed: audience !== null,
     image: demandsImage(report, policy) || isEc2(checks),
+    logged: quote.workload.log !== null,
     platformMock: platform.mock,
     unproven,
   });
@@ -117,29 +118,32 @@ export async function verifyQuote(document, options) {
 }
 
 /**
- * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
+ * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict. `proof` is
+ * what the gateway serves of the receipt's place in the log, null if it is not at hand.
  * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
- * @param {Uint8Array | null} request @param {Uint8Array | null} response @returns {Promise<Verdict>}
+ * @param {Uint8Array | null} request @param {Uint8Array | null} response @param {Uint8Array | null} [proof]
+ * @returns {Promise<Verdict>}
  */
-export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response) {
+export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response, proof = null) {
   const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
   const required = [...quoteVerdict.required, ...RECEIPT_CHECKS];
-  let keyset;
+  let quote;
   try {
-    keyset = decodeQuote(quoteDocument).keyset;
+    quote = decodeQuote(quoteDocument);
   } catch (error) {
     unparsed("bind.quote", error); // only a quote that does not parse is expected here
-    const skips = RECEIPT_CHECKS.map((id) => skipped(id, "the quote does not parse"));
+    const skips = [...RECEIPT_CHECKS, RECEIPT].map((id) => skipped(id, "the quote does not parse"));
     return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
   }
-  const found = await verifyReceipt(receipt, keyset, request, response);
-  const upstream = checkUpstream(receipt);
+  const found = await verifyReceipt(receipt, quote.keyset, request, response);
+  const last = [await judgeReceipt(quote.workload.log, receipt, proof), checkUpstream(receipt)];
+  const open = last.filter((check) => check.outcome === "skip").map(openLine);
   return newVerdict({
     scope,
     mock,
-    checks: [...checks, ...found, upstream],
+    checks: [...checks, ...found, ...last],
     required,
-    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), openLine(upstream)],
+    notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), ...open],
   });
 }
 
@@ -305,8 +309,13 @@ function checkExpiry(notAfter, now) {
   return judged("bind.keyset-expiry", held, isoSeconds(notAfter), "in the future, at most 7 days ahead");
 }
 
-/** What must have passed, and what stays unproven. `image`: platform evidence is demanded. @returns {Verdict} */
-function conclude(checks, { policy, mock, quote, fresh, addressed, image = false, platformMock = false, unproven = [] }) {
+/**
+ * What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: a log.
+ * @returns {Verdict}
+ */
+function conclude(checks, options) {
+  const { policy, mock, quote, fresh, addressed, image = false, logged = false } = options;
+  const { platformMock = false, unproven = [] } = options;
   const full = quote || policy !== null;
   const excused = new Set([
     ...(!full || policy?.revocationRequired === false ? ["hw.revocation"] : []),
@@ -322,6 +331,7 @@ function conclude(checks, { policy, mock, quote, fresh, addressed, image = false
     ...(quote ? BIND_CHECKS : []),
     ...(policy?.releases && policy.releaseRequired ? [RELEASE_CHECK] : []),
     ...(image ? PLATFORM_CHECKS : []),
+    ...(logged ? LOG_REQUIRED : []),
   ];
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
   const unjudged = [];

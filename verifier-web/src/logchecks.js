@@ -1,0 +1,157 @@
+// What is in the log: the checks of a quote's checkpoint and `startup` leaf, and of a receipt's leaf (SPEC §15.9).
+
+import { hexOf } from "./bytes.js";
+import { digest, digestBytes, parseJson, shown } from "./canonical.js";
+import { isoSeconds } from "./chain.js";
+import { parseLeafProof, verifyLeaf } from "./checkpoint.js";
+import { Malformed } from "./errors.js";
+import { failed, passed, skipped, unparsed } from "./evidence.js";
+import { digestText, requireMembers } from "./identity.js";
+import { parseEntry } from "./leaf.js";
+import { LOG_KEY, parseNoteKey } from "./note.js";
+import { decodeBase64, wellFormed } from "./quote.js";
+import { parseReceipt } from "./receipt.js";
+
+/** @typedef {import("./evidence.js").Check} Check */
+/** @typedef {import("./quote.js").Quote} Quote */
+
+export const CHECKS = Object.freeze(["log.inclusion", "log.startup", "log.witness", "log.consistency"]);
+export const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
+const [INCLUSION, STARTUP, WITNESS, CONSISTENCY] = CHECKS;
+export const RECEIPT = "receipt.log";
+export const MAX_RECEIPT_PROOF_SIZE = 1 << 19; // two leaves with their proofs
+const PLAIN = ["keyset_digest", "workload_digest", "measurement", "audience"];
+const OBJECTS = ["build", "configuration"];
+
+/**
+ * The `log.*` checks. A workload that names a log must show its start there, and one that names none shows none.
+ * @param {Quote} quote @param {import("./report.js").AttestationReport | null} report @returns {Promise<Check[]>}
+ */
+export async function judgeLog(quote, report) {
+  const named = quote.workload.log;
+  const carried = quote.log;
+  if (named === null && carried === null) {
+    return CHECKS.map((id) => skipped(id, "the workload names no transparency log"));
+  }
+  if (named === null || carried === null) {
+    const found = carried === null ? "the quote shows no log" : "the quote shows a log";
+    const disagree = failed(INCLUSION, found, `${named?.origin ?? "none"}, as the workload document says`);
+    return [disagree, ...CHECKS.slice(1).map((id) => skipped(id, "quote and workload disagree"))];
+  }
+  return [
+    await checkInclusion(named, carried),
+    await checkStartup(quote, carried, report),
+    skipped(WITNESS, "no witness policy was given"),
+    skipped(CONSISTENCY, "no earlier checkpoint of this log is known here"),
+  ];
+}
+
+/** The key of the workload's log. @param {import("./identity.js").WorkloadLog} named */
+export async function logKey({ origin, vkey }) {
+  const field = "workload.log.vkey";
+  const key = await parseNoteKey(vkey, field);
+  if (key.type !== LOG_KEY) throw new Malformed(field, `a key of type ${key.type}`, "a log's key, of type 1");
+  if (key.name !== origin) throw new Malformed(field, `the key of ${shown(key.name)}`, `${origin}, the log's origin`);
+  return key;
+}
+
+async function checkInclusion(named, { index, leaf, proof, checkpoint: note }) {
+  let checkpoint;
+  try {
+    checkpoint = await verifyLeaf(leaf, { index, hashes: proof, checkpoint: note }, await logKey(named), "quote.log");
+  } catch (error) {
+    return unparsed(INCLUSION, error);
+  }
+  const found = `leaf ${index} of ${checkpoint.size}, root ${hexOf(checkpoint.root)}`;
+  return passed(INCLUSION, found, `the startup leaf in a checkpoint signed by ${named.vkey}`);
+}
+
+/** The leaf says of this start what the quote says of itself. */
+async function checkStartup({ keyset, workload }, carried, report) {
+  if (report === null) return skipped(STARTUP, "the report does not parse");
+  let entry, said;
+  try {
+    entry = parseEntry(carried.leaf, "quote.log.startup.leaf_b64");
+    said = await saidBy(entry);
+  } catch (error) {
+    return unparsed(STARTUP, error);
+  }
+  const wanted = {
+    index: String(carried.index),
+    keyset_digest: await digestBytes(keyset.canonical),
+    workload_digest: await digestBytes(workload.canonical),
+    measurement: hexOf(report.measurement),
+    audience: workload.audience,
+    build: await digest(workload.document.build),
+    configuration: await digest(workload.document.configuration),
+  };
+  for (const [name, value] of Object.entries(wanted)) {
+    if (said[name] !== value) return failed(STARTUP, `${name} ${shown(said[name])} in the log`, `${value}, in the quote`);
+  }
+  const time = isoSeconds(new Date(entry.time * 1000));
+  return passed(STARTUP, `logged at ${time}, by the log's own clock`, "this keyset, workload, measurement and build");
+}
+
+/** What a startup leaf names, each as one text. @param {import("./leaf.js").LogEntry} entry */
+async function saidBy({ index, type, body }) {
+  const field = "quote.log.startup.leaf_b64";
+  if (type !== "startup") throw new Malformed(`${field}.type`, shown(type), "startup");
+  requireMembers(body, [...PLAIN, ...OBJECTS, "report_digest"], `${field}.body`, { exact: true });
+  digestText(body.report_digest, `${field}.body.report_digest`);
+  const said = { index: String(index) };
+  for (const name of PLAIN) {
+    if (typeof body[name] !== "string") throw new Malformed(`${field}.body.${name}`, shown(body[name]), "text");
+    said[name] = body[name];
+  }
+  for (const name of OBJECTS) said[name] = await digest(body[name]);
+  return said;
+}
+
+/**
+ * `receipt.log`: the log holds a `receipt` leaf that commits to this very receipt.
+ * @param {import("./identity.js").WorkloadLog | null} named @param {Uint8Array} receipt
+ * @param {Uint8Array | null} proof @returns {Promise<Check>}
+ */
+export async function judgeReceipt(named, receipt, proof) {
+  if (named === null) return skipped(RECEIPT, "the workload names no transparency log");
+  if (proof === null) return skipped(RECEIPT, "no proof from the log was given");
+  let signed;
+  try {
+    signed = await digest(parseReceipt(receipt).document);
+  } catch (error) {
+    unparsed(RECEIPT, error);
+    return skipped(RECEIPT, "the receipt does not parse");
+  }
+  try {
+    return await checkReceipt(await logKey(named), signed, proof);
+  } catch (error) {
+    return unparsed(RECEIPT, error);
+  }
+}
+
+async function checkReceipt(key, signed, raw) {
+  if (raw.length > MAX_RECEIPT_PROOF_SIZE) {
+    throw new Malformed("proof", `${raw.length} bytes`, `at most ${MAX_RECEIPT_PROOF_SIZE}`);
+  }
+  const whole = parseJson(raw, "proof");
+  requireMembers(whole, ["document", "receipt"], "proof");
+  const { document, receipt: shownLeaf } = whole;
+  requireMembers(document, ["receipt_id", "receipt_digest", "salt"], "proof.document", { exact: true });
+  requireMembers(shownLeaf, ["leaf_b64", "proof"], "proof.receipt", { exact: true });
+  if (document.receipt_digest !== signed) {
+    return failed(RECEIPT, `proof of ${shown(document.receipt_digest)}`, `${signed}, this receipt`);
+  }
+  const leaf = decodeBase64(shownLeaf.leaf_b64, "proof.receipt.leaf_b64");
+  const entry = parseEntry(leaf, "proof.receipt.leaf_b64");
+  const committed = await digest(document);
+  if (entry.type !== "receipt" || entry.body.commitment !== committed) {
+    const found = `a leaf of type ${entry.type}, ${shown(entry.body.commitment)}`;
+    return failed(RECEIPT, found, `one of type receipt, ${committed}`);
+  }
+  const proof = parseLeafProof(wellFormed(shownLeaf.proof, "proof.receipt.proof"), "proof.receipt.proof");
+  const checkpoint = await verifyLeaf(leaf, proof, key, "proof.receipt.proof");
+  if (entry.index !== proof.index) {
+    return failed(RECEIPT, `leaf ${entry.index} by its own word`, `${proof.index}, by the proof`);
+  }
+  return passed(RECEIPT, `leaf ${proof.index} of ${checkpoint.size}`, `a leaf that commits to ${signed}`);
+}
