@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
+import logging
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
 from gateway.errors import KeysetExpired
+from gateway.sequencer import Authenticate
 from gateway.storage.calls import (
     Activity,
     LoggedText,
@@ -25,8 +29,9 @@ from gateway.storage.calls import (
 from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
 from tee.canonical import digest
-from tee.errors import Unavailable
+from tee.errors import Malformed, Unavailable
 
+LOG = logging.getLogger("saferouter")
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 PROGRESS_SECONDS = 0.1  # how much of a stream may leave before its prefix is durable
 
@@ -34,8 +39,10 @@ PROGRESS_SECONDS = 0.1  # how much of a stream may leave before its prefix is du
 class AuditRecord:
     """Opens, follows and closes calls. Whatever it acknowledges is durable."""
 
-    def __init__(self, writer: GroupCommit, keys: WorkloadKeys) -> None:
+    def __init__(self, writer: GroupCommit, keys: WorkloadKeys, authenticate: Authenticate) -> None:
+        """`authenticate` makes the codes by which the next boot knows the rows of this one: 32 bytes."""
         self._writer = writer
+        self._authenticate = authenticate
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
 
@@ -52,7 +59,7 @@ class AuditRecord:
 
         Returns the index of its `route` leaf; None for a call that goes nowhere.
         """
-        text, route = draft.encode(), draft.route
+        text, route = self._coded(draft), draft.route
         commitment = None if route is None else digest(route)
 
         def opening(transaction: Transaction) -> int | None:
@@ -71,7 +78,7 @@ class AuditRecord:
 
     def follow(self, draft: ReceiptDraft, progress: Callable[[], Progress]) -> None:
         """Note a stream's draft now, and its progress until it is closed."""
-        text = draft.encode()
+        text = self._coded(draft)
         self._writer.submit(lambda transaction: advance_call(transaction.connection, draft.receipt_id, text))
         self._streams[draft.receipt_id] = progress
 
@@ -92,6 +99,7 @@ class AuditRecord:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             rows = [progress() for progress in self._streams.values()]
+            rows = [replace(row, code=self._progress_code(row)) for row in rows]
             if rows:
                 # Not awaited: a failing disk shows where a call is opened or closed.
                 self._writer.submit(partial(_record_progress, rows))
@@ -99,24 +107,51 @@ class AuditRecord:
     def finish_cut_calls(self, cut: list[OpenCall]) -> None:
         """After a crash: sign `complete:false` for the calls it cut, up to their last durable prefix.
 
-        Raises Unavailable, Malformed.
+        A row that this gateway did not write gets none. Raises Unavailable.
         """
         written = []
         for call in cut:
-            returned = Returned(
-                status=call.status or 0,
-                content_type=call.content_type or "",
-                size=call.sent_bytes,
-                sha256=call.sent_sha256 or EMPTY_SHA256,
-                complete=False,
-            )
-            written.append(self.submit_close(decode_draft(call.draft), returned, None, None))
+            try:
+                draft, returned = self._draft_of(call), self._returned_of(call)
+            except Malformed as error:
+                # Somebody else's word: whoever can write to the disk must not choose what the attested key signs.
+                LOG.error("No receipt is signed for call %s, which the last end has cut: %s.", call.receipt_id, error)
+                continue
+            written.append(self.submit_close(draft, returned, None, None))
         try:
             for done in written:
                 done.result()
         except NotRecorded as error:
             reason = f"does not take the receipts of {len(cut)} calls that the last end has cut: {error.message}"
             raise Unavailable("the gateway's database", reason, retryable=False) from None
+
+    def _coded(self, draft: ReceiptDraft) -> str:
+        text = draft.encode()
+        return self._authenticate(b"draft " + text.encode()).hex() + text
+
+    def _draft_of(self, call: OpenCall) -> ReceiptDraft:
+        code, text = call.draft[:64], call.draft[64:]
+        if not hmac.compare_digest(code.encode(), self._authenticate(b"draft " + text.encode()).hex().encode()):
+            raise Malformed("calls.draft", "another text", "what this gateway stored, under its own sealed key")
+        draft = decode_draft(text)
+        if draft.receipt_id != call.receipt_id:
+            raise Malformed("calls.draft", f"that of {draft.receipt_id}", f"that of {call.receipt_id}")
+        return draft
+
+    def _progress_code(self, row: Progress) -> str:
+        fields = [row.receipt_id, row.status, row.content_type, row.sent_bytes, row.sent_sha256]
+        return self._authenticate(b"progress " + json.dumps(fields).encode()).hex()
+
+    def _returned_of(self, call: OpenCall) -> Returned:
+        """What had left, by the last durable note of it; nothing where there is none."""
+        if call.sent_code is None:
+            return Returned(0, "", 0, EMPTY_SHA256, complete=False)
+        row = Progress(
+            call.receipt_id, call.status or 0, call.content_type or "", call.sent_bytes, call.sent_sha256 or ""
+        )
+        if not hmac.compare_digest(call.sent_code.encode(), self._progress_code(row).encode()):
+            raise Malformed("calls.sent_bytes", "another prefix", "what this gateway stored, under its own sealed key")
+        return Returned(row.status, row.content_type, row.sent_bytes, row.sent_sha256, complete=False)
 
     def _closing(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None

@@ -13,7 +13,7 @@ from typing import Any
 from nacl.signing import SigningKey
 from sqlalchemy import Engine
 
-from gateway.sequencer import Sequencer, head_message
+from gateway.sequencer import Authenticate, Sequencer, head_message
 from gateway.storage.log import EMPTY_HEAD, StoredTree, newest_epoch, recorded_head
 from tee.canonical import parse_json
 from tee.errors import Malformed, Unavailable
@@ -31,6 +31,12 @@ LOG_PATH = "attestation/transparency"
 def base_origin(audience: str) -> str:
     """The origin of a gateway's first log: the audience without its scheme, and the path."""
     return f"{audience.partition('://')[2]}/{LOG_PATH}"
+
+
+def authenticator(secret: SigningKey, purpose: bytes) -> Authenticate:
+    """Message authentication codes of 32 bytes (HMAC-SHA-256), under a key for this purpose alone."""
+    key = hmac.digest(bytes(secret), purpose, "sha256")
+    return lambda message: hmac.digest(key, message, "sha256")
 
 
 @dataclass(slots=True)
@@ -113,8 +119,7 @@ class HistoryOpener:
         return NoteKey(origin, KeyType.ED25519, bytes(self.secret.verify_key))
 
     def _authenticate(self, message: bytes) -> bytes:
-        key = hmac.digest(bytes(self.secret), b"saferouter/log-head/v1", "sha256")
-        return hmac.digest(key, message, "sha256")
+        return authenticator(self.secret, b"saferouter/log-head/v1")(message)
 
     def _last_head(self) -> tuple[int, SignedCheckpoint] | None:
         """Epoch and checkpoint of the head that was signed last. Raises Unavailable for a file that says neither."""

@@ -17,11 +17,11 @@ from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
-from gateway.history import History, HistoryOpener
+from gateway.history import History, HistoryOpener, authenticator
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
-from gateway.sealing import IDENTITY, LOG_KEY, Sealing, choose_sealing, load_key, sealed_file
+from gateway.sealing import IDENTITY, LOG_KEY, choose_sealing, load_key, sealed_file
 from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
 from gateway.storage.api_keys import find_api_key
@@ -39,6 +39,7 @@ from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
 from tee.collateral.kds import Kds
+from tee.log.witnesses import WitnessPolicy
 
 LOG = logging.getLogger("saferouter")
 TILES = "log"  # folder of the published log, one below it for each epoch
@@ -100,7 +101,10 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     sealing = choose_sealing(config, attester.tee_type, detect_key_attester())
     identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
-    history, quorum = await _open_log(config, engine, sealing)
+    key_is_new = not sealed_file(config.state, LOG_KEY).exists()
+    secret = load_key(config.state, LOG_KEY, sealing)
+    opener = HistoryOpener(engine, config.state, config.audience, secret, time.time, key_is_new)
+    history, quorum = await _open_log(opener, config.witnesses)
     workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key)
     keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
     writer = GroupCommit(engine, history.sequencer)
@@ -110,7 +114,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
     startup = StartupLog(writer, publisher)
-    audit = AuditRecord(writer, keys)
+    audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"))
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
@@ -130,15 +134,12 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     )
 
 
-async def _open_log(config: Config, engine: Engine, sealing: Sealing) -> tuple[History, Quorum | None]:
-    """The log where it may go on: neither behind its own last head nor behind what a witness has seen."""
-    key_is_new = not sealed_file(config.state, LOG_KEY).exists()
-    secret = load_key(config.state, LOG_KEY, sealing)
-    opener = HistoryOpener(engine, config.state, config.audience, secret, time.time, key_is_new)
+async def _open_log(opener: HistoryOpener, witnesses: WitnessPolicy | None) -> tuple[History, Quorum | None]:
+    """The log where it may go on: neither behind its own last head nor beside what a witness has seen."""
     history = opener.open()
-    if config.witnesses is None:
+    if witnesses is None:
         return history, None
-    quorum = Quorum(config.witnesses)
+    quorum = Quorum(witnesses)
     witnessed = await quorum.seen(history.signer.key)
     return (opener.open(witnessed) if history.continues is None else history), quorum
 

@@ -80,7 +80,9 @@ class World:
         self.clock, self.attester = Clock(), Moody(chip)
         config = decode_config(DEMO, {})
         identity = SigningKey.generate()
-        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key)
+        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key) | {
+            "log": None
+        }
         self.keys = WorkloadKeys(identity, document, 600, self.clock)
         self.desk = QuoteDesk(self.attester, self.keys, Limits(quotes_per_minute=60_000), no_log)
         self.stored: dict[str, Document] = {}
@@ -184,7 +186,7 @@ def test_a_failed_renewal_is_tried_again_and_told_once(
 
 def test_an_ended_keyset_refuses_calls_until_one_is_attested(world: World, caplog: pytest.LogCaptureFixture) -> None:
     writer = GroupCommit(open_database("sqlite://"), Sequencer(1, EMPTY_HEAD, bytes, world.clock, ()))
-    audit = AuditRecord(writer, world.keys)
+    audit = AuditRecord(writer, world.keys, bytes)
 
     async def scene() -> None:
         audit.require_keyset()

@@ -22,6 +22,7 @@ class OpenCall:
     content_type: str | None
     sent_bytes: int
     sent_sha256: str | None
+    sent_code: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Progress:
     content_type: str
     sent_bytes: int
     sent_sha256: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
             content_type=bindparam("_content_type"),
             sent_bytes=bindparam("_sent_bytes"),
             sent_sha256=bindparam("_sent_sha256"),
+            sent_code=bindparam("_sent_code"),
         )
     )
     connection.execute(
@@ -105,6 +108,7 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
                 "_content_type": row.content_type,
                 "_sent_bytes": row.sent_bytes,
                 "_sent_sha256": row.sent_sha256,
+                "_sent_code": row.code,
             }
             for row in rows
         ],
