@@ -36,9 +36,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _own_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What the verifier remembers of gateways stays within one module: a port may be another gateway's later."""
+    """What the verifier remembers of gateways stays within one test: a port may be another gateway's later."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("memory")))
         yield

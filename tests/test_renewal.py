@@ -20,6 +20,7 @@ from gateway.desk import QuoteDesk
 from gateway.errors import AttesterUnavailable, KeysetExpired
 from gateway.renewal import Renewal
 from gateway.sequencer import Sequencer
+from gateway.startup import startup_body
 from gateway.storage.engine import open_database
 from gateway.storage.log import EMPTY_HEAD
 from gateway.storage.writer import GroupCommit
@@ -28,9 +29,11 @@ from tee.attest.attester import Attester
 from tee.attest.mock import MockChip, load_chip_secrets
 from tee.errors import DeviceDead, Unavailable
 from tee.evidence import Evidence
+from tee.log.entry import NO_LEAF, LogEntry
 from tee.policy import policy_for_measurements
 from tee.verify import verify_quote
 from tests.worlds.small_log import SmallLog
+from tests.worlds.transcript import b64
 
 MEASUREMENT = bytes(range(48))
 DEMO: dict[str, Any] = {
@@ -91,6 +94,9 @@ class World:
 
     async def record(self, keyset: Keyset, quote: Document) -> Document:
         """What the gateway does in the log and the database."""
+        leaf = LogEntry(0, NO_LEAF, int(self.clock()), "startup", startup_body(keyset, quote)).encode()
+        note = SmallLog(leaves=[leaf]).checkpoint().encode().decode()
+        quote = quote | {"log": {"checkpoint": note, "startup": {"index": 0, "leaf_b64": b64(leaf), "proof": []}}}
         self.store(keyset.digest, quote)
         return quote
 
