@@ -115,7 +115,9 @@ def verify(
         "releases": _judge_releases(manifest or [], accepted, memory, now),
         "witnesses": parse_witness_policy(_read(witnesses)) if witnesses else None,
     }
-    seen_logs = (memory.parent if memory else _state_folder()) / "checkpoints.json"
+    # Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for.
+    remembered = memory is not None or not accept_mock
+    seen_logs = (memory.parent if memory else _state_folder()) / "checkpoints.json" if remembered else None
     judged = _judge_target(target, now, settings, seen_logs, accept_new_log)
     if at is not None:
         judged = replace(judged, verdict=_with_asserted_time(judged.verdict, now, "asserted by you"))
@@ -272,7 +274,7 @@ class _Judged:
 
 
 def _judge_target(
-    target: str, now: dt.datetime, settings: dict[str, Any], seen_logs: Path, accept_new_log: bool
+    target: str, now: dt.datetime, settings: dict[str, Any], seen_logs: Path | None, accept_new_log: bool
 ) -> _Judged:
     """Fetch the quote of a gateway, or read a bundle, and judge it; the log of a live one is remembered."""
     live = "://" in target
@@ -286,9 +288,10 @@ def _judge_target(
         origin, document, nonce = bundle.origin, bundle.document, None
     # A file's own word about where it came from is no origin that we used.
     settings = settings | {"audience": origin if live else None}
-    earlier = _earlier(origin, document, seen_logs) if live and not accept_new_log else None
+    seen_logs = seen_logs if live else None
+    earlier = _earlier(origin, document, seen_logs) if seen_logs and not accept_new_log else None
     verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)
-    if live and verdict.outcome != "rejected" and (seen := seen_log(decode_quote(document))):
+    if seen_logs and verdict.outcome != "rejected" and (seen := seen_log(decode_quote(document))):
         try:
             remember_log(seen_logs, origin, seen)
         except Unavailable as error:
