@@ -295,7 +295,7 @@ def test_the_report_chooses_where_a_table_holds_both_kinds(vectors: Path, tmp_pa
     # Where one kind alone is there, verification says that it does not fit.
     (tmp_path / "one.bin").write_bytes(certificate_table({name: both[name] for name in ("vcek", "ark")}))
     options = ["report", "verify", str(vectors / EC2 / "report.bin"), "--table", str(tmp_path / "one.bin"), *chain]
-    assert "FAIL hw.certificate       found SEV-VCEK with hwID, wanted SEV-VLEK with cspID" in (
+    assert "FAIL hw.certificate          found SEV-VCEK with hwID, wanted SEV-VLEK with cspID" in (
         RUNNER.invoke(app, options).output
     )
 

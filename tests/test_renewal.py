@@ -83,9 +83,7 @@ class World:
         self.clock, self.attester = Clock(), Moody(chip)
         config = decode_config(DEMO, {})
         identity = SigningKey.generate()
-        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key) | {
-            "log": None
-        }
+        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key)
         self.keys = WorkloadKeys(identity, document, 600, self.clock)
         self.desk = QuoteDesk(self.attester, self.keys, Limits(quotes_per_minute=60_000), no_log)
         self.stored: dict[str, Document] = {}

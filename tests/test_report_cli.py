@@ -97,7 +97,7 @@ def test_missing_certificates_are_named(folder: Path) -> None:
     report = folder / "snp/turin-v5-vcek-microsoft/report.bin"
     result = RUNNER.invoke(app, ["report", "verify", str(report)])
     assert result.exit_code == 1
-    assert "FAIL hw.certificate       found VEK: nothing, wanted the VCEK or VLEK" in result.output
+    assert "FAIL hw.certificate          found VEK: nothing, wanted the VCEK or VLEK" in result.output
 
 
 def _show(folder: Path, case: str, *options: str) -> str:
