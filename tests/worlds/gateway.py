@@ -93,13 +93,18 @@ class RunningGateway:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start, and wait until it is ready."""
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self.log.open("ab") as log:
             command = [*self._command, "serve", "--insecure-mock", "--demo", *self._options]
             self._process = subprocess.Popen(
                 command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        self.launch()
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
