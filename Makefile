@@ -31,7 +31,7 @@ web:
 	$(PYTHON) verifier-web/build.py
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tests.bench
 
 # The load of tests/test_load.py at full size: tens of minutes.
 soak: $(VENV)/dev.stamp
