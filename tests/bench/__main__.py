@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,8 +16,8 @@ from tests.worlds.gateway import RunningGateway, chat_body
 from tests.worlds.load import LOAD_ENVIRON, load_config
 from tests.worlds.provider import PROVIDER_KEY, running_provider
 
-ROUNDS = 7
-CALLS = {"buffered": 480, "streamed": 240}
+ROUNDS = 15  # many and short, so that what else the machine does falls on all sides alike
+CALLS = {"buffered": 160, "streamed": 96}
 SAID = "Say something. mock:chunks=62"  # 64 events of a stream, with its first and its last
 BAR = 0.25  # of the gateway's CPU a call, at most, is the log's
 
@@ -33,9 +31,8 @@ class Round:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU time that the threads of a process have used: finer than the ticks of its `stat`."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def through(gateway: RunningGateway, body: bytes, calls: int) -> Round:
@@ -46,7 +43,7 @@ def through(gateway: RunningGateway, body: bytes, calls: int) -> Round:
 
 
 def measure(provider_port: int, logged: RunningGateway, unlogged: RunningGateway, shape: str) -> str:
-    """Every side in turns, so that what else the machine does falls on all alike; medians, as a line."""
+    """Every side in turns; medians, as a line."""
     stream, calls = shape == "streamed", CALLS[shape]
     theirs, ours = (chat_body(SAID, model, stream=stream) for model in ("mock-1", "load-1"))
     rows: list[tuple[Round, Round, Round]] = []
@@ -77,11 +74,10 @@ def main() -> None:
     """Print a line for each shape of call, then memory, then what the disk takes."""
     with tempfile.TemporaryDirectory() as name, running_provider() as url:
         folder, config, port = Path(name), load_config(url), urlsplit(url).port or 0
-        environ: Mapping[str, str] = LOAD_ENVIRON
         command = (sys.executable, "-m", "tests.bench.unlogged")
         with (
-            RunningGateway(folder / "on", config=config, environ=environ) as logged,
-            RunningGateway(folder / "off", config=config, environ=environ, command=command) as unlogged,
+            RunningGateway(folder / "on", config=config, environ=LOAD_ENVIRON) as logged,
+            RunningGateway(folder / "off", config=config, environ=LOAD_ENVIRON, command=command) as unlogged,
         ):
             for shape in CALLS:
                 print(f"{measure(port, logged, unlogged, shape)} (medians of {ROUNDS}, {CONCURRENCY} clients)")
