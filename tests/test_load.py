@@ -179,9 +179,14 @@ def offline(gateway: RunningGateway) -> Callable[[Told, bytes, bytes | None], Ve
 def test_calls_and_receipt_leaves_are_the_same_set(
     load: Load, told: list[Told], ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logged = [leaf for leaf in ledger.leaves if parse_entry(leaf).type == "receipt"]
-    assert sorted(logged) == sorted(each.leaf for each in told)
-    assert len(set(logged)) == len(logged)
+    logged = {leaf for leaf in ledger.leaves if parse_entry(leaf).type == "receipt"}
+    owners = Counter(each.leaf for each in told)
+    missing = [each.receipt.receipt_id for each in told if each.leaf not in logged]
+    assert not missing, f"the tiles have no leaf of {missing}"
+    stray = sorted(parse_entry(leaf).index for leaf in logged - set(owners))
+    assert not stray, f"receipt leaves of no call: {stray}"
+    shared = [parse_entry(leaf).index for leaf, count in owners.items() if count > 1]
+    assert not shared, f"receipt leaves of several calls: {shared}"
     with capsys.disabled():
         print(f"\n{load.figures()}; {len(told)} receipts, {len(ledger.leaves)} leaves, seed {SEED}")
 

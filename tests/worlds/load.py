@@ -19,7 +19,8 @@ from tests.worlds.provider import PROVIDER_KEY
 CLIENTS = 40
 LOOK_SECONDS = 0.25  # between two looks at the checkpoint
 KILLED_IN_START, START_SECONDS = 0.3, 2.0  # how often a start is killed as well, and within which time of it
-SILENCE_SECONDS = 1  # how long the gateway waits for a provider that stalls
+SILENCE_SECONDS = 3  # how long the gateway waits for a provider that stalls: a busy machine is no stall
+PATIENCE_SECONDS = 0.5  # of clients that leave
 # What the last user message orders of the mock provider, and the status that the client then gets.
 ANSWERS = (("", 200), ("mock:chunks=30", 200), ("mock:slow=0.2", 200))
 BUFFERED_FAULTS = (
@@ -121,8 +122,8 @@ def _left(said: str, dice: random.Random) -> Plan:
     leavings = (
         Leaving(sent=dice.randrange(len(request))),
         Leaving(sent=len(request)),
-        Leaving(taken=dice.randrange(1, 20_000), seconds=SILENCE_SECONDS / 2),
-        Leaving(seconds=dice.random() / 2),
+        Leaving(taken=dice.randrange(1, 20_000), seconds=PATIENCE_SECONDS),
+        Leaving(seconds=dice.random() * PATIENCE_SECONDS),
     )
     return Plan("left", request, 200, dice.choice(leavings))
 
