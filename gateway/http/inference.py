@@ -175,8 +175,8 @@ async def read_body(request: Request, limit: int) -> bytes:
 def _demands(request: Request) -> Demands:
     """What the headers ask; they win over the body's members of the same meaning."""
     headers = request.headers
-    attestation = headers.get("x-sf-attestation", "on").lower() != "off"
-    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), attestation)
+    wanted = headers.get("x-sf-attestation", "on").lower()
+    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), wanted != "off", wanted == "checkpoints")
 
 
 def _headers(answer: Answer) -> dict[str, str]:

@@ -23,6 +23,7 @@ from tests.vectors import (
     faults_policy,
     faults_quote,
     faults_report,
+    faults_stream,
     faults_table,
     faults_tcb,
 )
@@ -99,6 +100,10 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (160, faults_answer.signatures),
     (200, faults_answer.members),
     (240, faults_answer.quotes),
+    (400, faults_stream.good),
+    (410, faults_stream.contradictions),
+    (420, faults_stream.signatures),
+    (430, faults_stream.members),
     (0, faults_manifest.good),
     (100, faults_manifest.given),
     (120, faults_manifest.signatures),
