@@ -30,6 +30,7 @@ from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
 from tee.canonical import digest
 from tee.errors import Malformed, Unavailable
+from tee.keys.httpsig import SignedAnswer
 
 LOG = logging.getLogger("saferouter")
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -85,6 +86,10 @@ class AuditRecord:
     def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
         """The signed checkpoint of a stream of which that much has left (SPEC §7.4); durable with the next progress."""
         return self._keys.sign_checkpoint(sent.receipt_id, sent.sent_events, sent.sent_bytes, sent.sent_sha256)
+
+    def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
+        """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""
+        return self._keys.sign_answer(answer)
 
     def submit_close(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None

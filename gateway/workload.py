@@ -15,6 +15,7 @@ from gateway.config import Config
 from gateway.draft import Signer
 from tee.canonical import digest
 from tee.evidence import Evidence
+from tee.keys.httpsig import SignedAnswer, sign_answer
 from tee.keys.identity import identity_message, subject_of
 from tee.log.note import NoteKey
 from tee.log.receipt import sign_receipt
@@ -30,6 +31,7 @@ class BootKeys:
     """Keys of this boot that the workload document names; each signs one kind of message."""
 
     stream: SigningKey = field(default_factory=SigningKey.generate, repr=False)
+    http: SigningKey = field(default_factory=SigningKey.generate, repr=False)
 
 
 def workload_document(
@@ -51,7 +53,7 @@ def workload_document(
         "configuration": digests,
         "seed_measurement": "sha256:" + hashlib.sha256(seed).hexdigest(),
         "identity_key": identity_key.hex(),
-        "http_signature_key": None,
+        "http_signature_key": bytes(boot_keys.http.verify_key).hex(),
         "stream_key": bytes(boot_keys.stream.verify_key).hex(),
         "log": {"origin": log_key.name, "vkey": log_key.encode()},
         "platform_evidence": list(config.platform_evidence),
@@ -124,6 +126,10 @@ class WorkloadKeys:
             "time": int(self._now()),
         }
         return sign_stream_checkpoint(document, self._boot_keys.stream)
+
+    def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
+        """The signature fields of a buffered answer's head (SPEC §7.5)."""
+        return sign_answer(answer, int(self._now()), self._boot_keys.http)
 
     def signer(self) -> Signer:
         """Who signs now."""

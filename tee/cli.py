@@ -99,13 +99,14 @@ def verify(
     receipt: Annotated[str | None, typer.Option(help="A receipt's id, or its file.")] = None,
     request: Annotated[Path | None, typer.Option(help="The exact request body that you sent.")] = None,
     response: Annotated[Path | None, typer.Option(help="The exact response body that you got.")] = None,
+    headers: Annotated[Path | None, typer.Option(help="The answer's headers, as curl -D writes them.")] = None,
     key_file: Annotated[
         Path | None, typer.Option(help="File with your API key, to fetch a receipt (or SAFEROUTER_API_KEY).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a gateway, a saved bundle, or one answer of a gateway."""
-    if receipt is None and (request or response):
+    if receipt is None and (request or response or headers):
         wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
         raise Malformed("--receipt", "nothing", wanted)
     now, accepted = _moment(at), _load_policy(policy) or BUILT_IN_POLICY
@@ -125,7 +126,7 @@ def verify(
     # A gateway whose evidence failed is shown no API key.
     if receipt is not None and judged.verdict.outcome != "rejected":
         raw, proof = _load_receipt(receipt, judged, key_file)
-        bodies = [_read(path) if path else None for path in (request, response)]
+        bodies = [_read(path) if path else None for path in (request, response, headers)]
         judged = _judge_answer(judged, raw, proof, *bodies)
     if save is not None:
         _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}).encode())
@@ -315,7 +316,12 @@ def _earlier(origin: str, document: Json, seen_logs: Path) -> Earlier | None:
 
 
 def _judge_answer(
-    judged: _Judged, receipt: bytes, proof: bytes | None, request: bytes | None, response: bytes | None
+    judged: _Judged,
+    receipt: bytes,
+    proof: bytes | None,
+    request: bytes | None,
+    response: bytes | None,
+    headers: bytes | None,
 ) -> _Judged:
     """Add the receipt's checks; one of an earlier boot is judged under that boot's own evidence."""
     past = _past_quote(judged, receipt)
@@ -324,8 +330,8 @@ def _judge_answer(
         verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
         verdict = _with_asserted_time(verdict, served_at, "as the receipt asserts")
         judged = replace(judged, document=document, verdict=verdict)
-    earlier = _checkpoint_quote(judged, receipt)
-    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof, earlier=earlier)
+    beside: dict[str, Any] = {"earlier": _checkpoint_quote(judged, receipt), "headers": headers}
+    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof, **beside)
     return replace(judged, verdict=verdict)
 
 

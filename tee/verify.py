@@ -13,9 +13,9 @@ from tee.errors import Malformed
 from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judged, passed, skipped
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, Workload, identity_message, subject_of, verify_ed25519
+from tee.log import answer_head, stream
 from tee.log import judge as log
 from tee.log import receipt as receipts
-from tee.log import stream
 from tee.log.witnesses import WitnessPolicy
 from tee.measure.releases import CHECK as RELEASE_CHECK
 from tee.measure.releases import Releases, accepting, check_release
@@ -145,23 +145,27 @@ def verify_answer(
     proof: bytes | None = None,
     *,
     earlier: tuple[Verdict, Any] | None = None,
+    headers: bytes | None = None,
 ) -> Verdict:
     """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
 
     `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `earlier` the quote
-    of the keyset that the receipt's stream checkpoint names, with the verdict on it, None where that is this quote's.
+    of the keyset that the receipt's stream checkpoint names, with the verdict on it, None where that is this quote's;
+    `headers` the answer's head as the client got it, None if not at hand.
     """
     try:
         quote = decode_quote(quote_document)
     except Malformed:
-        skips = [
-            skipped(check_id, "the quote does not parse") for check_id in (*receipts.CHECKS, stream.CHECK, log.RECEIPT)
-        ]
+        ids = (*receipts.CHECKS, stream.CHECK, answer_head.CHECK, log.RECEIPT)
+        skips = [skipped(check_id, "the quote does not parse") for check_id in ids]
         checks = (*quote_verdict.checks, *skips)
         return replace(quote_verdict, checks=checks, required=quote_verdict.required | set(receipts.CHECKS))
     logged, upstream = log.judge_receipt(quote.workload.log, receipt, proof), _check_upstream(receipt)
-    streamed = stream.judge_stream(receipt, quote.workload, response, _workload_of(earlier))
-    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), streamed, logged, upstream]
+    beside = (
+        stream.judge_stream(receipt, quote.workload, response, _workload_of(earlier)),
+        answer_head.judge_head(receipt, quote.workload, response, headers),
+    )
+    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *beside, logged, upstream]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
     not_proven += [f"{check.id}: {check.reason}" for check in (logged, upstream) if check.outcome is Outcome.SKIP]
     return replace(

@@ -139,11 +139,11 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
     given: Json = {"policy": world.policy, "nonce": NONCE, "audience": ORIGIN, "accept_mock": True, "now": world.now}
     given |= changes
     receipt, request, response, proof = (given.pop(name, None) for name in ("receipt", "request", "response", "proof"))
-    past = given.pop("earlier", None)
+    past, headers = given.pop("earlier", None), given.pop("headers", None)
     policy, nonce, now = given["policy"], given["nonce"], given["now"]
     line = given | {"nonce": nonce and nonce.hex(), "now": now.isoformat(), "document": b64(raw)}
     bodies = {"receipt": b64(receipt), "request": b64(request), "response": b64(response), "proof": b64(proof)}
-    bodies["earlier"] = b64(past)
+    bodies |= {"earlier": b64(past), "headers": b64(headers)}
     found = ask({"kind": "quote"} | line if receipt is None else {"kind": "answer"} | line | bodies)
 
     def judge() -> Json:
@@ -153,7 +153,8 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
         if receipt is not None:
             earlier = past and parse_json(past, "quote")
             beside = (verify_quote(earlier, **given | {"nonce": None}), earlier) if earlier else None
-            verdict = verify_answer(verdict, document, receipt, request, response, proof, earlier=beside)
+            given_too: Json = {"earlier": beside, "headers": headers}
+            verdict = verify_answer(verdict, document, receipt, request, response, proof, **given_too)
         return as_document(verdict)
 
     assert found == or_malformed(judge)
@@ -472,17 +473,21 @@ def test_quotes_with_a_changed_byte(ask: Ask, world: World) -> None:
         _same_quote(ask, world, bytes(changed))
 
 
-def test_every_vector_of_a_stream_in_full(ask: Ask, world: World) -> None:
+@pytest.mark.parametrize(
+    ("files", "check_id"), [("answer/*-stream-*", "receipt.stream"), ("head/*", "receipt.http-signature")]
+)
+def test_every_vector_of_a_signature_beside_in_full(ask: Ask, world: World, files: str, check_id: str) -> None:
     shared = json.loads((VECTORS / "collateral.json").read_text())
     words = set()
-    for path in sorted((VECTORS / "answer").glob("*-stream-*.json")):
+    for path in sorted(VECTORS.glob(files)):
         vector = json.loads(path.read_text())
         text = base64.b64decode(shared[vector["quote"]]).decode()
         raw = PLACEHOLDER.sub(lambda match: shared[match[1]], text).encode()
-        given = {name: vector[name] and base64.b64decode(vector[name]) for name in ("receipt", "request", "response")}
+        bodies = ("receipt", "request", "response", "headers")
+        given: Json = {name: base64.b64decode(vector[name]) for name in bodies if vector.get(name) is not None}
         given |= {"policy": vector["policy"], "now": dt.datetime.fromisoformat(vector["now"])}
         found = _same_quote(ask, world, raw, **given)
-        words |= {json.dumps(check) for check in found["checks"] if check["id"] == "receipt.stream"}
+        words |= {json.dumps(check) for check in found["checks"] if check["id"] == check_id}
     assert len(words) > 25
 
 

@@ -49,7 +49,7 @@ const ANSWERS = {
     const bodies = [request.receipt, request.request, request.response, request.proof].map(bytesOf);
     const past = request.earlier ? { ...request, document: request.earlier, nonce: null } : null;
     const earlier = past && { verdict: await judgeQuote(past), document: quoteOf(past) };
-    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, { earlier });
+    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, { earlier, headers: bytesOf(request.headers) });
   },
   manifest: async (request) => judgeQuote(request, await releasesOf(request)),
   release: async (request) =>

@@ -179,14 +179,16 @@ class RunningGateway:
         quote: dict[str, Any] = httpx2.get(f"{self.url}/attestation/keysets/{keyset_digest}", **PLAIN).json()
         return quote
 
-    def judge(self, raw: bytes, request: bytes | None = None, response: bytes | None = None) -> Verdict:
+    def judge(
+        self, raw: bytes, request: bytes | None = None, response: bytes | None = None, headers: bytes | None = None
+    ) -> Verdict:
         """What `tee` says of a receipt, under the evidence of the keysets that it names, at its own time."""
         receipt = parse_receipt(raw)
         verdict, quote = self._judged_keyset(receipt.keyset_digest, receipt.served_at)
         checkpoint, earlier = checkpoint_of(receipt), None
         if checkpoint is not None and checkpoint.keyset_digest != receipt.keyset_digest:
             earlier = self._judged_keyset(checkpoint.keyset_digest, checkpoint.time)
-        return verify_answer(verdict, quote, raw, request, response, earlier=earlier)
+        return verify_answer(verdict, quote, raw, request, response, earlier=earlier, headers=headers)
 
     def _judged_keyset(self, digest: str, at: int) -> tuple[Verdict, dict[str, Any]]:
         quote = self.keyset_evidence(digest)
