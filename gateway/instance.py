@@ -17,6 +17,7 @@ from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
+from gateway.epochs import Epochs, load_epochs
 from gateway.history import History, HistoryOpener, authenticator
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
@@ -59,6 +60,7 @@ class Instance:
     upstream: Upstream
     pipeline: Pipeline
     publisher: Publisher
+    epochs: Epochs
     attester_reason: str
     sealing_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
@@ -113,6 +115,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
         await writer.durable(partial(_append, "log.continues", history.continues))
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
+    epochs = load_epochs(publisher, history.signer.key, engine, config.state, config.state / TILES)
     startup = StartupLog(writer, publisher)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"))
     upstream = Upstream(config.limits)
@@ -129,8 +132,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
     reasons = reason, sealing.reason
+    log = publisher, epochs
     return Instance(
-        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, publisher, *reasons, measurement, lock
+        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *log, *reasons, measurement, lock
     )
 
 

@@ -140,7 +140,7 @@ class Publisher:
         if tile.width > tile_width(tile, size):
             raise LookupError(f"{tile.path()} is not published")
         with self._engine.connect() as connection:
-            return _encode(StoredTree(connection, self._signer.epoch), tile)
+            return encode_tile(StoredTree(connection, self._signer.epoch), tile)
 
     def _sign(self) -> SignedCheckpoint:
         """Sign what the sequencer has made durable: the database is asked for tiles, never for what to sign."""
@@ -153,14 +153,14 @@ class Publisher:
             # The first time all of them: the last boot may have died between checkpoint and tiles.
             tiles = list(tiles_between(0 if self.newest is None else old, size))
             for tile in tiles:
-                self._folder.put(tile, lambda tile=tile: _encode(tree, tile))  # type: ignore[misc]
+                self._folder.put(tile, lambda tile=tile: encode_tile(tree, tile))  # type: ignore[misc]
         if self._quorum is None:
             self._folder.put_checkpoint(raw)
         self._folder.keep_partial({tile.path() for tile in tiles if tile.width < TILE_WIDTH})
         return parse_checkpoint(raw, "checkpoint")
 
 
-def _encode(tree: StoredTree, tile: Tile) -> bytes:
+def encode_tile(tree: StoredTree, tile: Tile) -> bytes:
     """A tile as it is served."""
     if tile.level is None:
         first = tile.number * TILE_WIDTH

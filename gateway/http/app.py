@@ -51,9 +51,9 @@ def build_app(instance: Instance) -> Starlette:
     pipeline, config = instance.pipeline, instance.config
     models = ModelsEndpoint(pipeline, config.models)
     attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
-    prove = partial(receipt_proof, instance.publisher)
+    prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
-    log = TransparencyEndpoints(instance.publisher)
+    log = TransparencyEndpoints(instance.epochs)
     routes: list[Route | Mount] = [
         Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits), methods=["POST"]),
         Route("/v1/models", models.listing, methods=["GET"]),
@@ -64,12 +64,8 @@ def build_app(instance: Instance) -> Starlette:
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
-        Route(LOG_PREFIX, log.about, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/head", log.head, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/checkpoint", log.checkpoint, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/consistency", log.consistency, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/tile/{{path:path}}", log.tile, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/{{index}}", log.leaf, methods=["GET"]),
+        *_log_routes(LOG_PREFIX, log),
+        *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
     ]
@@ -84,6 +80,18 @@ def build_app(instance: Instance) -> Starlette:
         middleware=[Middleware(CORSMiddleware, **_CORS)],
         exception_handlers=_handlers(),
     )
+
+
+def _log_routes(prefix: str, log: TransparencyEndpoints) -> list[Route]:
+    """The log below one prefix: the live epoch's, or that of the epoch in the path."""
+    return [
+        Route(prefix, log.about, methods=["GET"]),
+        Route(f"{prefix}/head", log.head, methods=["GET"]),
+        Route(f"{prefix}/checkpoint", log.checkpoint, methods=["GET"]),
+        Route(f"{prefix}/consistency", log.consistency, methods=["GET"]),
+        Route(f"{prefix}/tile/{{path:path}}", log.tile, methods=["GET"]),
+        Route(f"{prefix}/{{index}}", log.leaf, methods=["GET"]),
+    ]
 
 
 def verifier_folder() -> Path | None:

@@ -143,7 +143,7 @@ class ReceiptsEndpoint:
         try:
             document = await asyncio.to_thread(self._prove, found)
         except LookupError as error:
-            raise NotFound(f"{error.args[0]}: the next checkpoint will, within seconds.") from None
+            raise NotFound(f"{error.args[0]}.") from None
         return JSONResponse(document, headers=PRIVATE)
 
     async def _own(self, request: Request) -> LoggedReceipt:
