@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest, kind_of
@@ -23,6 +24,7 @@ from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
+AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
@@ -72,6 +74,7 @@ class Config:
     sealing: SealingSettings = field(default_factory=SealingSettings)
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
+    audit_per_million: int = DEFAULT_PER_MILLION
 
     @property
     def collateral_folder(self) -> Path:
@@ -104,6 +107,7 @@ class Config:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
+        settings |= {"audit_per_million": self.audit_per_million}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -130,7 +134,8 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    _refuse_unknown(document, known | {"platform_evidence"}, "config")
+    known |= {"platform_evidence", "audit_rate"}
+    _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
@@ -159,6 +164,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
+        audit_per_million=_audit_rate(document, environ),
     )
 
 
@@ -181,6 +187,12 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     """Credentials for AWS from the usual variables, or None: then they are the machine's role's."""
     key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
+
+
+def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:
+    if AUDIT_RATE in environ:
+        return parse_rate(environ[AUDIT_RATE], AUDIT_RATE)
+    return parse_rate(document["audit_rate"], "config.audit_rate") if "audit_rate" in document else DEFAULT_PER_MILLION
 
 
 def _witnesses(path: str | None) -> WitnessPolicy | None:

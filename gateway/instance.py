@@ -22,6 +22,7 @@ from gateway.history import History, HistoryOpener, authenticator
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
+from gateway.sampling import Sampler
 from gateway.sealing import IDENTITY, LOG_KEY, choose_sealing, load_key, sealed_file
 from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
@@ -117,7 +118,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
     epochs = load_epochs(publisher, history.signer.key, engine, config.state, config.state / TILES)
     startup = StartupLog(writer, publisher)
-    audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"))
+    sampler = Sampler(config.audit_per_million, keys.sign_sample)
+    audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)

@@ -20,11 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.attestation import AttestationEndpoints
+from gateway.http.audit import AuditEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
+from gateway.storage.samples import last_sample, list_samples
 from tee.errors import Malformed, Unavailable
 
 # Every origin may ask: a caller is known by its key, never by a cookie, and evidence is public.
@@ -54,12 +56,16 @@ def build_app(instance: Instance) -> Starlette:
     prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.epochs)
+    found = partial(last_sample, instance.engine), partial(list_samples, instance.engine)
+    audit = AuditEndpoints(pipeline, instance.epochs, config.audit_per_million, *found)
     routes: list[Route | Mount] = [
         Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits), methods=["POST"]),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
+        Route("/v1/audit/samples", audit.samples, methods=["GET"]),
+        Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     create_engine,
     event,
     inspect,
@@ -77,6 +78,19 @@ ACTIVITY = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
 )
+# One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
+SAMPLES = Table(
+    "samples",
+    SCHEMA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("receipt_id", String(40), nullable=False, unique=True),
+    Column("key_id", String(40), nullable=False, index=True),
+    Column("document", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),  # among the samples of its epoch, from 0 on
+    UniqueConstraint("epoch", "leaf"),
+)
 # The log: its leaves in order, and the roots of its complete subtrees of 256, 256², … leaves.
 LEAVES = Table(
     "leaves",
@@ -113,6 +127,7 @@ __all__ = [
     "LEAVES",
     "LOG_HEADS",
     "QUOTES",
+    "SAMPLES",
     "SCHEMA",
     "SUBTREES",
     "Engine",
