@@ -166,7 +166,7 @@ class AuditRecord:
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            receipt = LoggedText(text, sequence.epoch, sequence.size, salt)
+            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signed["served_at"])
             if close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 sequence.append("receipt", {"commitment": commitment})
                 if sample is not None:

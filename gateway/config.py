@@ -24,6 +24,7 @@ from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
+MAX_DAYS = 36525  # a century: who keeps longer keeps for ever
 AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
@@ -75,6 +76,7 @@ class Config:
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
     audit_per_million: int = DEFAULT_PER_MILLION
+    receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
 
     @property
     def collateral_folder(self) -> Path:
@@ -107,7 +109,7 @@ class Config:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
-        settings |= {"audit_per_million": self.audit_per_million}
+        settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -134,7 +136,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    known |= {"platform_evidence", "audit_rate"}
+    known |= {"platform_evidence", "audit_rate", "retention"}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
@@ -165,6 +167,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
+        receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
     )
 
 
@@ -193,6 +196,12 @@ def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:
     if AUDIT_RATE in environ:
         return parse_rate(environ[AUDIT_RATE], AUDIT_RATE)
     return parse_rate(document["audit_rate"], "config.audit_rate") if "audit_rate" in document else DEFAULT_PER_MILLION
+
+
+def _receipt_days(table: dict[str, Any]) -> int | None:
+    _refuse_unknown(table, {"receipt_days"}, "config.retention")
+    days: int | None = _typed(table, "receipt_days", int, None, "config.retention")
+    return None if days is None else _bounded(days, 1, MAX_DAYS, "config.retention.receipt_days")
 
 
 def _witnesses(path: str | None) -> WitnessPolicy | None:

@@ -22,6 +22,7 @@ from gateway.history import History, HistoryOpener, authenticator
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
+from gateway.retention import Retention
 from gateway.sampling import Sampler
 from gateway.sealing import IDENTITY, LOG_KEY, choose_sealing, load_key, sealed_file
 from gateway.startup import StartupLog
@@ -70,8 +71,9 @@ class Instance:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        log = self.publisher
-        return [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses()]
+        log, days = self.publisher, self.config.receipt_days
+        retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
+        return [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses(), *retention]
 
     async def drain(self) -> None:
         """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""

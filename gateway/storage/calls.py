@@ -53,17 +53,21 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class LoggedText:
-    """A receipt that is being stored: its JSON, where the log will have it, and the salt of its commitment (64 hex)."""
+    """A receipt that is being stored: its JSON, where the log will have it, and the salt of its commitment (64 hex).
+
+    `closed_at` is when it was signed, seconds since 1970.
+    """
 
     text: str
     epoch: int
     leaf: int
     salt: str
+    closed_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedReceipt:
-    """A signed receipt, and where the log has it."""
+    """A signed receipt, and where the log has it. One that was pruned is empty, and so is its salt."""
 
     receipt: str
     route_epoch: int | None
@@ -71,6 +75,8 @@ class LoggedReceipt:
     receipt_epoch: int
     receipt_leaf: int
     receipt_salt: str
+    pruned_at: int | None
+    pruned_days: int | None
 
 
 def insert_call(
@@ -118,8 +124,8 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
 def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> bool:
     """Store the signed receipt, once, and what the call used. False where the call was closed before."""
     statement = update(CALLS).where(CALLS.c.receipt_id == receipt_id, CALLS.c.receipt.is_(None))
-    values = {f"receipt_{name}": getattr(receipt, name) for name in ("epoch", "leaf", "salt")}
-    values["receipt"] = receipt.text
+    values: dict[str, str | int] = {f"receipt_{name}": getattr(receipt, name) for name in ("epoch", "leaf", "salt")}
+    values |= {"receipt": receipt.text, "closed_at": receipt.closed_at}
     if connection.execute(statement.values(values)).rowcount != 1:
         return False
     if activity is None:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     Engine,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -64,6 +65,11 @@ CALLS = Table(
     Column("receipt_epoch", Integer),
     Column("receipt_leaf", BigInteger),
     Column("receipt_salt", String(64)),
+    # When the receipt was signed; when its texts were removed, and after how many days that was the policy.
+    Column("closed_at", BigInteger),
+    Column("pruned_at", BigInteger),
+    Column("pruned_days", Integer),
+    Index("calls_to_prune", "pruned_at", "closed_at"),
 )
 ACTIVITY = Table(
     "activity",
@@ -172,3 +178,4 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=5000")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")  # what retention removes must not stay in free pages
