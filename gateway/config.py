@@ -15,6 +15,7 @@ from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
+from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest, kind_of
 from tee.collateral.kds import AMD_KDS, parse_kds_url
@@ -28,6 +29,7 @@ MAX_DAYS = 36525  # a century: who keeps longer keeps for ever
 AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
+_LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -76,6 +78,7 @@ class Config:
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
     audit_per_million: int = DEFAULT_PER_MILLION
+    log_store: S3Place | None = None  # where the log is copied to, beside its folder
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
 
     @property
@@ -110,6 +113,7 @@ class Config:
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
+        settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -136,7 +140,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    known |= {"platform_evidence", "audit_rate", "retention"}
+    known |= {"platform_evidence", "audit_rate", "retention", *_LOG_STORE}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
@@ -167,6 +171,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
+        log_store=_log_store(document),
         receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
     )
 
@@ -196,6 +201,15 @@ def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:
     if AUDIT_RATE in environ:
         return parse_rate(environ[AUDIT_RATE], AUDIT_RATE)
     return parse_rate(document["audit_rate"], "config.audit_rate") if "audit_rate" in document else DEFAULT_PER_MILLION
+
+
+def _log_store(document: Mapping[str, Any]) -> S3Place | None:
+    name, region, endpoint = (_typed(document, each, str, None, "config") for each in _LOG_STORE)
+    if name is None:
+        if region is not None or endpoint is not None:
+            raise Malformed("config.log_store", "nothing, beside a region or an endpoint", "s3://BUCKET[/PREFIX]")
+        return None
+    return parse_s3_place(name, region or "", endpoint)
 
 
 def _receipt_days(table: dict[str, Any]) -> int | None:

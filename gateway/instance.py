@@ -19,6 +19,7 @@ from gateway.config import Config
 from gateway.desk import QuoteDesk
 from gateway.epochs import Epochs, load_epochs
 from gateway.history import History, HistoryOpener, authenticator
+from gateway.log_copy import copy_log
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
@@ -73,7 +74,8 @@ class Instance:
         """What runs beside the requests."""
         log, days = self.publisher, self.config.receipt_days
         retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
-        return [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses(), *retention]
+        work = [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses(), *retention]
+        return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]
 
     async def drain(self) -> None:
         """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""

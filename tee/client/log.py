@@ -149,8 +149,8 @@ class LogReader:
                 body = bytearray()
                 async for chunk in response.aiter_raw():
                     body += chunk
-                    if len(body) > limit:
-                        raise Unavailable(url, f"answered more than {limit} bytes", retryable=False)
+                    if len(body) > limit:  # the words of a refusal may be longer than the file
+                        break
         except TimeoutError:
             raise Unavailable(url, f"no whole answer within {self.seconds:g} seconds", retryable=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -161,6 +161,8 @@ class LogReader:
         if response.status_code != 200:
             retryable = response.status_code in (429, 503)
             raise Unavailable(url, f"answered with status {response.status_code}", retryable=retryable)
+        if len(body) > limit:
+            raise Unavailable(url, f"answered more than {limit} bytes", retryable=False)
         return bytes(body)
 
 
