@@ -249,6 +249,20 @@ def test_what_is_not_in_a_passed_epoch_is_refused_by_name(world: World, path: st
     assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
 
 
+def test_nothing_is_signed_any_more_under_the_name_of_a_passed_epoch(world: World) -> None:
+    def files() -> dict[str, bytes]:
+        places = [world.gateway.state / f"log.head.{number}" for number in (1, 2)]
+        places += [path for number in (1, 2) for path in (world.gateway.state / "log" / str(number)).rglob("*")]
+        return {str(path): path.read_bytes() for path in places if path.is_file()}
+
+    shown, kept = [get(world.gateway, f"/epochs/{number}/checkpoint").content for number in (1, 2)], files()
+    world.gateway.restart()
+    proof_of(world.gateway, world.gateway.ask("in the third epoch").receipt_id)
+    assert [get(world.gateway, f"/epochs/{number}/checkpoint").content for number in (1, 2)] == shown
+    assert files() == kept
+    assert get(world.gateway, "").json()["epoch"] == 3
+
+
 def test_an_epoch_of_a_key_that_is_gone_is_still_shown(world: World, tmp_path: Path) -> None:
     """Another measurement cannot open the log's key: the new key's log shows the old one under the old key."""
     state = tmp_path / "state"

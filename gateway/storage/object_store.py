@@ -100,7 +100,7 @@ class ObjectStore:
                         break
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:  # whose words may quote a header
             raise Unavailable(self._place.name, f"no answer ({type(error).__name__})", retryable=True) from None
-        if got.status_code == 403:
+        if got.status_code in (400, 403):
             self._known = None  # expired, perhaps
         return got.status_code, bytes(answer)
 
