@@ -57,17 +57,21 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class LoggedText:
-    """A receipt that is being stored: its JSON, where the log will have it, and the salt of its commitment (64 hex)."""
+    """A receipt that is being stored: its JSON, where the log will have it, and the salt of its commitment (64 hex).
+
+    `closed_at` is when it was signed, seconds since 1970.
+    """
 
     text: str
     epoch: int
     leaf: int
     salt: str
+    closed_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedReceipt:
-    """A signed receipt, and where the log has it."""
+    """A signed receipt, and where the log has it. One that was pruned is empty, and so is its salt."""
 
     receipt: str
     route_epoch: int | None
@@ -75,6 +79,8 @@ class LoggedReceipt:
     receipt_epoch: int
     receipt_leaf: int
     receipt_salt: str
+    pruned_at: int | None
+    pruned_days: int | None
 
 
 # Built once: making a statement costs several times what running it does. Bound names must not be those of columns.
@@ -88,6 +94,7 @@ _CLOSE = (
         receipt_epoch=bindparam("_epoch"),
         receipt_leaf=bindparam("_leaf"),
         receipt_salt=bindparam("_salt"),
+        closed_at=bindparam("_closed_at"),
     )
     .returning(CALLS.c.id)
 )

@@ -46,7 +46,9 @@ class RunningGateway:
         self.state, self.port = state, free_port()
         self._command = command
         self.log = state.with_name(state.name + ".log")
-        self._environ = {**os.environ, **(environ or {}), "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
+        # Tests count leaves: which calls are sampled must not be left to chance.
+        chosen = {"SAFEROUTER_AUDIT_RATE": "0", **(environ or {})}
+        self._environ = {**os.environ, **chosen, "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
         self._options: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         if chip is not None:
