@@ -42,7 +42,7 @@ const PLAIN = {
  */
 export function describeLeaf({ type, body }) {
   if (Object.hasOwn(COMMITTED, type)) {
-    return { title: COMMITTED[type], detail: `commitment ${short(body.commitment)}; what it says, its holder knows` };
+    return { title: COMMITTED[type], detail: `commitment ${short(body.commitment)}` };
   }
   const [title, detail] = Object.hasOwn(PLAIN, type) ? PLAIN[type](body) : [`Type ${word(type)}`, word(body)];
   return { title, detail };
@@ -71,8 +71,8 @@ function listed(values) {
 
 /** A digest or a key by its first digits; anything else as it is. */
 function short(value) {
-  const [, prefix, hex] = (typeof value === "string" && /^(sha256:)?([0-9a-f]{32,})$/.exec(value)) || [];
-  return hex ? `${prefix ?? ""}${hex.slice(0, DIGITS)}…` : word(value);
+  const hex = typeof value === "string" ? /^(?:sha256:)?([0-9a-f]{32,})$/.exec(value)?.[1] : undefined;
+  return hex ? `${hex.slice(0, DIGITS)}…` : word(value);
 }
 
 /** A value as it is if it is plain text, else quoted in ASCII or as JSON: no letter may turn a line around. */
