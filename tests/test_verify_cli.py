@@ -220,6 +220,8 @@ def test_an_answer_verifies_by_its_receipts_id(
         "receipt.response",
         "receipt.complete",
         "receipt.log",
+        "receipt.route",
+        "receipt.consistency",
     }
     assert any(line.startswith("upstream.provenance") for line in verdict["not_proven"])
 
