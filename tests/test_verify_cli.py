@@ -7,7 +7,6 @@ import copy
 import datetime as dt
 import json
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -496,46 +495,13 @@ def test_loose_files_verify_offline_and_say_what_is_missing(
     assert run_cli("verify", quote, "--policy", gateway.policy, "--proof", proof).returncode == 2
 
 
-def test_a_gateway_that_hides_the_route_or_its_history_is_refused(
+def test_a_gateway_that_hides_the_route_is_refused(
     gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
 ) -> None:
     place = f"/v1/aci/receipts/{answered.receipt_id}/proof"
     operator.lie, operator.lies_at = lambda proof: proof | {"route": None}, place
     code, verdict = verify(gateway, operator.origin, *by_id(answered, files))
     assert (code, failures(verdict)) == (1, ["receipt.route"])
-    gateway.ask("one more leaf")
-    operator.lie, operator.lies_at = honest, place
-    assert verify(gateway, operator.origin, *by_id(answered, files))[0] == 0
-    shown = operator.told[-1]
-    operator.lie = lambda _: shown
-    operator.lies_at = place
-    assert verify(gateway, operator.origin, *by_id(answered, files))[0] == 0
-    gateway.ask("and another")
-    proofs = "/attestation/transparency/consistency"
-    old = verify_until_grown(gateway, operator, answered, files)
-    operator.lie, operator.lies_at = lambda proof: proof | {"proof": proof["proof"][:-1]}, proofs
-    code, verdict = verify(gateway, operator.origin, "--receipt", files["receipt"], "--proof", old, *bodies_of(files))
-    assert (code, failures(verdict)) == (1, ["receipt.consistency"])
-
-
-def bodies_of(files: dict[str, Path]) -> tuple[str | Path, ...]:
-    return ("--request", files["request"], "--response", files["response"])
-
-
-def verify_until_grown(
-    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
-) -> Path:
-    """A proof that leads to a tree which is smaller than that of the next quote."""
-    path = files["request"].with_name("old-proof.json")
-    path.write_text(json.dumps(operator.told[-1]))
-    size = int(operator.told[-1]["receipt"]["proof"].split("\n\n")[1].split("\n")[1])
-    with gateway.client() as client:
-        for _ in range(50):
-            quote = client.post("/attestation/quote").json()
-            if int(quote["log"]["checkpoint"].split("\n")[1]) > size:
-                return path
-            time.sleep(0.1)
-    raise AssertionError("the log does not grow")
 
 
 def test_an_answer_of_an_earlier_start_stands_in_the_history_of_this_one(
@@ -547,4 +513,4 @@ def test_an_answer_of_an_earlier_start_stands_in_the_history_of_this_one(
     assert [outcome(verdict, name) for name in ("log.consistency", "receipt.consistency")] == ["pass", "pass"]
     operator.lie, operator.lies_at = lambda proof: proof | {"proof": []}, "/attestation/transparency/consistency"
     code, verdict = verify(gateway, operator.origin, *by_id(answered, files))
-    assert (code, failures(verdict)[:1]) == (1, ["log.consistency"])
+    assert (code, failures(verdict)) == (1, ["log.consistency", "receipt.consistency"])
