@@ -21,6 +21,7 @@ from tests.vectors import (
     faults_manifest,
     faults_nitro,
     faults_nitro_chain,
+    faults_place,
     faults_policy,
     faults_quote,
     faults_report,
@@ -30,7 +31,7 @@ from tests.vectors import (
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb", "log")
+STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb", "log", "place")
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),
@@ -98,6 +99,13 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (100, faults_history.cosignatures),
     (200, faults_history.policies),
     (300, faults_history.memories),
+    (0, faults_place.good),
+    (100, faults_place.receipts),
+    (120, faults_place.proofs),
+    (160, faults_place.routes),
+    (200, faults_place.quorums),
+    (220, faults_place.histories),
+    (240, faults_place.shapes),
     (0, faults_answer.good),
     (100, faults_answer.bodies),
     (120, faults_answer.events_of),

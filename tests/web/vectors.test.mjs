@@ -13,6 +13,7 @@ import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { decodeAnswer } from "../../verifier-web/src/receiptlog.js";
 import { judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
 import { parseWitnessPolicy } from "../../verifier-web/src/witnesses.js";
@@ -30,6 +31,7 @@ const NAMES = {
   report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
   quote: [...QUOTED, "document"],
   log: [...QUOTED, "document", "witnesses", "earlier"],
+  place: [...QUOTED, "document", "answer", "request", "response", "witnesses"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
   manifest: [...QUOTED, "quote", "manifests", "seen"],
   policy: [...EVERY, "document"],
@@ -102,6 +104,14 @@ const READERS = {
   log: async ({ witnesses, earlier, ...vector }) => {
     const given = { witnesses: witnesses === null ? null : await parseWitnessPolicy(base64Bytes(witnesses)) };
     return shortOf(await judge(vector, parseQuoteText(vector.document), { ...given, earlier: earlierOf(earlier) }));
+  },
+  place: async ({ witnesses: policy, ...vector }) => {
+    const witnesses = policy === null ? null : await parseWitnessPolicy(base64Bytes(policy));
+    const { receipt, proof, links } = decodeAnswer(vector.answer);
+    const document = parseQuoteText(vector.document);
+    const bodies = [vector.request, vector.response].map(optional);
+    const verdict = await judge(vector, document, { witnesses });
+    return shortOf(await verifyAnswer(verdict, document, receipt, ...bodies, proof, { witnesses, links }));
   },
   answer: async (vector) => {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
