@@ -19,6 +19,7 @@ from tee.log.tiles import encode_entries, parse_entries
 from tests.test_log_verdict import ONE, THREE, TWO, cosigning
 from tests.web.conftest import NewPage
 from tests.web.reading import ask, outcomes, verify
+from tests.web.test_form import FAULTS
 from tests.worlds.gateway import PLAIN, Answered, RunningGateway
 from tests.worlds.lies import LIES
 from tests.worlds.lying_proxy import LyingProxy, gateway_behind, honest, lying_proxy
@@ -274,6 +275,30 @@ def test_the_newest_entries_are_proven_and_the_older_ones_follow(
     assert "A build started" in page.locator("#entries li[data-type=startup]").last.inner_text()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_log_has_its_names_and_fits_a_narrow_screen(
+    new_page: NewPage,
+    gateway: RunningGateway,
+    operator: LyingProxy,
+    answers: list[Answered],
+    standalone: str,
+    scheme: str,
+) -> None:
+    """In one file, from file://, where it remembers as well."""
+    page = new_page(standalone, allowed=(operator.origin,), width=320, color_scheme=scheme)
+    page.get_by_text("Its log: your witnesses").click()
+    page.get_by_label("Remember the log of an accepted mock too").check()
+    page.get_by_text("Or write it here").click()
+    operator.spoils[ENTRIES] = lambda raw: raw.replace(b'"sha256:', b'"sha257:')
+    for outcome in ("skip", "pass"):
+        ask(page, operator.origin, measurement(gateway))
+        assert outcomes(verify(page))["log.consistency"] == outcome
+    assert "entries shown fail" in settled(page)
+    for name, script in FAULTS.items():
+        assert page.evaluate(script) == [], name
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
 def test_an_altered_leaf_fails_at_its_row(
     page: Page, visit: Visit, operator: LyingProxy, answers: list[Answered]
 ) -> None:
@@ -352,9 +377,22 @@ def test_a_receipt_asked_for_by_its_id_is_found_in_the_log(
     for name, raw in (("request", answered.request), ("response", answered.raw)):
         page.locator(f"#{name}").set_input_files(FilePayload(name=name, mimeType="", buffer=raw))
     result = visit()
-    assert (result["verdict"], outcomes(result)["receipt.log"]) == ("verified", "pass")
+    places = ("receipt.log", "receipt.route", "receipt.consistency")
+    assert (result["verdict"], {outcomes(result)[name] for name in places}) == ("verified", {"pass"})
     assert json.loads(fetch_proof(gateway, answered))["document"]["salt"] not in page.content()
     assert gateway.api_key not in page.evaluate("document.body.innerText + JSON.stringify(localStorage)")
+
+
+def test_a_receipt_of_an_earlier_boot_stands_in_the_same_history(
+    page: Page, visit: Visit, gateway: RunningGateway, answers: list[Answered]
+) -> None:
+    gateway.restart()
+    page.locator("#files").set_input_files(answer_files(gateway, answers[0]))
+    page.get_by_label("Your API key").fill(gateway.api_key)
+    result = visit()
+    assert any("under other keys" in notice for notice in result["notices"])
+    places = ("log.consistency", "receipt.log", "receipt.consistency")
+    assert (result["verdict"], {outcomes(result)[name] for name in places}) == ("verified", {"pass"})
 
 
 def test_a_receipt_that_no_checkpoint_holds_is_told(
