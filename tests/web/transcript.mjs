@@ -2,15 +2,17 @@
 
 import { createInterface } from "node:readline";
 
-import { base64Bytes, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
+import { base64Bytes, bytesOfHex, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
 import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { canonicalize, encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { parseLinks } from "../../verifier-web/src/loghistory.js";
 import { parseNonce } from "../../verifier-web/src/binding.js";
 import { checkRelease, judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
+import { parseWitnessPolicy } from "../../verifier-web/src/witnesses.js";
 
 const bytesOf = (text) => (text === null || text === undefined ? null : base64Bytes(text));
 const digestsOf = async (named) => {
@@ -23,13 +25,23 @@ const settingsOf = (request) => ({
   acceptMock: request.accept_mock,
 });
 const quoteOf = (request) => parseJson(bytesOf(request.document), "quote");
-const judgeQuote = (request, releases = null) =>
+const judgeQuote = async (request, releases = null) =>
   verifyQuote(quoteOf(request), {
     releases,
+    witnesses: await witnessesOf(request),
+    earlier: earlierOf(request.earlier ?? null),
     ...settingsOf(request),
     nonce: request.nonce === null ? null : parseNonce(request.nonce),
     audience: request.audience,
   });
+async function witnessesOf({ witnesses }) {
+  return (witnesses ?? null) === null ? null : parseWitnessPolicy(bytesOf(witnesses));
+}
+function earlierOf(row) {
+  if (row === null) return null;
+  const seen = { vkey: row.vkey, size: row.size, root: bytesOfHex(row.root) };
+  return { seen, proof: row.proof === null ? null : row.proof.map(bytesOf) };
+}
 async function releasesOf(request) {
   const { now, policy } = settingsOf(request);
   const raws = request.manifests.map(bytesOf);
@@ -47,9 +59,16 @@ const ANSWERS = {
   quote: (request) => judgeQuote(request),
   answer: async (request) => {
     const bodies = [request.receipt, request.request, request.response, request.proof].map(bytesOf);
-    const past = request.earlier ? { ...request, document: request.earlier, nonce: null } : null;
+    const past = request.past ? { ...request, document: request.past, nonce: null } : null;
     const earlier = past && { verdict: await judgeQuote(past), document: quoteOf(past) };
-    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, { earlier, headers: bytesOf(request.headers) });
+    const witnesses = await witnessesOf(request);
+    const links = request.links ? parseLinks(parseJson(bytesOf(request.links), "links"), "links") : null;
+    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, {
+      witnesses,
+      links,
+      earlier,
+      headers: bytesOf(request.headers),
+    });
   },
   manifest: async (request) => judgeQuote(request, await releasesOf(request)),
   release: async (request) =>

@@ -10,10 +10,11 @@ import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidenc
 import { unprovenOf } from "./grade.js";
 import { CHECK as HEAD_CHECK, judgeHead } from "./httpsig.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
-import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, REQUIRED as LOG_REQUIRED } from "./logchecks.js";
+import { CHECKS as LOG_CHECKS, judgeLog, requiredOfLog } from "./logchecks.js";
 import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
+import { CHECKS as PLACE_CHECKS, judgeReceiptLog, requiredOf } from "./receiptlog.js";
 import { accepting, CHECK as RELEASE_CHECK, checkRelease } from "./releases.js";
 import { parseReport } from "./report.js";
 import { CHECK as STREAM_CHECK, judgeStream } from "./stream.js";
@@ -73,7 +74,8 @@ export async function verifyReport(evidence, options) {
  * Judge a quote document in full scope. `nonce` is the 32 bytes that this verifier itself sent, null for stored
  * evidence; `audience` is the origin that it used, null if unknown. A missing policy fails code.measurement:
  * nothing is expected by default. `releases` are manifests judged under the keys of this very policy, null where none
- * was given.
+ * was given. `witnesses` are those of this verifier, whose quorum is then required; `earlier` is what it saw of this
+ * gateway's log before.
  * @param {Json} document
  * @param {object} options
  * @param {Date} options.now
@@ -83,10 +85,13 @@ export async function verifyReport(evidence, options) {
  * @param {boolean} [options.acceptMock]
  * @param {TcbData} [options.tcb]
  * @param {Releases | null} [options.releases]
+ * @param {import("./witnesses.js").WitnessPolicy | null} [options.witnesses]
+ * @param {import("./logchecks.js").Earlier | null} [options.earlier]
  * @returns {Promise<Verdict>}
  */
 export async function verifyQuote(document, options) {
   const { now, nonce, audience, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const { witnesses = null, earlier = null } = options;
   const policy = options.policy && accepting(options.policy, releases);
   let quote;
   try {
@@ -101,7 +106,7 @@ export async function verifyQuote(document, options) {
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
   checks.push(releaseCheck(policy, releases, report, quote.workload.document.build, platform.image));
-  checks.push(...platform.checks, ...(await judgeLog(quote, report)));
+  checks.push(...platform.checks, ...(await judgeLog(quote, report, witnesses, earlier)));
   const verdict = conclude(checks, {
     policy,
     mock,
@@ -109,7 +114,7 @@ export async function verifyQuote(document, options) {
     fresh: nonce !== null,
     addressed: audience !== null,
     image: demandsImage(report, policy) || isEc2(checks),
-    logged: quote.workload.log !== null,
+    logged: requiredOfLog(quote, witnesses, earlier),
     platformMock: platform.mock,
     unproven,
   });
@@ -121,38 +126,31 @@ export async function verifyQuote(document, options) {
 
 /**
  * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict. `proof` is
- * what the gateway serves of the receipt's place in the log, null if it is not at hand; `earlier` the quote of the keyset
- * that the receipt's stream checkpoint names, with the verdict on it, null where that is this quote's; `headers` the
- * answer's head as the client got it, null if not at hand.
+ * what the gateway serves of the receipt's place in the log, null if it is not at hand; `beside` is what else is
+ * known of that log, `earlier` the quote of the keyset that the receipt's stream checkpoint names, with the verdict on
+ * it, null where that is this quote's, and `headers` the answer's head as the client got it.
  * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
  * @param {Uint8Array | null} request @param {Uint8Array | null} response @param {Uint8Array | null} [proof]
- * @param {{earlier?: {verdict: Verdict, document: Json} | null, headers?: Uint8Array | null}} [beside]
+ * @param {import("./receiptlog.js").Surroundings & {earlier?: {verdict: Verdict, document: Json} | null,
+ *   headers?: Uint8Array | null}} [beside]
  * @returns {Promise<Verdict>}
  */
-export async function verifyAnswer(
-  quoteVerdict,
-  quoteDocument,
-  receipt,
-  request,
-  response,
-  proof = null,
-  { earlier = null, headers = null } = {},
-) {
+export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response, proof = null, beside = {}) {
   const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
-  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS];
+  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS, ...requiredOf(beside)];
   let quote;
   try {
     quote = decodeQuote(quoteDocument);
   } catch (error) {
     unparsed("bind.quote", error); // only a quote that does not parse is expected here
-    const skips = [...RECEIPT_CHECKS, STREAM_CHECK, HEAD_CHECK, RECEIPT].map((id) => skipped(id, "the quote does not parse"));
+    const skips = [...RECEIPT_CHECKS, STREAM_CHECK, HEAD_CHECK, ...PLACE_CHECKS].map((id) => skipped(id, "the quote does not parse"));
     return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
   }
   const found = await verifyReceipt(receipt, quote.keyset, request, response);
-  found.push(await judgeStream(receipt, quote.workload, response, workloadOf(earlier)));
-  found.push(await judgeHead(receipt, quote.workload, response, headers));
-  const last = [await judgeReceipt(quote.workload.log, receipt, proof), checkUpstream(receipt)];
-  const open = last.filter((check) => check.outcome === "skip").map(openLine);
+  found.push(await judgeStream(receipt, quote.workload, response, workloadOf(beside.earlier ?? null)));
+  found.push(await judgeHead(receipt, quote.workload, response, beside.headers ?? null));
+  const last = [...(await judgeReceiptLog(quote, receipt, response, proof, beside)), checkUpstream(receipt)];
+  const open = last.filter((check) => check.outcome !== "fail" && check.reason).map(openLine);
   return newVerdict({
     scope,
     mock,
@@ -329,11 +327,11 @@ function checkExpiry(notAfter, now) {
 }
 
 /**
- * What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: a log.
+ * What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: these of the log.
  * @returns {Verdict}
  */
 function conclude(checks, options) {
-  const { policy, mock, quote, fresh, addressed, image = false, logged = false } = options;
+  const { policy, mock, quote, fresh, addressed, image = false, logged = [] } = options;
   const { platformMock = false, unproven = [] } = options;
   const full = quote || policy !== null;
   const excused = new Set([
@@ -350,7 +348,7 @@ function conclude(checks, options) {
     ...(quote ? BIND_CHECKS : []),
     ...(policy?.releases && policy.releaseRequired ? [RELEASE_CHECK] : []),
     ...(image ? PLATFORM_CHECKS : []),
-    ...(logged ? LOG_REQUIRED : []),
+    ...logged,
   ];
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
   const unjudged = [];
