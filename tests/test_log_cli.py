@@ -97,9 +97,11 @@ def turned(raw: bytes) -> bytes:
 
 
 def forged(raw: bytes) -> bytes:
-    """One bit in the sixteenth of forty-four parts: that of leaf 271."""
-    at = len(raw) * 31 // 88
-    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+    """One bit in the fifteenth and one in the sixteenth of 44 parts: leaf 271, and what its proof hashes it with."""
+    changed = bytearray(raw)
+    for part in (29, 31):
+        changed[len(raw) * part // 88] ^= 1
+    return bytes(changed)
 
 
 @pytest.mark.parametrize("fault", [cut, turned, forged])

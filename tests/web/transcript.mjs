@@ -35,7 +35,7 @@ const judgeQuote = async (request, releases = null) =>
     audience: request.audience,
   });
 async function witnessesOf({ witnesses }) {
-  return witnesses ? parseWitnessPolicy(bytesOf(witnesses)) : null;
+  return (witnesses ?? null) === null ? null : parseWitnessPolicy(bytesOf(witnesses));
 }
 function earlierOf(row) {
   if (row === null) return null;

@@ -20,9 +20,12 @@ import { LOG_KEY, parseNoteKey } from "./note.js";
  * @typedef {{seen: SeenLog, proof: readonly Uint8Array[] | null}} Earlier */
 
 const CHECKPOINT = "quote.log.checkpoint";
-export const CHECKS = Object.freeze(["log.inclusion", "log.startup", "log.witness", "log.consistency"]);
+export const INCLUSION = "log.inclusion";
+const STARTUP = "log.startup";
+export const WITNESS = "log.witness";
+export const CONSISTENCY = "log.consistency";
+export const CHECKS = Object.freeze([INCLUSION, STARTUP, WITNESS, CONSISTENCY]);
 const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
-export const [INCLUSION, STARTUP, WITNESS, CONSISTENCY] = CHECKS;
 const PLAIN = ["keyset_digest", "workload_digest", "measurement", "audience"];
 const OBJECTS = ["build", "configuration"];
 
