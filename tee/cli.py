@@ -107,7 +107,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a gateway, a saved bundle, or one answer of a gateway."""
-    asked = Asked(receipt, proof, request, response, headers, key_file, os.environ.get("SAFEROUTER_API_KEY", ""))
+    key = os.environ.get("SAFEROUTER_API_KEY", "")
+    asked = Asked(receipt, proof, request, response, headers, key_file, key)
     now, accepted = _moment(at), _load_policy(policy) or BUILT_IN_POLICY
     settings = {
         "policy": accepted,

@@ -144,15 +144,15 @@ def verify_answer(
     response: bytes | None,
     proof: bytes | None = None,
     *,
-    around: receipt_log.Surroundings = receipt_log.NOTHING_ELSE,
     earlier: tuple[Verdict, Any] | None = None,
     headers: bytes | None = None,
+    around: receipt_log.Surroundings = receipt_log.NOTHING_ELSE,
 ) -> Verdict:
     """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
 
-    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `around` is
-    what else is known of that log; `earlier` the quote of the keyset that the receipt's stream checkpoint names, with
-    the verdict on it, None where that is this quote's; `headers` the answer's head as the client got it.
+    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `earlier` the quote
+    of the keyset that the receipt's stream checkpoint names, with the verdict on it, None where that is this quote's;
+    `headers` the answer's head as the client got it, None if not at hand; `around` what else is known of the log.
     """
     required = quote_verdict.required | set(receipts.CHECKS) | receipt_log.required_of(around)
     try:
@@ -161,11 +161,11 @@ def verify_answer(
         ids = (*receipts.CHECKS, stream.CHECK, answer_head.CHECK, *receipt_log.CHECKS)
         skips = [skipped(check_id, "the quote does not parse") for check_id in ids]
         return replace(quote_verdict, checks=(*quote_verdict.checks, *skips), required=required)
+    placed = [*receipt_log.judge_receipt_log(quote, receipt, response, proof, around), _check_upstream(receipt)]
     beside = (
         stream.judge_stream(receipt, quote.workload, response, _workload_of(earlier)),
         answer_head.judge_head(receipt, quote.workload, response, headers),
     )
-    placed = [*receipt_log.judge_receipt_log(quote, receipt, response, proof, around), _check_upstream(receipt)]
     found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *beside, *placed]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
     not_proven += [

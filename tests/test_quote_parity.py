@@ -141,8 +141,8 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
     given: Json = {"policy": world.policy, "nonce": NONCE, "audience": ORIGIN, "accept_mock": True, "now": world.now}
     given |= changes
     receipt, request, response, proof = (given.pop(name, None) for name in ("receipt", "request", "response", "proof"))
-    past, headers = given.pop("past", None), given.pop("headers", None)
     links, witnesses = given.pop("links", None), given.get("witnesses")
+    past, headers = given.pop("past", None), given.pop("headers", None)
     policy, nonce, now = given["policy"], given["nonce"], given["now"]
     line = given | {"nonce": nonce and nonce.hex(), "now": now.isoformat(), "document": b64(raw)}
     line |= {"links": b64(links), "witnesses": b64(witnesses)}
@@ -158,9 +158,10 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
         verdict = verify_quote(document, **given)
         if receipt is not None:
             earlier = past and parse_json(past, "quote")
-            then = (verify_quote(earlier, **given | {"nonce": None}), earlier) if earlier else None
-            beside: Json = {"around": Surroundings(given["witnesses"], joined), "earlier": then, "headers": headers}
-            verdict = verify_answer(verdict, document, receipt, request, response, proof, **beside)
+            beside = (verify_quote(earlier, **given | {"nonce": None}), earlier) if earlier else None
+            around = Surroundings(given["witnesses"], joined)
+            given_too: Json = {"earlier": beside, "headers": headers, "around": around}
+            verdict = verify_answer(verdict, document, receipt, request, response, proof, **given_too)
         return as_document(verdict)
 
     assert found == or_malformed(judge)

@@ -47,15 +47,14 @@ class Asked:
         if self.receipt is not None:
             path = Path(self.receipt)
             return AnswerEvidence(read_file(path), proof) if path.is_file() else None
-        if bundle is None or bundle.answer is None or not (proof or self.request or self.response or self.headers):
+        if bundle is None or bundle.answer is None or not (proof or self.request or self.response):
             return None
         kept = decode_answer(bundle.answer)
         return kept if proof is None else replace(kept, proof=proof)
 
     def require_receipt(self, stored: AnswerEvidence | None) -> None:
         """Bodies or a proof without a receipt must not look checked. Raises Malformed."""
-        given = self.proof or self.request or self.response or self.headers
-        if self.receipt is None and stored is None and given:
+        if self.receipt is None and stored is None and (self.proof or self.request or self.response or self.headers):
             wanted = "the receipt's id (header X-Receipt-Id) or its file: the rest is checked against it"
             raise Malformed("--receipt", "nothing", wanted)
 
@@ -69,11 +68,10 @@ class Asked:
             raise Malformed("--key-file", "no single line of printable ASCII", "the API key, and nothing else")
         return key
 
-    def bodies(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """Request, response, and the response's head."""
-        files = (self.request, self.response, self.headers)
-        request, response, headers = (read_file(path) if path else None for path in files)
-        return request, response, headers
+    def bodies(self) -> tuple[bytes | None, bytes | None]:
+        """Request and response."""
+        request, response = (read_file(path) if path else None for path in (self.request, self.response))
+        return request, response
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +185,12 @@ def _judge_answer(judged: Judged, asked: Asked, stored: AnswerEvidence | None) -
     witnesses = judged.settings["witnesses"]
     if judged.live:
         answer = _located(judged, asked, answer, key, live_log)
-    request, response, headers = asked.bodies()
-    beside: dict[str, Any] = {"earlier": _checkpoint_quote(judged, answer.receipt), "headers": headers}
-    beside["around"] = Surroundings(witnesses, answer.links)
+    request, response = asked.bodies()
+    beside: dict[str, Any] = {
+        "earlier": _checkpoint_quote(judged, answer.receipt),
+        "headers": None if asked.headers is None else read_file(asked.headers),
+        "around": Surroundings(witnesses, answer.links),
+    }
     verdict = verify_answer(judged.verdict, judged.document, answer.receipt, request, response, answer.proof, **beside)
     return replace(judged, verdict=verdict, answer=answer)
 

@@ -33,7 +33,7 @@ from tests.vectors import (
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "manifest", "head", "policy", "json", "table", "tcb", "log", "place")
+STAGES = ("report", "quote", "answer", "head", "manifest", "policy", "json", "table", "tcb", "log", "place")
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),

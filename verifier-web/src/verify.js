@@ -126,30 +126,39 @@ export async function verifyQuote(document, options) {
 
 /**
  * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict. `proof` is
- * what the gateway serves of the receipt's place in the log, null if it is not at hand; `beside` is what else is
- * known of that log, `earlier` the quote of the keyset that the receipt's stream checkpoint names, with the verdict on
- * it, null where that is this quote's, and `headers` the answer's head as the client got it.
+ * what the gateway serves of the receipt's place in the log, null if it is not at hand; `earlier` the quote of the keyset
+ * that the receipt's stream checkpoint names, with the verdict on it, null where that is this quote's; `headers` the
+ * answer's head as the client got it, null if not at hand; and what else is known of the log.
  * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
  * @param {Uint8Array | null} request @param {Uint8Array | null} response @param {Uint8Array | null} [proof]
- * @param {import("./receiptlog.js").Surroundings & {earlier?: {verdict: Verdict, document: Json} | null,
- *   headers?: Uint8Array | null}} [beside]
+ * @param {{earlier?: {verdict: Verdict, document: Json} | null, headers?: Uint8Array | null}
+ *   & import("./receiptlog.js").Surroundings} [beside]
  * @returns {Promise<Verdict>}
  */
-export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response, proof = null, beside = {}) {
+export async function verifyAnswer(
+  quoteVerdict,
+  quoteDocument,
+  receipt,
+  request,
+  response,
+  proof = null,
+  { earlier = null, headers = null, ...around } = {},
+) {
   const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
-  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS, ...requiredOf(beside)];
+  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS, ...requiredOf(around)];
   let quote;
   try {
     quote = decodeQuote(quoteDocument);
   } catch (error) {
     unparsed("bind.quote", error); // only a quote that does not parse is expected here
-    const skips = [...RECEIPT_CHECKS, STREAM_CHECK, HEAD_CHECK, ...PLACE_CHECKS].map((id) => skipped(id, "the quote does not parse"));
+    const ids = [...RECEIPT_CHECKS, STREAM_CHECK, HEAD_CHECK, ...PLACE_CHECKS];
+    const skips = ids.map((id) => skipped(id, "the quote does not parse"));
     return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
   }
   const found = await verifyReceipt(receipt, quote.keyset, request, response);
-  found.push(await judgeStream(receipt, quote.workload, response, workloadOf(beside.earlier ?? null)));
-  found.push(await judgeHead(receipt, quote.workload, response, beside.headers ?? null));
-  const last = [...(await judgeReceiptLog(quote, receipt, response, proof, beside)), checkUpstream(receipt)];
+  found.push(await judgeStream(receipt, quote.workload, response, workloadOf(earlier)));
+  found.push(await judgeHead(receipt, quote.workload, response, headers));
+  const last = [...(await judgeReceiptLog(quote, receipt, response, proof, around)), checkUpstream(receipt)];
   const open = last.filter((check) => check.outcome !== "fail" && check.reason).map(openLine);
   return newVerdict({
     scope,
