@@ -49,9 +49,9 @@ def measure(provider_port: int, logged: RunningGateway, unlogged: RunningGateway
     rows: list[tuple[Round, Round, Round]] = []
     for turn in range(ROUNDS + 1):
         peer = Round(asyncio.run(calls_per_second(Target(provider_port, PROVIDER_KEY), theirs, calls)))
-        first, second = (logged, unlogged) if turn % 2 else (unlogged, logged)
-        found = {id(each): through(each, ours, calls) for each in (first, second)}
-        rows.append((peer, found[id(logged)], found[id(unlogged)]))
+        order = (logged, unlogged) if turn % 2 else (unlogged, logged)
+        found = {each.port: through(each, ours, calls) for each in order}
+        rows.append((peer, found[logged.port], found[unlogged.port]))
     del rows[0]  # it warmed them up
     direct, on, off = (statistics.median(row[at].rate for row in rows) for at in range(3))
     cpu_on, cpu_off = (statistics.median(row[at].cpu for row in rows) for at in (1, 2))
