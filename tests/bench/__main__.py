@@ -80,7 +80,8 @@ def main() -> None:
             RunningGateway(folder / "off", config=config, environ=LOAD_ENVIRON, command=command) as unlogged,
         ):
             for shape in CALLS:
-                print(f"{measure(port, logged, unlogged, shape)} (medians of {ROUNDS}, {CONCURRENCY} clients)", flush=True)
+                line = measure(port, logged, unlogged, shape)
+                print(f"{line} (medians of {ROUNDS}, {CONCURRENCY} clients)", flush=True)
             calls = (ROUNDS + 1) * sum(CALLS.values())
             print(f"resident memory after {calls} calls: {resident_mib(logged.pid):.0f} MiB")
         grouped, alone = leaves_per_second(folder)
