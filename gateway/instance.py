@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from gateway.admission import Admission
+from gateway.announcements import read_outset
 from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
@@ -107,13 +108,14 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     history, quorum = await _open_log(opener, config.witnesses)
     workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key)
     keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    outset = read_outset(engine, history.sequencer.begin(), workload["identity_key"], workload["build"])
     writer = GroupCommit(engine, history.sequencer)
     if history.continues is not None:
         LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
         await writer.durable(partial(_append, "log.continues", history.continues))
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
-    startup = StartupLog(writer, publisher)
+    startup = StartupLog(writer, publisher, outset)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"))
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
