@@ -14,6 +14,7 @@ from tests.vectors import (
     faults_chain,
     faults_cose,
     faults_guest,
+    faults_history,
     faults_json,
     faults_leaf,
     faults_log,
@@ -29,7 +30,7 @@ from tests.vectors import (
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb")
+STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb", "log")
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),
@@ -93,6 +94,10 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (900, faults_log.startups),
     (930, faults_log.keys),
     (950, faults_log.shapes),
+    (0, faults_history.good),
+    (100, faults_history.cosignatures),
+    (200, faults_history.policies),
+    (300, faults_history.memories),
     (0, faults_answer.good),
     (100, faults_answer.bodies),
     (120, faults_answer.events_of),

@@ -2,7 +2,7 @@
 
 import { createInterface } from "node:readline";
 
-import { base64Bytes, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
+import { base64Bytes, bytesOfHex, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
 import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { canonicalize, encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
@@ -11,6 +11,7 @@ import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
 import { parseNonce } from "../../verifier-web/src/binding.js";
 import { checkRelease, judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
+import { parseWitnessPolicy } from "../../verifier-web/src/witnesses.js";
 
 const bytesOf = (text) => (text === null || text === undefined ? null : base64Bytes(text));
 const digestsOf = async (named) => {
@@ -23,13 +24,20 @@ const settingsOf = (request) => ({
   acceptMock: request.accept_mock,
 });
 const quoteOf = (request) => parseJson(bytesOf(request.document), "quote");
-const judgeQuote = (request, releases = null) =>
+const judgeQuote = async (request, releases = null) =>
   verifyQuote(quoteOf(request), {
     releases,
+    witnesses: request.witnesses ? await parseWitnessPolicy(bytesOf(request.witnesses)) : null,
+    earlier: earlierOf(request.earlier ?? null),
     ...settingsOf(request),
     nonce: request.nonce === null ? null : parseNonce(request.nonce),
     audience: request.audience,
   });
+function earlierOf(row) {
+  if (row === null) return null;
+  const seen = { vkey: row.vkey, size: row.size, root: bytesOfHex(row.root) };
+  return { seen, proof: row.proof === null ? null : row.proof.map(bytesOf) };
+}
 async function releasesOf(request) {
   const { now, policy } = settingsOf(request);
   const raws = request.manifests.map(bytesOf);

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { parseNonce } from "../../verifier-web/src/binding.js";
-import { base64Bytes, encodeUtf8, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
+import { base64Bytes, bytesOfHex, encodeUtf8, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
 import { encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
 import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
@@ -15,6 +15,7 @@ import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
 import { judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
+import { parseWitnessPolicy } from "../../verifier-web/src/witnesses.js";
 
 const FOLDER = join(dirname(fileURLToPath(import.meta.url)), "..", "vectors");
 const readJson = (...path) => JSON.parse(readFileSync(join(FOLDER, ...path), "utf8"));
@@ -28,6 +29,7 @@ const QUOTED = [...JUDGED, "nonce", "audience"];
 const NAMES = {
   report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
   quote: [...QUOTED, "document"],
+  log: [...QUOTED, "document", "witnesses", "earlier"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
   manifest: [...QUOTED, "quote", "manifests", "seen"],
   policy: [...EVERY, "document"],
@@ -62,9 +64,9 @@ const settingsOf = (vector) => ({
   acceptMock: vector.accept_mock,
 });
 
-const judge = (vector, document, releases = null) =>
+const judge = (vector, document, given = {}) =>
   verifyQuote(document, {
-    releases,
+    ...given,
     ...settingsOf(vector),
     nonce: vector.nonce === null ? null : parseNonce(vector.nonce),
     audience: vector.audience,
@@ -87,9 +89,20 @@ function evidenceOf(vector) {
   return { report: base64Bytes(vector.report), vek, intermediate, ark, crl };
 }
 
+/** What a vector says was seen before. */
+function earlierOf(row) {
+  if (row === null) return null;
+  const seen = { vkey: row.vkey, size: row.size, root: bytesOfHex(row.root) };
+  return { seen, proof: row.proof === null ? null : row.proof.map((value) => base64Bytes(value)) };
+}
+
 const READERS = {
   report: async (vector) => shortOf(await verifyReport(evidenceOf(vector), settingsOf(vector))),
   quote: async (vector) => shortOf(await judge(vector, parseQuoteText(vector.document))),
+  log: async ({ witnesses, earlier, ...vector }) => {
+    const given = { witnesses: witnesses === null ? null : await parseWitnessPolicy(base64Bytes(witnesses)) };
+    return shortOf(await judge(vector, parseQuoteText(vector.document), { ...given, earlier: earlierOf(earlier) }));
+  },
   answer: async (vector) => {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
     const bodies = [vector.receipt, vector.request, vector.response].map(optional);
@@ -100,7 +113,7 @@ const READERS = {
     const raws = vector.manifests.map(encodeUtf8);
     const known = { now, minimum: policy.minimumSequence, seen: vector.seen };
     const releases = raws.length ? await judgeManifests(raws, policy.releases, known) : null;
-    return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), releases));
+    return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), { releases }));
   },
   tcb: async (vector) => {
     const settings = settingsOf(vector);

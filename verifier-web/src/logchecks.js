@@ -1,23 +1,30 @@
 // What is in the log: the checks of a quote's checkpoint and `startup` leaf, and of a receipt's leaf (SPEC §15.9).
 
-import { hexOf } from "./bytes.js";
+import { equalBytes, hexOf } from "./bytes.js";
 import { digest, digestBytes, parseJson, shown } from "./canonical.js";
 import { isoSeconds } from "./chain.js";
-import { parseLeafProof, verifyLeaf } from "./checkpoint.js";
+import { openCheckpoint, parseLeafProof, verifyLeaf } from "./checkpoint.js";
 import { Malformed } from "./errors.js";
-import { failed, passed, skipped, unparsed } from "./evidence.js";
+import { failed, judged, passed, skipped, unparsed } from "./evidence.js";
 import { digestText, requireMembers } from "./identity.js";
 import { parseEntry } from "./leaf.js";
+import { verifyConsistency } from "./merkle.js";
 import { LOG_KEY, parseNoteKey } from "./note.js";
 import { decodeBase64, wellFormed } from "./quote.js";
 import { parseReceipt } from "./receipt.js";
 
 /** @typedef {import("./evidence.js").Check} Check */
 /** @typedef {import("./quote.js").Quote} Quote */
+/** @typedef {import("./witnesses.js").WitnessPolicy} WitnessPolicy */
+/** The newest checkpoint of a log that this verifier has seen: the log's vkey, the size and root of its tree.
+ * @typedef {{vkey: string, size: number, root: Uint8Array}} SeenLog */
+/** What was seen before, and the proof that the smaller tree became the larger; null if the gateway gave none.
+ * @typedef {{seen: SeenLog, proof: readonly Uint8Array[] | null}} Earlier */
 
+const CHECKPOINT = "quote.log.checkpoint";
 export const CHECKS = Object.freeze(["log.inclusion", "log.startup", "log.witness", "log.consistency"]);
-export const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
-const [INCLUSION, STARTUP, WITNESS, CONSISTENCY] = CHECKS;
+const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
+export const [INCLUSION, STARTUP, WITNESS, CONSISTENCY] = CHECKS;
 export const RECEIPT = "receipt.log";
 export const MAX_RECEIPT_PROOF_SIZE = 1 << 19; // two leaves with their proofs
 const PLAIN = ["keyset_digest", "workload_digest", "measurement", "audience"];
@@ -25,9 +32,10 @@ const OBJECTS = ["build", "configuration"];
 
 /**
  * The `log.*` checks. A workload that names a log must show its start there, and one that names none shows none.
- * @param {Quote} quote @param {import("./report.js").AttestationReport | null} report @returns {Promise<Check[]>}
+ * @param {Quote} quote @param {import("./report.js").AttestationReport | null} report
+ * @param {WitnessPolicy | null} witnesses @param {Earlier | null} earlier @returns {Promise<Check[]>}
  */
-export async function judgeLog(quote, report) {
+export async function judgeLog(quote, report, witnesses, earlier) {
   const named = quote.workload.log;
   const carried = quote.log;
   if (named === null && carried === null) {
@@ -41,10 +49,21 @@ export async function judgeLog(quote, report) {
   return [
     await checkInclusion(named, carried),
     await checkStartup(quote, carried, report),
-    skipped(WITNESS, "no witness policy was given"),
-    skipped(CONSISTENCY, "no earlier checkpoint of this log is known here"),
+    await checkWitness(named, carried, witnesses),
+    await checkConsistency(named, carried, earlier),
   ];
 }
+
+/**
+ * What of the log's checks must pass: the start, where the workload names a log; own witnesses and what was seen bind
+ * every quote.
+ * @param {Quote} quote @param {WitnessPolicy | null} witnesses @param {Earlier | null} earlier
+ */
+export const requiredOfLog = (quote, witnesses, earlier) => [
+  ...(quote.workload.log !== null ? REQUIRED : []),
+  ...(witnesses?.demands ? [WITNESS] : []),
+  ...(earlier !== null ? [CONSISTENCY] : []),
+];
 
 /** The key of the workload's log. @param {import("./identity.js").WorkloadLog} named */
 export async function logKey({ origin, vkey }) {
@@ -90,6 +109,62 @@ async function checkStartup({ keyset, workload }, carried, report) {
   }
   const time = isoSeconds(new Date(entry.time * 1000));
   return passed(STARTUP, `logged at ${time}, by the log's own clock`, "this keyset, workload, measurement and build");
+}
+
+/**
+ * The log's tree as this quote shows it, for the next time; null where it shows none.
+ * @param {Quote} quote @returns {Promise<SeenLog | null>}
+ */
+export async function seenLog({ workload, log }) {
+  if (workload.log === null || log === null) return null;
+  const { size, root } = await openCheckpoint(log.checkpoint, await logKey(workload.log), CHECKPOINT);
+  return { vkey: workload.log.vkey, size, root };
+}
+
+/** The smaller of the two trees, that of the quote and the one seen before, is a beginning of the larger. */
+async function checkConsistency(named, carried, earlier) {
+  if (earlier === null) return skipped(CONSISTENCY, "no earlier checkpoint of this log is known here");
+  const { seen, proof } = earlier;
+  if (named.vkey !== seen.vkey) {
+    const why = "a new log may hide what the old one said; --accept-new-log accepts it";
+    return failed(CONSISTENCY, `log ${named.vkey}`, `${seen.vkey}, seen before at this address`, why);
+  }
+  let sizes;
+  try {
+    const now = await openCheckpoint(carried.checkpoint, await logKey(named), CHECKPOINT);
+    if (now.size === seen.size) {
+      const same = equalBytes(now.root, seen.root);
+      const found = `root ${hexOf(now.root)} of ${now.size} leaves`;
+      const why = same ? "" : "a split view: the log signed two trees of one size";
+      return judged(CONSISTENCY, same, found, `${hexOf(seen.root)}, seen before`, why);
+    }
+    sizes = `${seen.size} leaves seen before and ${now.size} now`;
+    if (proof === null) return failed(CONSISTENCY, `no proof for ${sizes}`, "one from the gateway");
+    const [old, larger] = seen.size < now.size ? [seen, now] : [now, seen];
+    await verifyConsistency(old.size, old.root, larger.size, larger.root, proof);
+  } catch (error) {
+    return unparsed(CONSISTENCY, error);
+  }
+  return passed(CONSISTENCY, sizes, "one history");
+}
+
+/** The quorum of the verifier's policy cosigned the very checkpoint that the log signed. */
+async function checkWitness(named, carried, policy) {
+  if (policy === null) return skipped(WITNESS, "no witness policy was given");
+  if (!policy.demands) return skipped(WITNESS, "your witness policy asks for no witness");
+  let key, times;
+  try {
+    key = await logKey(named);
+    const { note } = await openCheckpoint(carried.checkpoint, key, CHECKPOINT);
+    times = await policy.cosigned(note, CHECKPOINT);
+  } catch (error) {
+    return unparsed(WITNESS, error);
+  }
+  if (!policy.logs.some((log) => log.vkey === key.vkey)) {
+    return failed(WITNESS, `log ${named.vkey}`, "a log that your witness policy names");
+  }
+  const rows = [...times].map(([name, time]) => `${name} at ${isoSeconds(new Date(time * 1000))}`);
+  return judged(WITNESS, policy.reached(times.keys()), rows.join(", ") || "no cosignature", policy.describe());
 }
 
 /** What a startup leaf names, each as one text. @param {import("./leaf.js").LogEntry} entry */

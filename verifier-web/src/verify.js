@@ -9,7 +9,7 @@ import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
 import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
-import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, REQUIRED as LOG_REQUIRED } from "./logchecks.js";
+import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, requiredOfLog } from "./logchecks.js";
 import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
@@ -71,7 +71,8 @@ export async function verifyReport(evidence, options) {
  * Judge a quote document in full scope. `nonce` is the 32 bytes that this verifier itself sent, null for stored
  * evidence; `audience` is the origin that it used, null if unknown. A missing policy fails code.measurement:
  * nothing is expected by default. `releases` are manifests judged under the keys of this very policy, null where none
- * was given.
+ * was given. `witnesses` are those of this verifier, whose quorum is then required; `earlier` is what it saw of this
+ * gateway's log before.
  * @param {Json} document
  * @param {object} options
  * @param {Date} options.now
@@ -81,10 +82,13 @@ export async function verifyReport(evidence, options) {
  * @param {boolean} [options.acceptMock]
  * @param {TcbData} [options.tcb]
  * @param {Releases | null} [options.releases]
+ * @param {import("./witnesses.js").WitnessPolicy | null} [options.witnesses]
+ * @param {import("./logchecks.js").Earlier | null} [options.earlier]
  * @returns {Promise<Verdict>}
  */
 export async function verifyQuote(document, options) {
   const { now, nonce, audience, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const { witnesses = null, earlier = null } = options;
   const policy = options.policy && accepting(options.policy, releases);
   let quote;
   try {
@@ -99,7 +103,7 @@ export async function verifyQuote(document, options) {
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
   checks.push(releaseCheck(policy, releases, report, quote.workload.document.build, platform.image));
-  checks.push(...platform.checks, ...(await judgeLog(quote, report)));
+  checks.push(...platform.checks, ...(await judgeLog(quote, report, witnesses, earlier)));
   const verdict = conclude(checks, {
     policy,
     mock,
@@ -107,7 +111,7 @@ export async function verifyQuote(document, options) {
     fresh: nonce !== null,
     addressed: audience !== null,
     image: demandsImage(report, policy) || isEc2(checks),
-    logged: quote.workload.log !== null,
+    logged: requiredOfLog(quote, witnesses, earlier),
     platformMock: platform.mock,
     unproven,
   });
@@ -310,11 +314,11 @@ function checkExpiry(notAfter, now) {
 }
 
 /**
- * What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: a log.
+ * What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: these of the log.
  * @returns {Verdict}
  */
 function conclude(checks, options) {
-  const { policy, mock, quote, fresh, addressed, image = false, logged = false } = options;
+  const { policy, mock, quote, fresh, addressed, image = false, logged = [] } = options;
   const { platformMock = false, unproven = [] } = options;
   const full = quote || policy !== null;
   const excused = new Set([
@@ -331,7 +335,7 @@ function conclude(checks, options) {
     ...(quote ? BIND_CHECKS : []),
     ...(policy?.releases && policy.releaseRequired ? [RELEASE_CHECK] : []),
     ...(image ? PLATFORM_CHECKS : []),
-    ...(logged ? LOG_REQUIRED : []),
+    ...logged,
   ];
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
   const unjudged = [];
