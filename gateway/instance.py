@@ -32,11 +32,11 @@ from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
-from gateway.witnesses import Quorum
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
+from tee.client.witnesses import Quorum
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
 from tee.collateral.kds import Kds
