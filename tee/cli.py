@@ -14,7 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from tee.canonical import Json
-from tee.client.fetch import fetch_consistency, fetch_past_quote, fetch_quote, fetch_receipt, fetch_receipt_proof
+from tee.client.fetch import (
+    fetch_announcement,
+    fetch_consistency,
+    fetch_past_quote,
+    fetch_quote,
+    fetch_receipt,
+    fetch_receipt_proof,
+)
 from tee.client.log_cli import log_app
 from tee.client.log_memory import load_log, remember_log
 from tee.collateral.cli import collateral_app, offline_endorser
@@ -63,6 +70,9 @@ MemoryOption = Annotated[
 WitnessesOption = Annotated[
     Path | None, typer.Option("--witnesses", help="Whose cosignatures its log must have: a C2SP tlog-policy.")
 ]
+AnnouncementOption = Annotated[
+    Path | None, typer.Option("--announcement", help="The proof that the release was announced, from its owner.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
 
 
@@ -92,6 +102,7 @@ def verify(
         bool, typer.Option("--accept-new-log", help="Forget the log that was seen at this address before.")
     ] = False,
     tcb: TcbOption = None,
+    announcement: AnnouncementOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     save: Annotated[Path | None, typer.Option(help="Save a bundle that verifies offline.")] = None,
@@ -114,6 +125,7 @@ def verify(
         "tcb": _load_tcb(tcb, accepted),
         "releases": _judge_releases(manifest or [], accepted, memory, now),
         "witnesses": parse_witness_policy(_read(witnesses)) if witnesses else None,
+        "announcement": _load_announcement(announcement, accepted),
     }
     # Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for.
     remembered = memory is not None or not accept_mock
@@ -147,6 +159,7 @@ def report_verify(
     manifest: ManifestOption = None,
     memory: MemoryOption = None,
     tcb: TcbOption = None,
+    announcement: AnnouncementOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     as_json: JsonOption = False,
@@ -154,6 +167,7 @@ def report_verify(
     """Verify a bare report. Without --policy: whose hardware signed it, and nothing more."""
     raw, accepted, now = _read(report), _load_policy(policy), _moment(at)
     data, releases = _load_tcb(tcb, accepted), _judge_releases(manifest or [], accepted, memory, now)
+    announced = _load_announcement(announcement, accepted)
     files = [_read(path) for path in chain or ()]
     given = raw, _read(vek) if vek else None, files, _read(crl) if crl else None
     endorse = None if cache is None else offline_endorser(cache, _moment(at))
@@ -163,9 +177,8 @@ def report_verify(
         _finish(verdict_without_certificates(error, accepted), as_json)
     else:
         evidence = Evidence(raw, endorsements)
-        verdict = verify_report(
-            evidence, now=now, policy=accepted, accept_mock=accept_mock, tcb=data, releases=releases
-        )
+        more: dict[str, Any] = {"tcb": data, "releases": releases, "announcement": announced}
+        verdict = verify_report(evidence, now=now, policy=accepted, accept_mock=accept_mock, **more)
         _finish(verdict if at is None else _with_asserted_time(verdict, now, "asserted by you"), as_json)
 
 
@@ -212,6 +225,15 @@ def _load_tcb(path: Path | None, policy: AppraisalPolicy | None) -> TcbData:
         wanted = "keys and a threshold under [releases] in --policy: they say whose TCB data counts"
         raise Malformed("--tcb", "no keys to check it with", wanted)
     return open_tcb_data(_read(path), policy.releases)
+
+
+def _load_announcement(path: Path | None, policy: AppraisalPolicy | None) -> bytes | None:
+    if path is None:
+        return None
+    if policy is None or policy.announcement is None:
+        wanted = "a table [announcement] in --policy: it says in which log, and cosigned by whom"
+        raise Malformed("--announcement", "no release log to look for it in", wanted)
+    return _read(path)
 
 
 def _judge_releases(
@@ -288,6 +310,8 @@ def _judge_target(
         origin, document, nonce = bundle.origin, bundle.document, None
     # A file's own word about where it came from is no origin that we used.
     settings = settings | {"audience": origin if live else None}
+    if live and settings["announcement"] is None and settings["policy"] and settings["policy"].announcement:
+        settings["announcement"] = fetch_announcement(origin)
     seen_logs = seen_logs if live else None
     earlier = _earlier(origin, document, seen_logs) if seen_logs and not accept_new_log else None
     verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)

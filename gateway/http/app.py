@@ -50,7 +50,8 @@ def build_app(instance: Instance) -> Starlette:
     """The application of a running instance."""
     pipeline, config = instance.pipeline, instance.config
     models = ModelsEndpoint(pipeline, config.models)
-    attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
+    past = partial(find_quote, instance.engine)
+    attestation = AttestationEndpoints(instance.desk, instance.keys, past, config.announcement)
     prove = partial(receipt_proof, instance.publisher)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.publisher)
@@ -64,6 +65,7 @@ def build_app(instance: Instance) -> Starlette:
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
         Route(LOG_PREFIX, log.about, methods=["GET"]),
         Route(f"{LOG_PREFIX}/head", log.head, methods=["GET"]),
         Route(f"{LOG_PREFIX}/checkpoint", log.checkpoint, methods=["GET"]),

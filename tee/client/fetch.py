@@ -11,6 +11,7 @@ import httpx2
 from tee.canonical import Json, parse_json, shown
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.keys.identity import require_members
+from tee.log.announcement import MAX_ANNOUNCEMENT_SIZE
 from tee.log.judge import MAX_RECEIPT_PROOF_SIZE
 from tee.log.receipt import MAX_RECEIPT_SIZE
 from tee.origin import is_private_channel
@@ -77,6 +78,15 @@ def fetch_consistency(origin: str, old: int, new: int) -> tuple[bytes, ...] | No
     if not isinstance(hashes, list):
         raise Malformed("consistency.proof", "another shape", "a list of hashes")
     return tuple(decode_base64(value, "consistency.proof") for value in hashes)
+
+
+def fetch_announcement(origin: str) -> bytes | None:
+    """What the gateway shows of its release's announcement, unverified; None if it shows none. Raises Unavailable."""
+    url = f"{origin}/attestation/announcement"
+    try:
+        return _fetch("GET", url, MAX_ANNOUNCEMENT_SIZE, refusals={404: _NotYet(url)})
+    except _NotYet:
+        return None
 
 
 class _NotYet(TeeError):
