@@ -109,11 +109,7 @@ def verify_quote(
     try:
         quote = decode_quote(document)
     except Malformed as error:
-        broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
-        rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
-        rest += [RELEASE_CHECK, *([announcements.CHECK] if policy and policy.announcement else []), *log.CHECKS]
-        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
-        return _verdict(checks, policy, False, quote=True)
+        return _verdict(_unparsed(error, policy), policy, False, quote=True)
     checks, report, mock, unproven = _report_checks(quote.evidence, now, policy, accept_mock, tcb)
     if policy is None:
         checks += _unappraised(report)
@@ -135,6 +131,13 @@ def verify_quote(
         unproven=unproven,
     )
     return verdict if quote.stale is None else _marked_stale(verdict, quote.stale)
+
+
+def _unparsed(error: Malformed, policy: AppraisalPolicy | None) -> list[Check]:
+    broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
+    announced = [announcements.CHECK] if policy and policy.announcement else []
+    rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:], RELEASE_CHECK, *announced, *log.CHECKS]
+    return [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
 
 
 def _marked_stale(verdict: Verdict, stale: Stale) -> Verdict:

@@ -38,6 +38,7 @@ NAMES = {
     "report": _JUDGED | {"report", "vek", "intermediate", "ark", "crl"},
     "quote": _QUOTED | {"document"},
     "log": _QUOTED | {"document", "witnesses", "earlier"},
+    "announcement": _QUOTED | {"document", "announcement"},
     "answer": _QUOTED | {"quote", "receipt", "request", "response"},
     "manifest": _QUOTED | {"quote", "manifests", "seen"},
     "policy": _EVERY | {"document"},
@@ -109,6 +110,11 @@ def _log(vector: Vector) -> Found:
     return _verdict(_judge(vector, document, witnesses=witnesses, earlier=earlier))
 
 
+def _announcement(vector: Vector) -> Found:
+    document = parse_json(_filled(vector["document"]), "quote")
+    return _verdict(_judge(vector, document, announcement=_bytes(vector["announcement"])))
+
+
 def _answer(vector: Vector) -> Found:
     document = parse_json(_filled(_given(SHARED[vector["quote"]]).decode()), "quote")
     request, response = _bytes(vector["request"]), _bytes(vector["response"])
@@ -163,6 +169,7 @@ READERS: dict[str, Callable[[Vector], Found]] = {
     "report": _report,
     "quote": _quote,
     "log": _log,
+    "announcement": _announcement,
     "answer": _answer,
     "manifest": _manifest,
     "policy": _policy_file,
@@ -198,7 +205,7 @@ def test_every_piece_of_collateral_is_read() -> None:
     for path in FILES:
         vector = json.loads(path.read_text())
         used |= {vector[role] for role in ("vek", "intermediate", "ark", "crl", "quote") if vector.get(role)}
-        if vector["stage"] in ("quote", "log"):
+        if vector["stage"] in ("quote", "log", "announcement"):
             used |= set(PLACEHOLDER.findall(vector["document"]))
     for name in used & SHARED.keys():
         if name.startswith("quote-"):

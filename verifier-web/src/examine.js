@@ -28,7 +28,7 @@ import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
  */
 export async function examine(request, progress) {
   requireReceiptFor(request);
-  const { policy, policyName } = choosePolicy(request);
+  const { policy, policyName } = await choosePolicy(request);
   const now = request.at ?? new Date();
   const tcb = await chooseTcbData(request, policy);
   const { releases, notices } = await judgeReleases(request, policy, now);
@@ -68,11 +68,11 @@ function requireReceiptFor({ files, receiptId }) {
 }
 
 /** @param {Request} request */
-function choosePolicy(request) {
+async function choosePolicy(request) {
   const files = request.files.filter((file) => file.role === "policy");
   if (files.length && request.measurement) throw new Malformed("policy", "a file and a measurement", "one of the two");
   if (request.measurement) {
-    return { policy: policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
+    return { policy: await policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
   }
   if (!files.length) {
     // Without a policy a bare report is judged for authenticity; a gateway, by what is built in.
@@ -80,7 +80,7 @@ function choosePolicy(request) {
     return { policy: bare ? null : BUILT_IN_POLICY, policyName: "none" };
   }
   const file = one(files, "policy", "a policy file");
-  return { policy: parsePolicy(file.bytes), policyName: file.name };
+  return { policy: await parsePolicy(file.bytes), policyName: file.name };
 }
 
 /**
