@@ -205,7 +205,10 @@ def _announcement(path: str | None) -> bytes | None:
         raw = Path(path).read_bytes()
     except OSError as error:
         raise Malformed("config.announcement", error.strerror or "an unreadable file", "a readable file") from None
-    parse_announcement(raw)
+    try:
+        parse_announcement(raw)
+    except Malformed as error:
+        raise Malformed(f"config.{error.field}", error.found, error.wanted) from None
     return raw
 
 
