@@ -28,7 +28,7 @@ const quoteOf = (request) => parseJson(bytesOf(request.document), "quote");
 const judgeQuote = async (request, releases = null) =>
   verifyQuote(quoteOf(request), {
     releases,
-    witnesses: request.witnesses ? await parseWitnessPolicy(bytesOf(request.witnesses)) : null,
+    witnesses: (request.witnesses ?? null) === null ? null : await parseWitnessPolicy(bytesOf(request.witnesses)),
     earlier: earlierOf(request.earlier ?? null),
     ...(await settingsOf(request)),
     nonce: request.nonce === null ? null : parseNonce(request.nonce),

@@ -4,21 +4,24 @@ import { base64Bytes } from "./bytes.js";
 import { digest, isObject, parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
 import { Malformed } from "./errors.js";
-import { fetchPastQuote, fetchQuote, fetchReceipt } from "./gateway.js";
+import { fetchPastQuote, fetchQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
+import { findEarlier, keepSeen } from "./logvisit.js";
 import { loadSeen, remember } from "./memory.js";
 import { BUILT_IN_POLICY, parsePolicy, policyForMeasurements } from "./policy.js";
 import { decodeQuote, parseBundle } from "./quote.js";
 import { judgeManifests, newestOf } from "./releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
+import { parseWitnessPolicy } from "./witnesses.js";
 
 /**
  * @typedef {import("./drop.js").Dropped} Dropped
  * @typedef {{live: boolean, origin: string, files: Dropped[], measurement: string, acceptMock: boolean,
- *   at: Date | null, receiptId: string, apiKey: string}} Request
+ *   at: Date | null, receiptId: string, apiKey: string, rememberMock: boolean, acceptNewLog: boolean}} Request
  * @typedef {import("./evidence.js").Evidence} Evidence
  * @typedef {{verdict: import("./evidence.js").Verdict, kind: "live"|"stored"|"report", origin: string, quote: any,
  *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string, tcb: import("./bulletins.js").TcbData,
- *   notices: string[], receipt: {name: string, bytes: Uint8Array} | null, request: Request}} Examination
+ *   notices: string[], receipt: {name: string, bytes: Uint8Array, proof: Uint8Array | null} | null,
+ *   earlier: import("./logchecks.js").Earlier | null, request: Request}} Examination
  */
 
 /**
@@ -32,7 +35,8 @@ export async function examine(request, progress) {
   const now = request.at ?? new Date();
   const tcb = await chooseTcbData(request, policy);
   const { releases, notices } = await judgeReleases(request, policy, now);
-  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases };
+  const witnesses = await chooseWitnesses(request);
+  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases, witnesses };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
   const shared = {
     request,
@@ -44,6 +48,7 @@ export async function examine(request, progress) {
     quote: null,
     notices,
     receipt: null,
+    earlier: null,
   };
   if (request.live) return examineLive(request, settings, shared, progress);
   const quotes = request.files.filter((file) => file.role === "quote");
@@ -56,14 +61,14 @@ export async function examine(request, progress) {
   const { origin, document } = parseBundle(one(quotes, "evidence", "a quote, a bundle or a raw report").bytes);
   if (origin)
     shared.notices.push(`The file says that it came from ${origin}. That is its own word: the address is not checked.`);
-  return withQuote({ ...shared, kind: "stored", origin }, document, settings);
+  return withQuote({ ...shared, kind: "stored", origin }, document, settings, progress);
 }
 
 /** Bodies are checked against a receipt: without one they must not look checked. @param {Request} request */
 function requireReceiptFor({ files, receiptId }) {
   const has = (role) => files.some((file) => file.role === role);
-  if ((has("request") || has("response")) && !has("receipt") && !receiptId) {
-    throw new Malformed("receipt", "nothing", "the receipt's file or id: request and response are checked against it");
+  if (["request", "response", "proof"].some(has) && !has("receipt") && !receiptId) {
+    throw new Malformed("receipt", "nothing", "the receipt's file or id: request, response and proof are checked against it");
   }
 }
 
@@ -113,6 +118,12 @@ async function chooseTcbData({ files }, policy) {
   return openTcbData(one(given, "tcb", "one file").bytes, policy.releases);
 }
 
+/** Whose cosignatures the reader wants, null where none were named. @param {Request} request */
+async function chooseWitnesses({ files }) {
+  const given = files.filter((file) => file.role === "witnesses");
+  return given.length ? parseWitnessPolicy(one(given, "witness policy", "one file").bytes) : null;
+}
+
 async function examineReport(request, settings, shared) {
   const evidence = collectEvidence(request.files);
   const verdict = await verifyReport(evidence, settings);
@@ -128,18 +139,27 @@ async function examineLive(request, settings, shared, progress) {
   progress("Asking the gateway for evidence…");
   const document = parseJson(await fetchQuote(request.origin, nonce), "quote");
   progress("Checking…");
-  return withQuote({ ...shared, kind: "live", origin: request.origin, nonce }, document, settings);
+  const earlier = remembers(request) && !request.acceptNewLog ? await findEarlier(request.origin, document) : null;
+  return withQuote({ ...shared, kind: "live", origin: request.origin, nonce, earlier }, document, settings, progress);
 }
 
+/** Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for. */
+const remembers = ({ acceptMock, rememberMock }) => rememberMock || !acceptMock;
+
 /** Judge a quote, and the receipt that came or can be fetched with it. */
-async function withQuote(examination, document, settings) {
-  const judge = (quote, now, nonce) =>
-    verifyQuote(quote, { ...settings, now, nonce, audience: examination.kind === "live" ? examination.origin : null });
-  let verdict = await judge(document, examination.now, examination.nonce);
+async function withQuote(examination, document, settings, progress) {
+  const { kind, origin, request } = examination;
+  const judge = (quote, now, nonce, earlier) =>
+    verifyQuote(quote, { ...settings, now, nonce, earlier, audience: kind === "live" ? origin : null });
+  let verdict = await judge(document, examination.now, examination.nonce, examination.earlier);
   const found = { ...examination, notices: [...examination.notices], quote: document };
-  found.receipt = await findReceipt(found, verdict);
+  if (kind === "live" && remembers(request) && verdict.verdict !== "rejected") {
+    found.notices.push(...(await keepSeen(origin, document)));
+  }
+  found.receipt = await findReceipt(found, verdict, progress);
   if (!found.receipt) return { ...found, verdict, evidence: evidenceOf(document) };
-  const past = await pastQuote(found, document);
+  // A gateway that was rejected as it is now is not replaced by what it once was.
+  const past = verdict.verdict === "rejected" ? null : await pastQuote(found, document);
   if (past) {
     Object.assign(found, {
       quote: past.quote,
@@ -147,26 +167,50 @@ async function withQuote(examination, document, settings) {
       nonce: null,
       clock: "the receipt’s own time, asserted by the gateway",
     });
-    verdict = await judge(past.quote, past.now, null);
+    verdict = await judge(past.quote, past.now, null, null);
   }
-  const bodies = ["request", "response"].map((role) => bodyOf(found.request.files, role));
-  verdict = await verifyAnswer(verdict, found.quote, found.receipt.bytes, ...bodies);
+  const bodies = ["request", "response"].map((role) => bodyOf(request.files, role));
+  verdict = await verifyAnswer(verdict, found.quote, found.receipt.bytes, ...bodies, found.receipt.proof);
   return { ...found, verdict, evidence: evidenceOf(found.quote) };
 }
 
-/** The receipt from a file, or by its id: then the API key leaves only for a gateway whose evidence has passed. */
-async function findReceipt(examination, verdict) {
+/**
+ * The receipt from a file, or by its id: then the API key leaves only for a gateway whose evidence has passed. With it
+ * its place in the log, from a file or from that gateway.
+ */
+async function findReceipt(examination, verdict, progress) {
+  const { kind, origin, notices, quote } = examination;
   const { files, receiptId, apiKey } = examination.request;
   const given = files.filter((file) => file.role === "receipt");
-  if (given.length) return one(given, "receipt", "a receipt");
-  if (!receiptId || examination.kind !== "live") return null;
-  if (verdict.verdict === "rejected") {
-    examination.notices.push(
-      "The receipt was not fetched: the gateway’s evidence was rejected, so your API key stayed here.",
-    );
-    return null;
+  const proof = bodyOf(files, "proof");
+  const asks = kind === "live" && Boolean(apiKey);
+  if (asks && verdict.verdict === "rejected" && (receiptId || given.length)) {
+    notices.push("The gateway’s evidence was rejected, so your API key stayed here: nothing of the receipt was fetched.");
   }
-  return { name: receiptId, bytes: await fetchReceipt(examination.origin, receiptId, apiKey) };
+  const trusted = asks && verdict.verdict !== "rejected";
+  if (!given.length && (!receiptId || !trusted)) return null;
+  const receipt = given.length
+    ? one(given, "receipt", "a receipt")
+    : { name: receiptId, bytes: await fetchReceipt(origin, receiptId, apiKey) };
+  const id = receiptIdOf(receipt.bytes);
+  if (proof !== null || !trusted || id === null || !quote.workload.log) return { ...receipt, proof };
+  progress("Waiting until a checkpoint of the log holds the receipt…");
+  const fetched = await fetchReceiptProof(origin, id, apiKey);
+  if (fetched === null) {
+    notices.push("The gateway showed no checkpoint that holds this receipt within three seconds. Ask again in a moment.");
+  }
+  return { ...receipt, proof: fetched };
+}
+
+/** The id that a receipt gives itself; null where it is none, which receipt.format will say. */
+function receiptIdOf(raw) {
+  try {
+    const { receipt_id: id } = Object(parseJson(raw, "receipt"));
+    return typeof id === "string" && /^[\w-]{1,128}$/.test(id) ? id : null; // it becomes a part of an address
+  } catch (error) {
+    if (error instanceof Malformed) return null;
+    throw error;
+  }
 }
 
 /**

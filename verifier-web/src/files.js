@@ -9,7 +9,8 @@ const PLACES = {
   "policy-files": ["policy"],
   "manifest-files": ["manifest"],
   "tcb-files": ["tcb"],
-  "answer-files": ["receipt", "request", "response"],
+  "witnesses-files": ["witnesses"],
+  "answer-files": ["receipt", "request", "response", "proof"],
 };
 
 /** The files that the page holds, in memory only. */

@@ -22,9 +22,12 @@ import { parseReceipt } from "./receipt.js";
  * @typedef {{seen: SeenLog, proof: readonly Uint8Array[] | null}} Earlier */
 
 const CHECKPOINT = "quote.log.checkpoint";
-export const CHECKS = Object.freeze(["log.inclusion", "log.startup", "log.witness", "log.consistency"]);
+export const INCLUSION = "log.inclusion";
+const STARTUP = "log.startup";
+export const WITNESS = "log.witness";
+export const CONSISTENCY = "log.consistency";
+export const CHECKS = Object.freeze([INCLUSION, STARTUP, WITNESS, CONSISTENCY]);
 const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
-export const [INCLUSION, STARTUP, WITNESS, CONSISTENCY] = CHECKS;
 export const RECEIPT = "receipt.log";
 export const MAX_RECEIPT_PROOF_SIZE = 1 << 19; // two leaves with their proofs
 const PLAIN = ["keyset_digest", "workload_digest", "measurement", "audience"];

@@ -11,7 +11,7 @@ export const MAX_PROOF_HASHES = 63;
 export const hashLeaf = (leaf) => hashOf(0, leaf, new Uint8Array());
 
 /** @param {Uint8Array} left @param {Uint8Array} right @returns {Promise<Uint8Array>} 32 bytes */
-const hashChildren = (left, right) => hashOf(1, left, right);
+export const hashChildren = (left, right) => hashOf(1, left, right);
 
 function hashOf(prefix, left, right) {
   const bytes = new Uint8Array(1 + left.length + right.length);
