@@ -10,7 +10,7 @@ import { digestText, hexBytes, requireMembers, requireText } from "./identity.js
 import { parseEntry } from "./leaf.js";
 import { decodeBase64, wellFormed } from "./quote.js";
 
-const FORMAT = "saferouter/announcement/v1";
+export const FORMAT = "saferouter/announcement/v1";
 const ANNOUNCE = "release.announce";
 export const MAX_ANNOUNCEMENT_SIZE = 1 << 18; // a leaf of 64 KiB and a proof of 68 KiB, in JSON
 export const CHECK = "code.announcement";

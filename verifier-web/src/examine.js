@@ -4,7 +4,7 @@ import { base64Bytes } from "./bytes.js";
 import { digest, isObject, parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
 import { Malformed } from "./errors.js";
-import { fetchPastQuote, fetchQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
+import { fetchAnnouncement, fetchPastQuote, fetchQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
 import { findEarlier, keepSeen } from "./logvisit.js";
 import { loadSeen, remember } from "./memory.js";
 import { BUILT_IN_POLICY, parsePolicy, policyForMeasurements } from "./policy.js";
@@ -36,7 +36,8 @@ export async function examine(request, progress) {
   const tcb = await chooseTcbData(request, policy);
   const { releases, notices } = await judgeReleases(request, policy, now);
   const witnesses = await chooseWitnesses(request);
-  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases, witnesses };
+  const announcement = await chooseAnnouncement(request, policy);
+  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases, witnesses, announcement };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
   const shared = {
     request,
@@ -116,6 +117,17 @@ async function chooseTcbData({ files }, policy) {
     throw new Malformed("tcb", "no keys to check it with", "keys and a threshold under releases in your policy");
   }
   return openTcbData(one(given, "tcb", "one file").bytes, policy.releases);
+}
+
+/** The proof that the release was announced, where the policy asks for it: a file, or what a live gateway shows. */
+async function chooseAnnouncement({ files, live, origin }, policy) {
+  const given = files.filter((file) => file.role === "announcement");
+  if (given.length && !policy?.announcement) {
+    const wanted = "a table announcement in your policy: it says in which log, and cosigned by whom";
+    throw new Malformed("announcement", "no release log to look for it in", wanted);
+  }
+  if (given.length) return one(given, "announcement", "one file").bytes;
+  return live && policy?.announcement ? fetchAnnouncement(origin) : null;
 }
 
 /** Whose cosignatures the reader wants, null where none were named. @param {Request} request */
