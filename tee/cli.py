@@ -5,48 +5,36 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import secrets
-from dataclasses import dataclass, replace
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tee.canonical import Json
-from tee.client.fetch import (
-    fetch_announcement,
-    fetch_consistency,
-    fetch_past_quote,
-    fetch_quote,
-    fetch_receipt,
-    fetch_receipt_proof,
-)
+from tee.client.answer import encode_answer
+from tee.client.judging import Asked, Judged, judge, with_asserted_time
 from tee.client.log_cli import log_app
-from tee.client.log_memory import load_log, remember_log
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
-from tee.evidence import Evidence, Verdict
-from tee.log.judge import Earlier, seen_log
-from tee.log.receipt import parse_receipt
+from tee.evidence import Evidence
 from tee.log.witnesses import parse_witness_policy
 from tee.measure.cli import measure_app
 from tee.measure.memory import load_seen, remember
 from tee.measure.releases import Releases, judge_manifests
 from tee.moment import parse_moment
-from tee.origin import parse_origin
 from tee.policy import BUILT_IN_POLICY, AppraisalPolicy, parse_policy
-from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
+from tee.quote import BUNDLE_FORMAT
 from tee.show import describe_bulletins, describe_report
 from tee.snp.bulletins import BUILT_IN, TcbData, open_tcb_data
 from tee.snp.collateral import gather_endorsements
 from tee.snp.report import parse_report
-from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE, printable
+from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE
 from tee.terminal import fail as _fail
 from tee.terminal import finish as _finish
 from tee.terminal import read_file as _read
 from tee.terminal import write_file as _write
-from tee.verify import verdict_without_certificates, verify_answer, verify_quote, verify_report
+from tee.terminal import write_private_file as _write_private
+from tee.verify import verdict_without_certificates, verify_report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 report_app = typer.Typer(no_args_is_help=True, help="Bare attestation reports.")
@@ -107,6 +95,9 @@ def verify(
     at: AtOption = None,
     save: Annotated[Path | None, typer.Option(help="Save a bundle that verifies offline.")] = None,
     receipt: Annotated[str | None, typer.Option(help="A receipt's id, or its file.")] = None,
+    proof: Annotated[
+        Path | None, typer.Option(help="The receipt's place in the log, as the gateway served it.")
+    ] = None,
     request: Annotated[Path | None, typer.Option(help="The exact request body that you sent.")] = None,
     response: Annotated[Path | None, typer.Option(help="The exact response body that you got.")] = None,
     key_file: Annotated[
@@ -115,9 +106,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a gateway, a saved bundle, or one answer of a gateway."""
-    if receipt is None and (request or response):
-        wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
-        raise Malformed("--receipt", "nothing", wanted)
+    asked = Asked(receipt, proof, request, response, key_file, os.environ.get("SAFEROUTER_API_KEY", ""))
     now, accepted = _moment(at), _load_policy(policy) or BUILT_IN_POLICY
     settings = {
         "policy": accepted,
@@ -130,16 +119,9 @@ def verify(
     # Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for.
     remembered = memory is not None or not accept_mock
     seen_logs = (memory.parent if memory else _state_folder()) / "checkpoints.json" if remembered else None
-    judged = _judge_target(target, now, settings, seen_logs, accept_new_log)
-    if at is not None:
-        judged = replace(judged, verdict=_with_asserted_time(judged.verdict, now, "asserted by you"))
-    # A gateway whose evidence failed is shown no API key.
-    if receipt is not None and judged.verdict.outcome != "rejected":
-        raw, proof = _load_receipt(receipt, judged, key_file)
-        bodies = [_read(path) if path else None for path in (request, response)]
-        judged = _judge_answer(judged, raw, proof, *bodies)
+    judged = judge(target, asked, now, at is not None, settings, seen_logs, accept_new_log)
     if save is not None:
-        _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}).encode())
+        _save(save, judged)
     _finish(judged.verdict, as_json)
 
 
@@ -179,7 +161,7 @@ def report_verify(
         evidence = Evidence(raw, endorsements)
         more: dict[str, Any] = {"tcb": data, "releases": releases, "announcement": announced}
         verdict = verify_report(evidence, now=now, policy=accepted, accept_mock=accept_mock, **more)
-        _finish(verdict if at is None else _with_asserted_time(verdict, now, "asserted by you"), as_json)
+        _finish(verdict if at is None else with_asserted_time(verdict, now, "asserted by you"), as_json)
 
 
 @report_app.command("show")
@@ -267,109 +249,10 @@ def _moment(at: str | None) -> dt.datetime:
     return dt.datetime.now(dt.UTC) if at is None else parse_moment(at, "--at")
 
 
-def _load_receipt(receipt: str, judged: _Judged, key_file: Path | None) -> tuple[bytes, bytes | None]:
-    """A receipt from its file, or by its id from the live gateway, which then also shows its place in the log."""
-    path = Path(receipt)
-    if path.is_file():
-        return _read(path), None
-    if not judged.live:
-        raise Malformed("--receipt", "no such file", "the receipt's file: an id needs a live gateway")
-    key = _read(key_file).decode(errors="replace").strip() if key_file else os.environ.get("SAFEROUTER_API_KEY", "")
-    if not key:
-        raise Malformed("--key-file", "nothing", "the API key that made the call: only it may read the receipt")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise Malformed("--key-file", "no single line of printable ASCII", "the API key, and nothing else")
-    raw = fetch_receipt(judged.origin, receipt, key)
-    logged = decode_quote(judged.document).workload.log is not None
-    return raw, fetch_receipt_proof(judged.origin, receipt, key) if logged else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A quote with its verdict; `live` if it answered a nonce of ours just now."""
-
-    origin: str
-    document: Json
-    live: bool
-    verdict: Verdict
-    settings: dict[str, Any]
-
-
-def _judge_target(
-    target: str, now: dt.datetime, settings: dict[str, Any], seen_logs: Path | None, accept_new_log: bool
-) -> _Judged:
-    """Fetch the quote of a gateway, or read a bundle, and judge it; the log of a live one is remembered."""
-    live = "://" in target
-    if live:
-        origin, nonce = parse_origin(target), secrets.token_bytes(32)
-        document = fetch_quote(origin, nonce)
-    elif not Path(target).exists():
-        raise Malformed(target, "no such file", "a saved bundle, or a URL that starts with http:// or https://")
+def _save(path: Path, judged: Judged) -> None:
+    """A bundle; one with a receipt is private, for a receipt names the model and has the salts of its leaves."""
+    document = {"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}
+    if judged.answer is None:
+        _write(path, json.dumps(document).encode())
     else:
-        bundle = parse_bundle(_read(Path(target)))
-        origin, document, nonce = bundle.origin, bundle.document, None
-    # A file's own word about where it came from is no origin that we used.
-    settings = settings | {"audience": origin if live else None}
-    if live and settings["announcement"] is None and settings["policy"] and settings["policy"].announcement:
-        settings["announcement"] = fetch_announcement(origin)
-    seen_logs = seen_logs if live else None
-    earlier = _earlier(origin, document, seen_logs) if seen_logs and not accept_new_log else None
-    verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)
-    if seen_logs and verdict.outcome != "rejected" and (seen := seen_log(decode_quote(document))):
-        try:
-            remember_log(seen_logs, origin, seen)
-        except Unavailable as error:
-            typer.echo(f"saferouter: {printable(str(error))}", err=True)
-    return _Judged(origin, document, live, verdict, settings)
-
-
-def _earlier(origin: str, document: Json, seen_logs: Path) -> Earlier | None:
-    """What was seen of this gateway's log before, with the proof that leads from there to here, or back."""
-    seen = load_log(seen_logs, origin)
-    if seen is None:
-        return None
-    try:
-        now = seen_log(decode_quote(document))
-    except Malformed:
-        now = None  # bind.quote or log.inclusion names the fault
-    if now is None or now.vkey != seen.vkey or now.size == seen.size:
-        return Earlier(seen, None)
-    return Earlier(seen, fetch_consistency(origin, *sorted((seen.size, now.size))))
-
-
-def _judge_answer(
-    judged: _Judged, receipt: bytes, proof: bytes | None, request: bytes | None, response: bytes | None
-) -> _Judged:
-    """Add the receipt's checks; one of an earlier boot is judged under that boot's own evidence."""
-    past = _past_quote(judged, receipt)
-    if past is not None:
-        document, served_at = past
-        verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
-        verdict = _with_asserted_time(verdict, served_at, "as the receipt asserts")
-        judged = replace(judged, document=document, verdict=verdict)
-    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof)
-    return replace(judged, verdict=verdict)
-
-
-def _with_asserted_time(verdict: Verdict, moment: dt.datetime, whose: str) -> Verdict:
-    """The verdict with its time among what is not proven."""
-    line = f"time: judged at {moment.isoformat(timespec='seconds')}, {whose}"
-    return replace(verdict, not_proven=(*verdict.not_proven, line))
-
-
-def _past_quote(judged: _Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
-    """The evidence of the earlier keyset that signed the receipt, and the receipt's time; None for this keyset."""
-    try:
-        receipt = parse_receipt(raw)
-    except Malformed:
-        return None  # receipt.format names the fault
-    if not judged.live or receipt.keyset_digest == decode_quote(judged.document).keyset.digest:
-        return None
-    typer.echo(f"Signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True)
-    try:
-        document = fetch_past_quote(judged.origin, receipt.keyset_digest)
-    except Unavailable as error:
-        if error.retryable:
-            raise
-        return None  # the gateway knows no such keyset: receipt.keyset fails by name
-    return document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
+        _write_private(path, json.dumps(document | {"answer": encode_answer(judged.answer)}).encode())

@@ -16,6 +16,7 @@ from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, 
 from tee.log import announcement as announcements
 from tee.log import judge as log
 from tee.log import receipt as receipts
+from tee.log import receipt_log
 from tee.log.witnesses import WitnessPolicy
 from tee.measure.releases import CHECK as RELEASE_CHECK
 from tee.measure.releases import Releases, accepting, check_release
@@ -152,26 +153,28 @@ def verify_answer(
     request: bytes | None,
     response: bytes | None,
     proof: bytes | None = None,
+    around: receipt_log.Surroundings = receipt_log.NOTHING_ELSE,
 ) -> Verdict:
     """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
 
-    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand.
+    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `around` is
+    what else is known of that log.
     """
+    required = quote_verdict.required | set(receipts.CHECKS) | receipt_log.required_of(around)
     try:
         quote = decode_quote(quote_document)
     except Malformed:
-        skips = [skipped(check_id, "the quote does not parse") for check_id in (*receipts.CHECKS, log.RECEIPT)]
-        checks = (*quote_verdict.checks, *skips)
-        return replace(quote_verdict, checks=checks, required=quote_verdict.required | set(receipts.CHECKS))
-    logged, upstream = log.judge_receipt(quote.workload.log, receipt, proof), _check_upstream(receipt)
-    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), logged, upstream]
+        ids = (*receipts.CHECKS, *receipt_log.CHECKS)
+        skips = [skipped(check_id, "the quote does not parse") for check_id in ids]
+        return replace(quote_verdict, checks=(*quote_verdict.checks, *skips), required=required)
+    placed = [*receipt_log.judge_receipt_log(quote, receipt, response, proof, around), _check_upstream(receipt)]
+    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *placed]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
-    not_proven += [f"{check.id}: {check.reason}" for check in (logged, upstream) if check.outcome is Outcome.SKIP]
+    not_proven += [
+        f"{check.id}: {check.reason}" for check in placed if check.outcome is not Outcome.FAIL and check.reason
+    ]
     return replace(
-        quote_verdict,
-        checks=(*quote_verdict.checks, *found),
-        required=quote_verdict.required | set(receipts.CHECKS),
-        not_proven=tuple(not_proven),
+        quote_verdict, checks=(*quote_verdict.checks, *found), required=required, not_proven=tuple(not_proven)
     )
 
 

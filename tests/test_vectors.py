@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from tee.canonical import encode_canonical, parse_json
+from tee.client.answer import decode_answer
 from tee.errors import Malformed
 from tee.evidence import Endorsements, Evidence, Verdict
 from tee.keys.binding import parse_nonce
 from tee.log.judge import Earlier, SeenLog
+from tee.log.receipt_log import Surroundings
 from tee.log.witnesses import parse_witness_policy
 from tee.measure.releases import Releases, judge_manifests
 from tee.policy import AppraisalPolicy, decode_policy, parse_policy
@@ -39,6 +41,7 @@ NAMES = {
     "quote": _QUOTED | {"document"},
     "log": _QUOTED | {"document", "witnesses", "earlier"},
     "announcement": _QUOTED | {"document", "announcement"},
+    "place": _QUOTED | {"document", "answer", "request", "response", "witnesses"},
     "answer": _QUOTED | {"quote", "receipt", "request", "response"},
     "manifest": _QUOTED | {"quote", "manifests", "seen"},
     "policy": _EVERY | {"document"},
@@ -115,6 +118,15 @@ def _announcement(vector: Vector) -> Found:
     return _verdict(_judge(vector, document, announcement=_bytes(vector["announcement"])))
 
 
+def _place(vector: Vector) -> Found:
+    raw, answer = _bytes(vector["witnesses"]), decode_answer(vector["answer"])
+    witnesses = None if raw is None else parse_witness_policy(raw)
+    document = parse_json(_filled(vector["document"]), "quote")
+    verdict = _judge(vector, document, witnesses=witnesses)
+    bodies, around = (_bytes(vector["request"]), _bytes(vector["response"])), Surroundings(witnesses, answer.links)
+    return _verdict(verify_answer(verdict, document, answer.receipt, *bodies, proof=answer.proof, around=around))
+
+
 def _answer(vector: Vector) -> Found:
     document = parse_json(_filled(_given(SHARED[vector["quote"]]).decode()), "quote")
     request, response = _bytes(vector["request"]), _bytes(vector["response"])
@@ -170,6 +182,7 @@ READERS: dict[str, Callable[[Vector], Found]] = {
     "quote": _quote,
     "log": _log,
     "announcement": _announcement,
+    "place": _place,
     "answer": _answer,
     "manifest": _manifest,
     "policy": _policy_file,
@@ -205,7 +218,7 @@ def test_every_piece_of_collateral_is_read() -> None:
     for path in FILES:
         vector = json.loads(path.read_text())
         used |= {vector[role] for role in ("vek", "intermediate", "ark", "crl", "quote") if vector.get(role)}
-        if vector["stage"] in ("quote", "log", "announcement"):
+        if vector["stage"] in ("quote", "log", "announcement", "place"):
             used |= set(PLACEHOLDER.findall(vector["document"]))
     for name in used & SHARED.keys():
         if name.startswith("quote-"):

@@ -22,6 +22,7 @@ from tests.vectors import (
     faults_manifest,
     faults_nitro,
     faults_nitro_chain,
+    faults_place,
     faults_policy,
     faults_quote,
     faults_report,
@@ -31,7 +32,7 @@ from tests.vectors import (
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb", "log", "announcement")
+STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb", "log", "announcement", "place")
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),
@@ -106,6 +107,13 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (400, faults_announcement.files),
     (500, faults_announcement.firmware),
     (400, faults_announcement.policies),
+    (0, faults_place.good),
+    (100, faults_place.receipts),
+    (120, faults_place.proofs),
+    (160, faults_place.routes),
+    (200, faults_place.quorums),
+    (220, faults_place.histories),
+    (240, faults_place.shapes),
     (0, faults_answer.good),
     (100, faults_answer.bodies),
     (120, faults_answer.events_of),

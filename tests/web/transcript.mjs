@@ -8,6 +8,7 @@ import { canonicalize, encodeCanonical, parseJson } from "../../verifier-web/src
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { parseLinks } from "../../verifier-web/src/loghistory.js";
 import { parseNonce } from "../../verifier-web/src/binding.js";
 import { checkRelease, judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
@@ -28,12 +29,15 @@ const quoteOf = (request) => parseJson(bytesOf(request.document), "quote");
 const judgeQuote = async (request, releases = null) =>
   verifyQuote(quoteOf(request), {
     releases,
-    witnesses: (request.witnesses ?? null) === null ? null : await parseWitnessPolicy(bytesOf(request.witnesses)),
+    witnesses: await witnessesOf(request),
     earlier: earlierOf(request.earlier ?? null),
     ...(await settingsOf(request)),
     nonce: request.nonce === null ? null : parseNonce(request.nonce),
     audience: request.audience,
   });
+async function witnessesOf({ witnesses }) {
+  return (witnesses ?? null) === null ? null : parseWitnessPolicy(bytesOf(witnesses));
+}
 function earlierOf(row) {
   if (row === null) return null;
   const seen = { vkey: row.vkey, size: row.size, root: bytesOfHex(row.root) };
@@ -56,7 +60,9 @@ const ANSWERS = {
   quote: (request) => judgeQuote(request),
   answer: async (request) => {
     const bodies = [request.receipt, request.request, request.response, request.proof].map(bytesOf);
-    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies);
+    const witnesses = await witnessesOf(request);
+    const links = request.links ? parseLinks(parseJson(bytesOf(request.links), "links"), "links") : null;
+    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, { witnesses, links });
   },
   manifest: async (request) => judgeQuote(request, await releasesOf(request)),
   release: async (request) =>

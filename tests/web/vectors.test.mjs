@@ -13,6 +13,7 @@ import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { decodeAnswer } from "../../verifier-web/src/receiptlog.js";
 import { judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
 import { parseWitnessPolicy } from "../../verifier-web/src/witnesses.js";
@@ -31,6 +32,7 @@ const NAMES = {
   quote: [...QUOTED, "document"],
   log: [...QUOTED, "document", "witnesses", "earlier"],
   announcement: [...QUOTED, "document", "announcement"],
+  place: [...QUOTED, "document", "answer", "request", "response", "witnesses"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
   manifest: [...QUOTED, "quote", "manifests", "seen"],
   policy: [...EVERY, "document"],
@@ -106,6 +108,14 @@ const READERS = {
   },
   announcement: async ({ announcement, ...vector }) =>
     shortOf(await judge(vector, parseQuoteText(vector.document), { announcement: optional(announcement) })),
+  place: async ({ witnesses: policy, ...vector }) => {
+    const witnesses = policy === null ? null : await parseWitnessPolicy(base64Bytes(policy));
+    const { receipt, proof, links } = decodeAnswer(vector.answer);
+    const document = parseQuoteText(vector.document);
+    const bodies = [vector.request, vector.response].map(optional);
+    const verdict = await judge(vector, document, { witnesses });
+    return shortOf(await verifyAnswer(verdict, document, receipt, ...bodies, proof, { witnesses, links }));
+  },
   answer: async (vector) => {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
     const bodies = [vector.receipt, vector.request, vector.response].map(optional);

@@ -47,5 +47,8 @@ export const CHECKS = [
   {"id": "receipt.response", "title": "The receipt commits to the answer I got", "section": "SPEC §7", "question": "answer", "does_not_prove": "That the answer is true."},
   {"id": "receipt.complete", "title": "The receipt covers the whole answer", "section": "SPEC §7", "question": "answer", "does_not_prove": "That all of it reached you: compare the bytes that you hold."},
   {"id": "receipt.log", "title": "The receipt is in the log", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That your other calls are."},
+  {"id": "receipt.route", "title": "The log held the decision before it held the receipt", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That the decision was good: only that it was not changed later."},
+  {"id": "receipt.witness", "title": "The witnesses that I trust have seen the log with this receipt", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "What the leaves say: witnesses see sizes and roots only."},
+  {"id": "receipt.consistency", "title": "Quote, route and receipt stand in one history", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That others see the same log: receipt.witness says that."},
   {"id": "upstream.provenance", "title": "What is known of the upstream", "section": "SPEC §7", "question": "answer", "does_not_prove": "Weights of a third party's model."},
 ];

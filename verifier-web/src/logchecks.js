@@ -1,17 +1,15 @@
-// What is in the log: the checks of a quote's checkpoint and `startup` leaf, and of a receipt's leaf (SPEC §15.9).
+// What is in the log: the checks of a quote's checkpoint and `startup` leaf (SPEC §15.9).
 
 import { equalBytes, hexOf } from "./bytes.js";
-import { digest, digestBytes, parseJson, shown } from "./canonical.js";
+import { digest, digestBytes, shown } from "./canonical.js";
 import { isoSeconds } from "./chain.js";
-import { openCheckpoint, parseLeafProof, verifyLeaf } from "./checkpoint.js";
+import { openCheckpoint, verifyLeaf } from "./checkpoint.js";
 import { Malformed } from "./errors.js";
 import { failed, judged, passed, skipped, unparsed } from "./evidence.js";
 import { digestText, requireMembers } from "./identity.js";
 import { parseEntry } from "./leaf.js";
 import { verifyConsistency } from "./merkle.js";
 import { LOG_KEY, parseNoteKey } from "./note.js";
-import { decodeBase64, wellFormed } from "./quote.js";
-import { parseReceipt } from "./receipt.js";
 
 /** @typedef {import("./evidence.js").Check} Check */
 /** @typedef {import("./quote.js").Quote} Quote */
@@ -28,8 +26,6 @@ export const WITNESS = "log.witness";
 export const CONSISTENCY = "log.consistency";
 export const CHECKS = Object.freeze([INCLUSION, STARTUP, WITNESS, CONSISTENCY]);
 const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
-export const RECEIPT = "receipt.log";
-export const MAX_RECEIPT_PROOF_SIZE = 1 << 19; // two leaves with their proofs
 const PLAIN = ["keyset_digest", "workload_digest", "measurement", "audience"];
 const OBJECTS = ["build", "configuration"];
 
@@ -155,19 +151,33 @@ async function checkConsistency(named, carried, earlier) {
 async function checkWitness(named, carried, policy) {
   if (policy === null) return skipped(WITNESS, "no witness policy was given");
   if (!policy.demands) return skipped(WITNESS, "your witness policy asks for no witness");
-  let key, times;
+  let key;
   try {
     key = await logKey(named);
-    const { note } = await openCheckpoint(carried.checkpoint, key, CHECKPOINT);
-    times = await policy.cosigned(note, CHECKPOINT);
   } catch (error) {
     return unparsed(WITNESS, error);
   }
+  return checkQuorum(WITNESS, carried.checkpoint, key, policy, CHECKPOINT);
+}
+
+/**
+ * The policy names this log, and its quorum cosigned this checkpoint of it.
+ * @param {string} id @param {string} whole @param {import("./note.js").NoteKey} key @param {WitnessPolicy} policy
+ * @param {string} field @returns {Promise<Check>}
+ */
+export async function checkQuorum(id, whole, key, policy, field) {
+  let times;
+  try {
+    const { note } = await openCheckpoint(whole, key, field);
+    times = await policy.cosigned(note, field);
+  } catch (error) {
+    return unparsed(id, error);
+  }
   if (!policy.logs.some((log) => log.vkey === key.vkey)) {
-    return failed(WITNESS, `log ${named.vkey}`, "a log that your witness policy names");
+    return failed(id, `log ${key.vkey}`, "a log that your witness policy names");
   }
   const rows = [...times].map(([name, time]) => `${name} at ${isoSeconds(new Date(time * 1000))}`);
-  return judged(WITNESS, policy.reached(times.keys()), rows.join(", ") || "no cosignature", policy.describe());
+  return judged(id, policy.reached(times.keys()), rows.join(", ") || "no cosignature", policy.describe());
 }
 
 /** What a startup leaf names, each as one text. @param {import("./leaf.js").LogEntry} entry */
@@ -183,53 +193,4 @@ async function saidBy({ index, type, body }) {
   }
   for (const name of OBJECTS) said[name] = await digest(body[name]);
   return said;
-}
-
-/**
- * `receipt.log`: the log holds a `receipt` leaf that commits to this very receipt.
- * @param {import("./identity.js").WorkloadLog | null} named @param {Uint8Array} receipt
- * @param {Uint8Array | null} proof @returns {Promise<Check>}
- */
-export async function judgeReceipt(named, receipt, proof) {
-  if (named === null) return skipped(RECEIPT, "the workload names no transparency log");
-  if (proof === null) return skipped(RECEIPT, "no proof from the log was given");
-  let signed;
-  try {
-    signed = await digest(parseReceipt(receipt).document);
-  } catch (error) {
-    unparsed(RECEIPT, error);
-    return skipped(RECEIPT, "the receipt does not parse");
-  }
-  try {
-    return await checkReceipt(await logKey(named), signed, proof);
-  } catch (error) {
-    return unparsed(RECEIPT, error);
-  }
-}
-
-async function checkReceipt(key, signed, raw) {
-  if (raw.length > MAX_RECEIPT_PROOF_SIZE) {
-    throw new Malformed("proof", `${raw.length} bytes`, `at most ${MAX_RECEIPT_PROOF_SIZE}`);
-  }
-  const whole = parseJson(raw, "proof");
-  requireMembers(whole, ["document", "receipt"], "proof");
-  const { document, receipt: shownLeaf } = whole;
-  requireMembers(document, ["receipt_id", "receipt_digest", "salt"], "proof.document", { exact: true });
-  requireMembers(shownLeaf, ["leaf_b64", "proof"], "proof.receipt", { exact: true });
-  if (document.receipt_digest !== signed) {
-    return failed(RECEIPT, `proof of ${shown(document.receipt_digest)}`, `${signed}, this receipt`);
-  }
-  const leaf = decodeBase64(shownLeaf.leaf_b64, "proof.receipt.leaf_b64");
-  const entry = parseEntry(leaf, "proof.receipt.leaf_b64");
-  const committed = await digest(document);
-  if (entry.type !== "receipt" || entry.body.commitment !== committed) {
-    const found = `a leaf of type ${entry.type}, ${shown(entry.body.commitment)}`;
-    return failed(RECEIPT, found, `one of type receipt, ${committed}`);
-  }
-  const proof = parseLeafProof(wellFormed(shownLeaf.proof, "proof.receipt.proof"), "proof.receipt.proof");
-  const checkpoint = await verifyLeaf(leaf, proof, key, "proof.receipt.proof");
-  if (entry.index !== proof.index) {
-    return failed(RECEIPT, `leaf ${entry.index} by its own word`, `${proof.index}, by the proof`);
-  }
-  return passed(RECEIPT, `leaf ${proof.index} of ${checkpoint.size}`, `a leaf that commits to ${signed}`);
 }

@@ -34,11 +34,21 @@ export async function parseNoteKey(vkey, field) {
   if (raw.length !== 33 || !KEY_TYPES.includes(raw[0])) {
     throw new Malformed(field, `${raw.length} bytes of key`, "an Ed25519 key of type 1 or 4, 33 bytes");
   }
-  const keyId = (await sha256(Uint8Array.of(...encodeUtf8(`${name}\n`), ...raw))).subarray(0, 4);
+  const keyId = await keyIdOf(name, raw);
   if (id !== hexOf(keyId)) {
     throw new Malformed(field, `key id ${shown(id)}`, `${hexOf(keyId)}, which belongs to this key`);
   }
   return Object.freeze({ name, type: raw[0], keyId, publicKey: raw.subarray(1), vkey });
+}
+
+const keyIdOf = async (name, raw) =>
+  (await sha256(Uint8Array.of(...encodeUtf8(`${name}\n`), ...raw))).subarray(0, 4);
+
+/** The same public key under another name. @param {NoteKey} key @param {string} name @returns {Promise<NoteKey>} */
+export async function renamedKey({ type, publicKey }, name) {
+  const raw = Uint8Array.of(type, ...publicKey);
+  const keyId = await keyIdOf(name, raw);
+  return Object.freeze({ name, type, keyId, publicKey, vkey: `${name}+${hexOf(keyId)}+${encodeBase64(raw)}` });
 }
 
 /**

@@ -10,10 +10,11 @@ import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
 import { unprovenOf } from "./grade.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
-import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, requiredOfLog } from "./logchecks.js";
+import { CHECKS as LOG_CHECKS, judgeLog, requiredOfLog } from "./logchecks.js";
 import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
+import { CHECKS as PLACE_CHECKS, judgeReceiptLog, requiredOf } from "./receiptlog.js";
 import { accepting, CHECK as RELEASE_CHECK, checkRelease } from "./releases.js";
 import { parseReport } from "./report.js";
 
@@ -130,25 +131,27 @@ export async function verifyQuote(document, options) {
 
 /**
  * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict. `proof` is
- * what the gateway serves of the receipt's place in the log, null if it is not at hand.
+ * what the gateway serves of the receipt's place in the log, null if it is not at hand; `around` is what else is known of
+ * that log.
  * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
  * @param {Uint8Array | null} request @param {Uint8Array | null} response @param {Uint8Array | null} [proof]
+ * @param {import("./receiptlog.js").Surroundings} [around]
  * @returns {Promise<Verdict>}
  */
-export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response, proof = null) {
+export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response, proof = null, around = {}) {
   const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
-  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS];
+  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS, ...requiredOf(around)];
   let quote;
   try {
     quote = decodeQuote(quoteDocument);
   } catch (error) {
     unparsed("bind.quote", error); // only a quote that does not parse is expected here
-    const skips = [...RECEIPT_CHECKS, RECEIPT].map((id) => skipped(id, "the quote does not parse"));
+    const skips = [...RECEIPT_CHECKS, ...PLACE_CHECKS].map((id) => skipped(id, "the quote does not parse"));
     return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
   }
   const found = await verifyReceipt(receipt, quote.keyset, request, response);
-  const last = [await judgeReceipt(quote.workload.log, receipt, proof), checkUpstream(receipt)];
-  const open = last.filter((check) => check.outcome === "skip").map(openLine);
+  const last = [...(await judgeReceiptLog(quote, receipt, response, proof, around)), checkUpstream(receipt)];
+  const open = last.filter((check) => check.outcome !== "fail" && check.reason).map(openLine);
   return newVerdict({
     scope,
     mock,
