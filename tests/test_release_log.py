@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from tee.errors import Malformed, Unavailable
 from tee.log.announcement import parse_announcement
 from tee.log.checkpoint import open_checkpoint
 from tee.log.entry import parse_entry
+from tee.log.merkle import Frontier, hash_leaf
 from tee.log.note import parse_note_key
 from tee.log.proof import verify_leaf
 from tee.log.release import parse_announced
@@ -118,6 +123,41 @@ def test_a_crash_before_the_signature_leaves_a_log_that_goes_on(owner: ReleaseOw
     leaf = decode_base64(last["leaf_b64"], "leaf")
     assert parse_entry(leaf).body["release"] == "saferouter 1.2"
     assert parse_announcement((owner.folder / "announcement" / "1.json").read_bytes())[0] == leaf
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tee.client.release_log import open_release_log
+
+with open_release_log(Path(sys.argv[1]), Path(sys.argv[2])) as log:
+    while True:
+        body = {"measurements": [f"{len(log.leaves):096x}"], "reason": f"by {sys.argv[3]}"}
+        log.append("release.retire", body, 1_795_240_000)
+        print(log.signed.checkpoint.size, log.signed.checkpoint.root.hex(), flush=True)
+"""
+
+
+def test_kills_at_any_moment_never_make_a_second_tree(owner: ReleaseOwner) -> None:
+    """Whatever was signed, and perhaps seen, is a beginning of what is there in the end."""
+    chance, signed = random.Random(16), []
+    for turn in range(8):
+        command = [sys.executable, "-c", DRIVER, str(owner.folder), str(owner.key), str(turn)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line, _ in zip(process.stdout, range(chance.randrange(1, 12)), strict=False):
+                signed.append(line.split())
+            time.sleep(chance.random() / 50)
+            process.kill()
+            signed += [line.split() for line in process.stdout if line.endswith("\n")]
+    with open_release_log(owner.folder, owner.key) as log:
+        frontier, roots = Frontier(), {}
+        for leaf in log.leaves:
+            frontier = frontier.append(hash_leaf(leaf))
+            roots[str(frontier.size)] = frontier.root().hex()
+        assert len(signed) >= 8
+        assert all(roots[size] == root for size, root in signed)
+        assert len(log.leaves) - int(signed[-1][0]) <= 1, "at most one was signed and not told"
 
 
 def test_a_log_of_more_than_a_tile(owner: ReleaseOwner, tmp_path: Path) -> None:

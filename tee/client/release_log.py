@@ -32,6 +32,7 @@ from tee.terminal import read_file
 
 KEY_FORMAT = "saferouter/release-log/v1"
 CHECKPOINT, ANNOUNCEMENTS = "checkpoint", "announcement"
+RESTORE = "Restore the newest copies; an older one must never sign again"
 
 
 @dataclass(slots=True)
@@ -108,9 +109,6 @@ class ReleaseLog:
         return prove_consistency(old, new, _reader(self.leaves))
 
 
-RESTORE = "Restore the newest copies; an older one must never sign again"
-
-
 def new_release_key(path: Path, origin: str) -> NoteKey:
     """A key for a log of this origin, in a file that does not exist yet. Raises Malformed."""
     if path.exists():
@@ -130,7 +128,9 @@ def new_release_key(path: Path, origin: str) -> NoteKey:
 @contextmanager
 def open_release_log(folder: Path, key_file: Path) -> Iterator[ReleaseLog]:
     """The log of this folder and key, for one command at a time. Raises Malformed, Unavailable."""
-    if stat.S_IMODE(key_file.stat().st_mode if key_file.exists() else 0) & 0o077:
+    if not key_file.is_file():
+        raise Malformed(str(key_file), "no such file", "a key, as `log new-key` makes it")
+    if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
         raise Malformed(str(key_file), "a key that others may read", "mode 0600: if others could read it, it is burnt")
     try:
         with key_file.with_name(key_file.name + ".lock").open("w") as lock:
