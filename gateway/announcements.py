@@ -83,13 +83,20 @@ def _identity_of(engine: Engine, startup: Body) -> str | None:
 
 
 def _backwards(tree: StoredTree, size: int, prev: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and bytes of every leaf, the newest first; `prev` is the hash of the newest."""
+    """Type and bytes of every leaf, the newest first; `prev` is the hash of the newest. Raises Unavailable."""
     for end in range(size, 0, -BATCH):
-        for leaf in reversed(tree.leaves(max(0, end - BATCH), end)):
+        start = max(0, end - BATCH)
+        for leaf in reversed(tree.leaves(start, end)):
             size -= 1
             tail = _TAIL.search(leaf, max(0, len(leaf) - TAIL_SIZE))
             if tail is None or chain_hash(leaf) != prev:
-                reason = f"has another entry {size} of the log than the one that was logged: restore it"
-                raise Unavailable("the gateway's database", reason, retryable=False)
+                raise _altered(size)
             yield tail[2], leaf
             prev = bytes.fromhex(tail[1].decode())
+        if size != start:  # the oldest of them are gone, which no chain shows
+            raise _altered(size - 1)
+
+
+def _altered(number: int) -> Unavailable:
+    reason = f"lacks entry {number} of the log as it was logged: restore it"
+    return Unavailable("the gateway's database", reason, retryable=False)
