@@ -57,6 +57,8 @@ def test_a_release_is_announced_cosigned_monitored_and_retired(owner: ReleaseOwn
         seen = run_cli("log", "monitor", url, "--state", tmp_path / "m", "--log", owner.vkey, "--policy", policy)
         assert seen.returncode == 0, seen.stdout + seen.stderr
         assert f"release saferouter 1.0 was announced at entry 0: measurement {OLD}, {NEW}" in seen.stdout
+        alone = owner.announce(manifest("c" * 96, version="1.1"))
+        assert (alone[0], "a log that is cosigned stays so" in alone[1]) == (2, True)
         gone = owner.run("retire", "--measurement", OLD, "--reason", "a leak", "--policy", policy)
         assert (gone["index"], gone["size"]) == (1, 2)
         seen = run_cli("log", "monitor", url, "--state", tmp_path / "m", "--policy", policy)
@@ -193,6 +195,10 @@ def test_keys_that_are_refused(owner: ReleaseOwner, tmp_path: Path) -> None:
         assert (bad.returncode, "--origin: found" in bad.stderr, (tmp_path / "other").exists()) == (2, True, False)
     with open_release_log(owner.folder, owner.key), pytest.raises(Unavailable, match="another command is at work"):
         open_release_log(owner.folder, owner.key).__enter__()
+    with pytest.raises(Malformed, match="which is for everybody"):
+        open_release_log(owner.home, owner.key).__enter__()
+    with pytest.raises(Malformed, match="no such file"):
+        open_release_log(owner.folder, owner.home / "other.key").__enter__()
     owner.key.chmod(0o640)
     with pytest.raises(Malformed, match="a key that others may read"):
         open_release_log(owner.folder, owner.key).__enter__()

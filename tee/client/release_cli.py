@@ -88,6 +88,8 @@ def _say(
     if witnesses is not None and witnesses.quorum == NONE:
         witnesses = None
     with open_release_log(folder, key) as log:
+        if witnesses is None and log.is_cosigned():
+            raise Malformed("--policy", "no witnesses", "those of before: a log that is cosigned stays so")
         index, signed = asyncio.run(_publish(log, witnesses, kind, body))
         proof = log.prove(index, signed, witnesses)
     if as_json:

@@ -22,7 +22,7 @@ from tee.log.announcement import encode_announcement, parse_announcement
 from tee.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, sign_checkpoint
 from tee.log.entry import NO_LEAF, LogEntry, chain_hash, parse_entry
 from tee.log.merkle import EMPTY_ROOT, Frontier, ReadNode, hash_leaf, prove_consistency, prove_inclusion
-from tee.log.note import KeyType, NoteKey, parse_note_key
+from tee.log.note import KeyType, NoteKey, parse_note, parse_note_key
 from tee.log.proof import LeafProof
 from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, encode_entries, parse_entries, tile_width, tiles_between
 from tee.log.witnesses import WitnessPolicy
@@ -87,6 +87,11 @@ class ReleaseLog:
             write_public(path, encode_announcement(self.leaves[index], proof))
         return path
 
+    def is_cosigned(self) -> bool:
+        """Whether the checkpoint that is out carries more than the log's own signature."""
+        path = self.folder / CHECKPOINT
+        return path.exists() and len(parse_note(path.read_bytes(), str(path)).signatures) > 1
+
     def require_newest(self, seen: Sequence[Checkpoint]) -> None:
         """That nobody has seen more of this log than what lies here. Raises Unavailable."""
         for head in seen:
@@ -130,6 +135,8 @@ def open_release_log(folder: Path, key_file: Path) -> Iterator[ReleaseLog]:
     """The log of this folder and key, for one command at a time. Raises Malformed, Unavailable."""
     if not key_file.is_file():
         raise Malformed(str(key_file), "no such file", "a key, as `log new-key` makes it")
+    if key_file.resolve().is_relative_to(folder.resolve()):
+        raise Malformed(str(key_file), f"a key in {folder}, which is for everybody", "a key beside it")
     if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
         raise Malformed(str(key_file), "a key that others may read", "mode 0600: if others could read it, it is burnt")
     try:
