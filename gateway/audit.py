@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
-from gateway.errors import KeysetExpired
+from gateway.errors import KEYSET_ENDED, KeysetExpired
 from gateway.sequencer import Authenticate
 from gateway.storage.calls import (
     Activity,
@@ -49,10 +49,7 @@ class AuditRecord:
     def require_keyset(self) -> None:
         """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
         if self._keys.life_left <= 0:
-            raise KeysetExpired(
-                "The gateway's attested keyset has ended and no new one could be attested, so nobody could verify the "
-                "receipt of this call: it was not sent on. The operator finds the reason at /readyz."
-            )
+            raise KeysetExpired(KEYSET_ENDED)
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably: from here on its receipt is owed. Raises NotRecorded.

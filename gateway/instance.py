@@ -116,7 +116,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     startup = StartupLog(writer, publisher)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"))
     upstream = Upstream(config.limits)
-    pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
+    pipeline = Pipeline(
+        config, Admission(lambda sha256: asyncio.to_thread(find_api_key, engine, sha256)), audit, upstream, embedded
+    )
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
