@@ -63,6 +63,10 @@ class WorkerDesk:
         if not self._writer.is_closing():
             self._writer.write(encode_frame(message))
 
+    def hang_up(self) -> None:
+        """Drop the connection: a worker ends where it has none."""
+        self._writer.transport.abort()
+
     async def serve(self) -> None:
         """Do what the worker asks until its connection ends. Raises Malformed."""
         frames = Frames()

@@ -51,6 +51,11 @@ class KeeperLink:
                 else:
                     told(message)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the keeper has not taken yet."""
+        return self._writer.transport.get_write_buffer_size()
+
     async def settled(self) -> None:
         """Wait until everything that was asked is answered."""
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
@@ -125,6 +130,8 @@ class RemoteRecord:
         """Background work: tell the keeper how far each stream is. Runs until cancelled."""
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
+            if self._link.waiting:
+                continue  # the keeper is busy: what it has not read must not pile up
             rows = [progress() for progress in self._streams.values()]
             rows = [row for row in rows if row.sent_bytes != self._told.get(row.receipt_id)]
             self._told |= {row.receipt_id: row.sent_bytes for row in rows}

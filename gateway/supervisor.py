@@ -10,7 +10,6 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from gateway.instance import Instance
 from gateway.keeper import WorkerDesk
@@ -23,7 +22,7 @@ LOG = logging.getLogger("saferouter")
 BACKLOG = 1024  # a burst of callers must not wait a second for their second SYN
 STEADY_SECONDS = 5.0  # a worker that lived this long is replaced at once, any other after a pause
 FIRST_PAUSE, MAX_PAUSE = 0.25, 30.0
-END_SECONDS = 3.0  # for a worker to leave once it was told to stop; then it is killed
+END_SECONDS = 3.0  # for a worker to leave once it was told to stop, or hung up on; then it is killed
 KEYSET_SECONDS = 1.0  # how soon workers learn of a new keyset
 
 
@@ -79,7 +78,7 @@ class Supervisor:
         while self._workers:
             if time.monotonic() > deadline:
                 for worker in self._workers.values():
-                    _kill(worker.process)
+                    worker.desk.hang_up()
             await asyncio.sleep(0.01)
 
     async def _keep(self, slot: int) -> None:
@@ -128,8 +127,7 @@ class Supervisor:
             LOG.error("Worker process %d is ended, since it said what no worker says: %s.", worker.process.pid, error)
         finally:
             greeting.cancel()
-            _kill(worker.process)
-            await worker.process.wait()
+            await _ended(worker.process)  # without its connection it ends by itself
             self._counts[slot] = 0
         try:
             return await worker.desk.finish()
@@ -171,9 +169,15 @@ class Supervisor:
             await asyncio.sleep(KEYSET_SECONDS)
 
 
-def _kill(process: Any) -> None:
-    with suppress(ProcessLookupError):
-        process.kill()
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for its end, and bring that about if it does not come."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def _end_of(process: asyncio.subprocess.Process) -> str:

@@ -46,12 +46,12 @@ async def run() -> None:
     reporting = asyncio.create_task(record.report_progress())
     while "stop" not in (message := await told.get()):
         record.keyset_ends = message["keyset_ends"]
+    stop.set()
     await pipeline.drain()
     await upstream.close()
-    await link.settled()
-    stop.set()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     reporting.cancel()
+    await link.settled()
     await door.close()
 
 

@@ -37,7 +37,7 @@ class SharedListener(socket.socket):
 
 async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance], Awaitable[None]]) -> None:
     """Serve until SIGINT or SIGTERM. Raises Unavailable, Malformed."""
-    stop = asyncio.Event()
+    stop, shut = asyncio.Event(), asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     listener = _listen(config.host, config.port)
@@ -55,11 +55,11 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
     workers = Supervisor(instance, listener, embedded) if config.workers > 1 else None
     try:
         if embedded is not None and provider is not None:
-            servers.append(serve_app(mock_provider_app(embedded.api_key), provider, config, stop))
+            servers.append(serve_app(mock_provider_app(embedded.api_key), provider, config, shut))
         if workers is None:
-            servers.append(serve_app(build_app(instance), listener, config, stop))
+            servers.append(serve_app(build_app(instance), listener, config, shut))
         else:
-            servers.append(serve_app(build_app(instance), open_door(config.state), config, stop))
+            servers.append(serve_app(build_app(instance), open_door(config.state), config, shut))
             work.append(asyncio.create_task(workers.run()))
             await _first_end([asyncio.create_task(workers.assembled()), *work, ending])
         await on_ready(instance)
@@ -69,8 +69,8 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
     finally:
         if workers is not None:
             await workers.stop()
+        shut.set()
         await instance.drain()
-        stop.set()
         await asyncio.wait(servers, timeout=STOP_SECONDS)
         for task in (*servers, *work):
             task.cancel()

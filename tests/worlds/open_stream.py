@@ -15,6 +15,7 @@ class OpenStream:
 
     request: bytes
     raw: bytearray = field(default_factory=bytearray)
+    port: int = 0  # its own, once connected
 
     @property
     def receipt_id(self) -> str | None:
@@ -43,6 +44,7 @@ class OpenStream:
         )
         with suppress(ConnectionError):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            self.port = writer.get_extra_info("sockname")[1]
             try:
                 writer.write(head.encode() + self.request)
                 while piece := await reader.read(65536):
