@@ -22,7 +22,7 @@ LOG = logging.getLogger("saferouter")
 BACKLOG = 1024  # a burst of callers must not wait a second for their second SYN
 STEADY_SECONDS = 5.0  # a worker that lived this long is replaced at once, any other after a pause
 FIRST_PAUSE, MAX_PAUSE = 0.25, 30.0
-END_SECONDS = 3.0  # for a worker to leave once it was told to stop, or hung up on; then it is killed
+END_SECONDS = 8.0  # for a worker to leave once it was told to stop, or hung up on; then it is killed
 KEYSET_SECONDS = 1.0  # how soon workers learn of a new keyset
 
 

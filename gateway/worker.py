@@ -80,6 +80,7 @@ def main() -> None:
     except Malformed as error:
         LOG.error("A worker cannot start. %s.", error)
         raise SystemExit(1) from None
+    os._exit(0)  # everything is said: taking the interpreter apart would only hold up the stop
 
 
 if __name__ == "__main__":
