@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from gateway.instance import Instance
 from gateway.keeper import WorkerDesk
 from gateway.pipeline import Embedded
-from gateway.places import map_counts, new_counts
+from gateway.places import ABSENT, map_counts, new_counts
 from gateway.wire import Message
 from tee.errors import Malformed, Unavailable
 
@@ -47,7 +47,7 @@ class Supervisor:
         self._listener = listener
         self._embedded = embedded
         self._counts_handle = new_counts(instance.config.workers)
-        self._counts = map_counts(self._counts_handle)
+        self._open_calls, self._taken = map_counts(self._counts_handle)
         self._workers: dict[int, _Worker] = {}
         self._loaded = [asyncio.Event() for _ in range(instance.config.workers)]
         self._open = asyncio.Event()
@@ -128,7 +128,7 @@ class Supervisor:
         finally:
             greeting.cancel()
             await _ended(worker.process)  # without its connection it ends by itself
-            self._counts[slot] = 0
+            self._open_calls[slot], self._taken[slot] = 0, ABSENT
         try:
             return await worker.desk.finish()
         except Unavailable as error:

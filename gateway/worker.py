@@ -15,7 +15,7 @@ from gateway.config import Config, decode_config
 from gateway.http.pass_on import KeeperDoor, build_worker_app
 from gateway.http.server import STOP_SECONDS, SharedListener, serve_app
 from gateway.pipeline import Embedded, Pipeline
-from gateway.places import Places, map_counts
+from gateway.places import Places, Turns, map_counts
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.upstream import Upstream
 from gateway.wire import Message
@@ -23,7 +23,6 @@ from tee.errors import Malformed
 
 LOG = logging.getLogger("saferouter")
 CHANNEL = 0  # the connection to the keeper stands where standard input would
-ACCEPTED = 8  # connections taken at once, so that a burst is shared with the other workers
 
 
 async def run() -> None:
@@ -39,10 +38,11 @@ async def run() -> None:
     config = _attested_config(hello)
     record, upstream, stop = RemoteRecord(link, hello["keyset_ends"]), Upstream(config.limits), asyncio.Event()
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
-    places = Places(map_counts(hello["counts"]), hello["slot"])
+    open_calls, taken = map_counts(hello["counts"])
+    places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     pipeline = Pipeline(config, Admission(link.find_key), record, upstream, embedded, places)
-    door, listener = KeeperDoor(config), SharedListener(fileno=hello["listener"])
-    server = serve_app(build_worker_app(pipeline, config, door), listener, config, stop, ACCEPTED)
+    door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
+    server = serve_app(build_worker_app(pipeline, config, door), listener, config, stop)
     reporting = asyncio.create_task(record.report_progress())
     while "stop" not in (message := await told.get()):
         record.keyset_ends = message["keyset_ends"]

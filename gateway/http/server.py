@@ -22,6 +22,7 @@ from gateway.http.mock_provider import mock_provider_app
 from gateway.http.pass_on import open_door
 from gateway.instance import Instance, start_instance
 from gateway.pipeline import Embedded
+from gateway.places import Turns
 from gateway.supervisor import BACKLOG, Supervisor
 from tee.errors import Unavailable
 
@@ -29,10 +30,19 @@ STOP_SECONDS = 0.3  # for connections to close by themselves once every call is 
 
 
 class SharedListener(socket.socket):
-    """A socket on which several processes accept. It listens already; asking again would shorten the queue of all."""
+    """A listening socket on which several processes accept, each in its turn."""
 
-    def listen(self, _backlog: int = 0, /) -> None:
-        """Nothing."""
+    def __init__(self, handle: int, turns: Turns) -> None:
+        super().__init__(fileno=handle)
+        self.turns = turns
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next caller. Raises BlockingIOError also where another process shall take it."""
+        if not self.turns.mine():
+            raise BlockingIOError
+        accepted = super().accept()
+        self.turns.took()
+        return accepted
 
 
 async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance], Awaitable[None]]) -> None:
@@ -96,14 +106,12 @@ async def _first_end(tasks: list[asyncio.Task[Any]]) -> None:
         task.result()
 
 
-def serve_app(
-    app: Any, listener: socket.socket, config: Config, stop: asyncio.Event, accepted: int = BACKLOG
-) -> asyncio.Task[None]:
-    """Serve on a bound socket until `stop`. `accepted`: how many connections are taken at once."""
+def serve_app(app: Any, listener: socket.socket, config: Config, stop: asyncio.Event) -> asyncio.Task[None]:
+    """Serve on a bound socket until `stop`."""
     settings = ServerConfig()
     settings.h11_max_incomplete_size = config.limits.header
     settings.include_server_header = False
-    settings.backlog = accepted
+    settings.backlog = BACKLOG
     settings.keep_alive_timeout = 75
     settings.keep_alive_max_requests = 1 << 30
     settings.graceful_timeout = STOP_SECONDS
