@@ -18,6 +18,7 @@ from gateway.errors import GatewayError, InvalidRequest, NoRoute
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_value
+from tee.canonical import kind_of
 from tee.errors import Malformed
 
 LOG = logging.getLogger("saferouter")
@@ -52,11 +53,6 @@ class WorkerDesk:
         self._calls: dict[str, _Held] = {}
         self._tasks: set[asyncio.Task[Message]] = set()
         self.loaded = asyncio.Event()
-
-    @property
-    def open_calls(self) -> int:
-        """How many calls the worker has open."""
-        return len(self._calls)
 
     def tell(self, message: Message) -> None:
         """Say something that the worker did not ask for."""
@@ -136,7 +132,9 @@ class WorkerDesk:
         held.progress = first = decode_value(Progress, progress)
         self._audit.follow(draft, lambda: held.progress or first)
 
-    def _progress(self, rows: list[Any]) -> None:
+    def _progress(self, rows: Any) -> None:
+        if not isinstance(rows, list):
+            raise Malformed("frame.rows", kind_of(rows), "a list")
         for row in (decode_value(Progress, each) for each in rows):
             if held := self._calls.get(row.receipt_id):  # else it was closed meanwhile
                 held.progress = row
@@ -145,6 +143,8 @@ class WorkerDesk:
         number, draft, chat_id = message["n"], decode_draft(message["draft"]), message["chat_id"]
         returned, activity = decode_value(Returned, message["returned"]), message["activity"]
         used = None if activity is None else decode_value(Activity, activity)
+        if not isinstance(chat_id, str | None):
+            raise Malformed("frame.chat_id", kind_of(chat_id), "text or null")
 
         def closing(_: object = None) -> None:
             if self._calls.pop(draft.receipt_id, None) is None:

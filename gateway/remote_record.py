@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gateway.audit import EMPTY_SHA256, PROGRESS_SECONDS
 from gateway.draft import MAX_CHAT_ID, ReceiptDraft, Returned
 from gateway.errors import KEYSET_ENDED, KeysetExpired
 from gateway.storage.calls import Activity, Progress
@@ -14,8 +15,6 @@ from gateway.tenancy.tenant import ApiKey
 from gateway.wire import Frames, Message, decode_error, decode_value, encode_frame, encode_value
 from tee.errors import Malformed
 
-EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-PROGRESS_SECONDS = 0.1  # as often as the keeper writes it down
 ROWS = 256  # of progress in one frame
 READ = 1 << 16
 

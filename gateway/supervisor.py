@@ -86,6 +86,8 @@ class Supervisor:
         pause = 0.0
         while not self._stopping:
             worker = self._workers[slot] = await self._start()
+            if self._stopping:
+                worker.desk.hang_up()  # it came too late to be told
             try:
                 cut = await self._attend(slot, worker)
             finally:

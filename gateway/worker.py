@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from dataclasses import replace
+from functools import partial
 
 from gateway.admission import Admission
 from gateway.build import source_digest
@@ -44,6 +45,8 @@ async def run() -> None:
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
     server = serve_app(build_worker_app(pipeline, config, door), listener, config, stop)
     reporting = asyncio.create_task(record.report_progress())
+    for task in (server, reporting):
+        task.add_done_callback(partial(_ended, stop))
     while "stop" not in (message := await told.get()):
         record.keyset_ends = message["keyset_ends"]
     stop.set()
@@ -63,6 +66,14 @@ def _attested_config(hello: Message) -> Config:
     if source_digest() != hello["source_digest"]:
         raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
     return config
+
+
+def _ended(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """A part is gone that works until the stop: another worker will do better."""
+    if not stop.is_set():
+        error = None if task.cancelled() else task.exception()
+        LOG.error("A worker ends, since a part of it did (%s).", type(error).__name__)
+        os._exit(1)
 
 
 def _orphaned(listening: asyncio.Task[None]) -> None:

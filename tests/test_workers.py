@@ -31,6 +31,7 @@ WORKERS, STREAMS = 3, 24
 LONG = chat_body("mock:slow=60 mock:chunks=600", stream=True)
 SHORT = chat_body("mock:slow=8 mock:chunks=200", stream=True)
 START_SECONDS = 30.0
+MOCK = '[[providers]]\nid = "mock"\nfamily = "mock"\n[[models]]\nid = "mock-1"\nprovider = "mock"\n'
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +293,15 @@ def test_the_limit_of_open_calls_is_that_of_all_workers(
         wait_for(lambda: gateway.ask("room again").status == 200, 10.0, "the places of the dead are held for ever")
         for client in clients:
             client.close()
+
+
+def test_workers_learn_of_a_renewed_keyset(tmp_path: Path, chip_file: Path) -> None:
+    with RunningGateway(
+        tmp_path / "state", config=f"workers = 2\nkeyset_seconds = 10\n{MOCK}", chip=chip_file
+    ) as gateway:
+        first = gateway.verified(gateway.ask("under the first keyset"))
+        time.sleep(max(0.0, first.served_at + 11 - time.time()))
+        assert gateway.verified(gateway.ask("under a later one")).keyset_digest != first.keyset_digest
 
 
 @pytest.mark.parametrize(
