@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from gateway.audit import AuditRecord
 from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
 from gateway.dialects.verbatim import VerbatimStream, attestation_frame
 from gateway.errors import UpstreamFailed, error_body
+from gateway.record import StreamRecord
 from gateway.storage.calls import Progress
 from gateway.stream_checkpoints import StreamCheckpoints
 from gateway.upstream import UpstreamAnswer
@@ -17,7 +17,7 @@ from gateway.upstream import UpstreamAnswer
 class Relay:
     """One stream. Whatever happens to it, exactly one receipt is signed."""
 
-    def __init__(self, call: Call, answer: UpstreamAnswer, audit: AuditRecord, max_frame: int) -> None:
+    def __init__(self, call: Call, answer: UpstreamAnswer, audit: StreamRecord, max_frame: int) -> None:
         self._call = call
         self._answer = answer
         self._audit = audit
