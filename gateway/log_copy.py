@@ -63,8 +63,8 @@ class LogCopy:
         except Unavailable as error:
             self._say(logging.WARNING, error.retryable, f"The log is ahead of its copy, which will catch up. {error}")
             return self._live.current()  # what is merely left over may wait without slowing the rest
-        except ForeignObject as error:
-            self._say(logging.ERROR, False, f"Nothing more is copied to object storage: {error}. Move it away.")
+        except (ForeignObject, LookupError) as error:
+            self._say(logging.ERROR, False, f"Nothing more is copied to object storage until it is mended: {error}.")
             return False
         if self._said:
             LOG.warning("The log's copy in object storage has caught up.")
