@@ -98,9 +98,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
-    kds = None if config.kds_url is None else Kds(config.kds_url)
-    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
-    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=_endorser(config))
     platform = None
     if config.platform_evidence:
         platform, tool = detect_nitrotpm()
@@ -138,11 +136,14 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    reasons = reason, sealing.reason
-    log = publisher, epochs
-    return Instance(
-        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *log, *reasons, measurement, lock
-    )
+    parts = publisher, epochs, reason, sealing.reason
+    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts, measurement, lock)
+
+
+def _endorser(config: Config) -> CachedEndorser:
+    """Certificates from the cache, and from AMD's server where one may be asked."""
+    kds = None if config.kds_url is None else Kds(config.kds_url)
+    return CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
 
 
 async def _open_log(opener: HistoryOpener, witnesses: WitnessPolicy | None) -> tuple[History, Quorum | None]:
