@@ -34,22 +34,19 @@ async def copy_log(epochs: Epochs, place: S3Place) -> None:
 class LogCopy:
     """Keeps the copy of every epoch up to date. Whatever fails is said once, and tried again later."""
 
-    def __init__(
-        self, live: LogView, passed: Sequence[LogView], store: ObjectStore, pause: float = COPY_SECONDS
-    ) -> None:
+    def __init__(self, live: LogView, passed: Sequence[LogView], store: ObjectStore) -> None:
         self._store = store
-        self._pause = pause
         self._live = EpochCopy(live, store)
         self._passed = [EpochCopy(view, store) for view in passed]
         self._said: set[tuple[int, bool]] = set()
 
     async def run(self) -> None:
         """Background work. Runs until cancelled."""
-        pause = self._pause
+        pause = COPY_SECONDS
         try:
             while True:
                 await asyncio.sleep(pause)
-                pause = self._pause if await self.catch_up() else min(2 * pause, MAX_PAUSE_SECONDS)
+                pause = COPY_SECONDS if await self.catch_up() else min(2 * pause, MAX_PAUSE_SECONDS)
         finally:
             await self._store.close()
 
