@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from gateway.history import LogSigner
 from gateway.storage.log import StoredTree
 from gateway.storage.tiles import TileFolder
-from gateway.witnesses import Quorum
+from tee.client.witnesses import Quorum
 from tee.errors import Malformed
 from tee.log.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint
 from tee.log.merkle import hash_leaf, prove_consistency, prove_inclusion, root_over
