@@ -138,11 +138,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    reasons = reason, sealing.reason
-    log = publisher, epochs
-    return Instance(
-        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *log, *reasons, measurement, lock
-    )
+    parts = publisher, epochs, reason, sealing.reason
+    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts, measurement, lock)
 
 
 def _find_attesters(
