@@ -475,7 +475,7 @@ def test_an_answer_and_its_place_verify_offline_from_one_file(
 
 
 def test_loose_files_verify_offline_and_say_what_is_missing(
-    gateway: RunningGateway, operator: LyingProxy, files: dict[str, Path], kept: Path
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path], kept: Path
 ) -> None:
     parts = json.loads(kept.read_text())
     quote, proof = kept.with_name("quote.json"), kept.with_name("proof.json")
@@ -491,6 +491,8 @@ def test_loose_files_verify_offline_and_say_what_is_missing(
     assert (code, outcome(verdict, "receipt.log")) == (0, "skip")
     proof.write_bytes(proof.read_bytes()[:-1])
     code, verdict = verify(gateway, quote, "--receipt", files["receipt"], "--proof", proof, *bodies)
+    assert (code, failures(verdict)) == (1, ["receipt.log"])
+    code, verdict = verify(gateway, operator.origin, *by_id(answered, files, "--proof", proof))
     assert (code, failures(verdict)) == (1, ["receipt.log"])
     assert run_cli("verify", quote, "--policy", gateway.policy, "--proof", proof).returncode == 2
 
