@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from tee.canonical import parse_json
 from tee.client.answer import encode_answer
 from tee.client.judging import Asked, Judged, judge, with_asserted_time
 from tee.client.log_cli import log_app
+from tee.client.log_memory import decode_logs, encode_logs, load_logs, merge_logs
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence
@@ -41,6 +43,8 @@ report_app = typer.Typer(no_args_is_help=True, help="Bare attestation reports.")
 app.add_typer(report_app, name="report")
 app.add_typer(measure_app, name="measure")
 app.add_typer(log_app, name="log")
+memory_app = typer.Typer(no_args_is_help=True, help="The checkpoints that your verifier has seen.")
+log_app.add_typer(memory_app, name="memory")
 app.add_typer(collateral_app, name="collateral")
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Your AppraisalPolicy, TOML or JSON.")]
@@ -118,7 +122,7 @@ def verify(
     }
     # Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for.
     remembered = memory is not None or not accept_mock
-    seen_logs = (memory.parent if memory else _state_folder()) / "checkpoints.json" if remembered else None
+    seen_logs = _seen_logs(memory) if remembered else None
     judged = judge(target, asked, now, at is not None, settings, seen_logs, accept_new_log)
     if save is not None:
         _save(save, judged)
@@ -182,6 +186,30 @@ def report_show(
         typer.echo(f"  {name}: {value}")
 
 
+@memory_app.command("export")
+def memory_export(
+    to: Annotated[Path | None, typer.Argument(help="The file to write; without one it is printed.")] = None,
+    memory: MemoryOption = None,
+) -> None:
+    """Write down the newest checkpoint seen of each gateway's log, for another verifier of yours."""
+    text = json.dumps(encode_logs(load_logs(_seen_logs(memory))), indent=1)
+    if to is None:
+        typer.echo(text)
+    else:
+        _write_private(to, text.encode() + b"\n")
+
+
+@memory_app.command("import")
+def memory_import(
+    file: Annotated[Path, typer.Argument(help="What another verifier of yours exported, or a browser.")],
+    memory: MemoryOption = None,
+) -> None:
+    """Add another verifier's memory to this one. What the two disagree about is refused, all of it."""
+    given = decode_logs(parse_json(_read(file), str(file)), str(file))
+    newer = merge_logs(_seen_logs(memory), given)
+    typer.echo(f"{len(given)} logs read; of {newer} a newer checkpoint is remembered now.")
+
+
 def main() -> None:
     """Run the command; an error becomes one sentence and an exit code, never a traceback."""
     for entry in entry_points(group="saferouter.commands"):
@@ -234,6 +262,11 @@ def _judge_releases(
     if releases.newest is not None:
         remember(path, signers, releases.newest.sequence)
     return releases
+
+
+def _seen_logs(memory: Path | None) -> Path:
+    """Where checkpoints are remembered: beside the manifests."""
+    return (memory.parent if memory else _state_folder()) / "checkpoints.json"
 
 
 def _state_folder() -> Path:

@@ -17,13 +17,15 @@ from tee.client.log_memory import load_log, remember_log
 from tee.errors import Malformed, Unavailable
 from tee.evidence import Verdict
 from tee.keys.identity import WorkloadLog
-from tee.log.judge import Earlier, seen_log
+from tee.log.judge import Earlier, SeenLog, seen_log
 from tee.log.receipt import parse_receipt
 from tee.log.receipt_log import Surroundings
 from tee.origin import parse_origin
-from tee.quote import Bundle, decode_quote, parse_bundle
+from tee.quote import Bundle, Quote, decode_quote, parse_bundle
 from tee.terminal import printable, read_file
 from tee.verify import verify_answer, verify_quote
+
+MAX_ROUNDS = 5  # in each, another process has changed what is remembered of this very log
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,21 +141,26 @@ def _judge_gateway(
     document, settings = fetch_quote(origin, nonce), settings | {"audience": origin}
     if settings["announcement"] is None and settings["policy"] and settings["policy"].announcement:
         settings["announcement"] = fetch_announcement(origin)
-    earlier = _earlier(origin, document, seen_logs) if seen_logs and not accept_new_log else None
-    verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)
-    if seen_logs and verdict.outcome != "rejected" and (seen := seen_log(decode_quote(document))):
+    if seen_logs is None:
+        return Judged(origin, document, True, verify_quote(document, now=now, nonce=nonce, **settings), settings)
+    for _ in range(MAX_ROUNDS):
+        known = load_log(seen_logs, origin)
+        earlier = None if known is None or accept_new_log else _joined(origin, document, known)
+        verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)
+        seen = None if verdict.outcome == "rejected" else seen_log(decode_quote(document))
         try:
-            remember_log(seen_logs, origin, seen)
+            if seen is None or remember_log(seen_logs, origin, known, seen):
+                break
         except Unavailable as error:
             typer.echo(f"saferouter: {printable(str(error))}", err=True)
+            break
+    else:
+        raise Unavailable(str(seen_logs), "it changes all the time: other verifiers are at work", retryable=True)
     return Judged(origin, document, True, verdict, settings)
 
 
-def _earlier(origin: str, document: Json, seen_logs: Path) -> Earlier | None:
-    """What was seen of this gateway's log before, with the proof that leads from there to here, or back."""
-    seen = load_log(seen_logs, origin)
-    if seen is None:
-        return None
+def _joined(origin: str, document: Json, seen: SeenLog) -> Earlier:
+    """What was seen of this gateway's log, with the proof that leads from there to here, or back."""
     try:
         now = seen_log(decode_quote(document))
     except Malformed:
@@ -190,10 +197,9 @@ def _located(
     judged: Judged, asked: Asked, answer: AnswerEvidence, key: str, live_log: WorkloadLog | None
 ) -> AnswerEvidence:
     """The same with what the gateway shows of its place in the log; by a file or, with the caller's key, by asking."""
-    try:
-        quote = decode_quote(judged.document)
-    except Malformed:
-        return answer  # bind.quote names the fault
+    quote = _quote_of(judged.document)
+    if quote is None:
+        return answer
     if asked.proof is None and key:
         witnesses = judged.settings["witnesses"]
         place = fetch_place(judged.origin, answer.receipt, asked.receipt or "", key, quote, witnesses)
@@ -203,16 +209,20 @@ def _located(
 
 def _judge_past(judged: Judged, document: Json, served_at: dt.datetime) -> Judged:
     """An earlier keyset's stored evidence, at the receipt's time; its log must have grown into the one seen now."""
-    earlier = None
-    try:
-        now, then = (seen_log(decode_quote(each)) for each in (judged.document, document))
-        if now is not None and then is not None and now.vkey == then.vkey:
-            sizes = sorted((then.size, now.size))
-            earlier = Earlier(now, fetch_consistency(judged.origin, *sizes) if then.size != now.size else None)
-    except Malformed:
-        pass  # bind.quote or log.inclusion names the fault
+    now, then = (decode_quote(judged.document), _quote_of(document))
+    seen = seen_log(now)
+    same_log = seen is not None and then is not None and then.workload.log == now.workload.log
+    earlier = _joined(judged.origin, document, seen) if same_log and seen is not None else None
     verdict = verify_quote(document, now=served_at, nonce=None, earlier=earlier, **judged.settings)
     return replace(judged, document=document, verdict=with_asserted_time(verdict, served_at, "as the receipt asserts"))
+
+
+def _quote_of(document: Json) -> Quote | None:
+    """None where it does not parse, which bind.quote will name."""
+    try:
+        return decode_quote(document)
+    except Malformed:
+        return None
 
 
 def _time_of(receipt: bytes) -> dt.datetime | None:

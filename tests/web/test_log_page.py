@@ -166,7 +166,7 @@ def test_a_log_put_back_to_an_earlier_state_is_found_out(
     shutil.copytree(gateway.state, tmp_path / "backup")
     gateway.start()
     for _ in range(3):
-        gateway.fetch_receipt(gateway.ask("to be forgotten").receipt_id)
+        fetch_proof(gateway, gateway.ask("to be forgotten"))
     assert visit()["verdict"] == "verified"
     before = remembered(page)
     gateway.stop()
@@ -179,7 +179,7 @@ def test_a_log_put_back_to_an_earlier_state_is_found_out(
     assert (rolled_back["verdict"], remembered(page)) == ("rejected", before)
     assert found.startswith(f"no proof for {size} leaves seen before and ")
     while httpx2.get(f"{gateway.url}/attestation/transparency", **PLAIN).json()["size"] <= size:
-        gateway.fetch_receipt(gateway.ask("another past").receipt_id)
+        fetch_proof(gateway, gateway.ask("another past"))
     split = check(visit(), "log.consistency")
     assert (split["outcome"], " root: " in split["found"], remembered(page)) == ("fail", True, before)
 

@@ -2,7 +2,8 @@
 
 /**
  * @typedef {{kind: "live"|"stored"|"report", origin: string, fileName: string, policyName: string, tcbName: string,
- *   measurement: string, announcement: string, witnesses: string, acceptNewLog: boolean, remembered: boolean,
+ *   measurement: string, announcement: string, proof: string, witnesses: string, acceptNewLog: boolean,
+ *   remembered: boolean,
  *   acceptMock: boolean, at: Date | null, receipt: string, request: string, response: string,
  *   manifests: string[], vek: string[], chain: string[], crl: string, inTable: boolean, receiptById: boolean}} Inputs
  */
@@ -41,6 +42,7 @@ function noteOf({ kind, inTable, fileName, receiptById, remembered, witnesses })
 function quoteWords(inputs) {
   const words = ["saferouter", "verify", inputs.kind === "live" ? shellWord(inputs.origin) : fileWord(inputs.fileName)];
   if (inputs.receipt) words.push("--receipt", fileWord(inputs.receipt));
+  if (inputs.proof) words.push("--proof", fileWord(inputs.proof));
   if (inputs.request) words.push("--request", fileWord(inputs.request));
   if (inputs.response) words.push("--response", fileWord(inputs.response));
   return words;

@@ -1,11 +1,12 @@
 // From what the reader gave to a verdict: fetches where asked, calls the verifier, and keeps what the result shows.
+import { bodyOf, findAnswer, locate, pastQuote, requireReceipt, signedAt, storedAnswer } from "./answer.js";
 import { BUILT_IN, openTcbData } from "./bulletins.js";
 import { base64Bytes } from "./bytes.js";
-import { digest, isObject, parseJson } from "./canonical.js";
+import { parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
 import { Malformed } from "./errors.js";
-import { fetchAnnouncement, fetchPastQuote, fetchQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
-import { findEarlier, keepSeen } from "./logvisit.js";
+import { fetchAnnouncement, fetchQuote } from "./gateway.js";
+import { earlierOfPast, findEarlier, keepSeen } from "./logvisit.js";
 import { loadSeen, remember } from "./memory.js";
 import { BUILT_IN_POLICY, parsePolicy, policyForMeasurements } from "./policy.js";
 import { decodeQuote, parseBundle } from "./quote.js";
@@ -20,7 +21,7 @@ import { parseWitnessPolicy } from "./witnesses.js";
  * @typedef {import("./evidence.js").Evidence} Evidence
  * @typedef {{verdict: import("./evidence.js").Verdict, kind: "live"|"stored"|"report", origin: string, quote: any,
  *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string, tcb: import("./bulletins.js").TcbData,
- *   notices: string[], receipt: {name: string, bytes: Uint8Array, proof: Uint8Array | null} | null,
+ *   notices: string[], receipt: import("./answer.js").AnswerEvidence | null, stored: import("./answer.js").AnswerEvidence | null,
  *   earlier: import("./logchecks.js").Earlier | null, request: Request}} Examination
  */
 
@@ -30,7 +31,6 @@ import { parseWitnessPolicy } from "./witnesses.js";
  * @returns {Promise<Examination>}
  */
 export async function examine(request, progress) {
-  requireReceiptFor(request);
   const { policy, policyName } = await choosePolicy(request);
   const now = request.at ?? new Date();
   const tcb = await chooseTcbData(request, policy);
@@ -50,8 +50,13 @@ export async function examine(request, progress) {
     notices,
     receipt: null,
     earlier: null,
+    stored: null,
   };
-  if (request.live) return examineLive(request, settings, shared, progress);
+  if (request.live) {
+    shared.stored = storedAnswer(request.files, null);
+    requireReceipt(request, shared.stored);
+    return examineLive(request, settings, shared, progress);
+  }
   const quotes = request.files.filter((file) => file.role === "quote");
   if (quotes.length === 0 && request.files.some((file) => file.role === "report")) {
     return examineReport(request, settings, shared);
@@ -59,18 +64,18 @@ export async function examine(request, progress) {
   if (request.files.some((file) => file.role === "report")) {
     throw new Malformed("evidence", "a quote and a raw report", "one of the two: remove the other");
   }
-  const { origin, document } = parseBundle(one(quotes, "evidence", "a quote, a bundle or a raw report").bytes);
+  const { origin, document, answer } = parseBundle(one(quotes, "evidence", "a quote, a bundle or a raw report").bytes);
   if (origin)
     shared.notices.push(`The file says that it came from ${origin}. That is its own word: the address is not checked.`);
-  return withQuote({ ...shared, kind: "stored", origin }, document, settings, progress);
-}
-
-/** Bodies are checked against a receipt: without one they must not look checked. @param {Request} request */
-function requireReceiptFor({ files, receiptId }) {
-  const has = (role) => files.some((file) => file.role === role);
-  if (["request", "response", "proof"].some(has) && !has("receipt") && !receiptId) {
-    throw new Malformed("receipt", "nothing", "the receipt's file or id: request, response and proof are checked against it");
+  const stored = storedAnswer(request.files, answer);
+  requireReceipt(request, stored);
+  if (answer !== null && stored === null) {
+    shared.notices.push("The file holds an answer’s receipt, which was not judged: give its request and response too.");
   }
+  // The keys of that day have ended long ago: without the reader's own time the receipt's is the one to judge by.
+  const signed = request.at === null && stored !== null ? signedAt(stored.bytes, now) : null;
+  const moment = signed ? { now: signed, clock: "the receipt’s own time" } : {};
+  return withQuote({ ...shared, ...moment, stored, kind: "stored", origin }, document, settings, progress);
 }
 
 /** @param {Request} request */
@@ -158,108 +163,32 @@ async function examineLive(request, settings, shared, progress) {
 /** Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for. */
 const remembers = ({ acceptMock, rememberMock }) => rememberMock || !acceptMock;
 
-/** Judge a quote, and the receipt that came or can be fetched with it. */
+/** Judge a quote, and the answer whose receipt came or can be fetched with it. */
 async function withQuote(examination, document, settings, progress) {
   const { kind, origin, request } = examination;
   const judge = (quote, now, nonce, earlier) =>
     verifyQuote(quote, { ...settings, now, nonce, earlier, audience: kind === "live" ? origin : null });
   let verdict = await judge(document, examination.now, examination.nonce, examination.earlier);
   const found = { ...examination, notices: [...examination.notices], quote: document };
-  if (kind === "live" && remembers(request) && verdict.verdict !== "rejected") {
-    found.notices.push(...(await keepSeen(origin, document)));
-  }
-  found.receipt = await findReceipt(found, verdict, progress);
-  if (!found.receipt) return { ...found, verdict, evidence: evidenceOf(document) };
+  const accepted = verdict.verdict !== "rejected";
+  if (kind === "live" && remembers(request) && accepted) found.notices.push(...(await keepSeen(origin, document)));
+  let answer = await findAnswer(found, verdict, examination.stored);
+  if (answer === null) return { ...found, verdict, evidence: evidenceOf(document) };
   // A gateway that was rejected as it is now is not replaced by what it once was.
-  const past = verdict.verdict === "rejected" ? null : await pastQuote(found, document);
+  const past = accepted ? await pastQuote(found, answer, document) : null;
   if (past) {
-    Object.assign(found, {
-      quote: past.quote,
-      now: past.now,
-      nonce: null,
-      clock: "the receipt’s own time, asserted by the gateway",
-    });
-    verdict = await judge(past.quote, past.now, null, null);
+    const clock = "the receipt’s own time, asserted by the gateway";
+    Object.assign(found, { quote: past.quote, now: past.now, nonce: null, clock });
+    verdict = await judge(past.quote, past.now, null, await earlierOfPast(origin, past.quote, document));
+  }
+  if (kind === "live" && accepted && decodes(found.quote)) {
+    const liveLog = decodeQuote(document).workload.log;
+    answer = await locate(found, answer, liveLog, settings.witnesses, progress);
   }
   const bodies = ["request", "response"].map((role) => bodyOf(request.files, role));
-  verdict = await verifyAnswer(verdict, found.quote, found.receipt.bytes, ...bodies, found.receipt.proof);
-  return { ...found, verdict, evidence: evidenceOf(found.quote) };
-}
-
-/**
- * The receipt from a file, or by its id: then the API key leaves only for a gateway whose evidence has passed. With it
- * its place in the log, from a file or from that gateway.
- */
-async function findReceipt(examination, verdict, progress) {
-  const { kind, origin, notices, quote } = examination;
-  const { files, receiptId, apiKey } = examination.request;
-  const given = files.filter((file) => file.role === "receipt");
-  const proof = bodyOf(files, "proof");
-  const asks = kind === "live" && Boolean(apiKey);
-  if (asks && verdict.verdict === "rejected" && (receiptId || given.length)) {
-    notices.push("The gateway’s evidence was rejected, so your API key stayed here: nothing of the receipt was fetched.");
-  }
-  const trusted = asks && verdict.verdict !== "rejected";
-  if (!given.length && (!receiptId || !trusted)) return null;
-  const receipt = given.length
-    ? one(given, "receipt", "a receipt")
-    : { name: receiptId, bytes: await fetchReceipt(origin, receiptId, apiKey) };
-  const id = receiptIdOf(receipt.bytes);
-  if (proof !== null || !trusted || id === null || !quote.workload.log) return { ...receipt, proof };
-  progress("Waiting until a checkpoint of the log holds the receipt…");
-  const fetched = await fetchReceiptProof(origin, id, apiKey);
-  if (fetched === null) {
-    notices.push("The gateway showed no checkpoint that holds this receipt within three seconds. Ask again in a moment.");
-  }
-  return { ...receipt, proof: fetched };
-}
-
-/** The id that a receipt gives itself; null where it is none, which receipt.format will say. */
-function receiptIdOf(raw) {
-  try {
-    const { receipt_id: id } = Object(parseJson(raw, "receipt"));
-    return typeof id === "string" && /^[\w-]{1,128}$/.test(id) ? id : null; // it becomes a part of an address
-  } catch (error) {
-    if (error instanceof Malformed) return null;
-    throw error;
-  }
-}
-
-/**
- * The evidence of the keyset that signed the receipt, where it is not the one just verified.
- * @returns {Promise<{quote: any, now: Date} | null>}
- */
-async function pastQuote(examination, document) {
-  let receipt, verified;
-  try {
-    receipt = parseJson(examination.receipt.bytes, "receipt");
-    verified = await digest(decodeQuote(document).keyset.document);
-  } catch {
-    return null; // verifyAnswer names the fault
-  }
-  const named = isObject(receipt) ? receipt.workload_keyset_digest : null;
-  if (typeof named !== "string" || !/^sha256:[0-9a-f]{64}$/.test(named) || named === verified) return null;
-  examination.notices.push(
-    `This receipt was made under other keys (${named}) than the ones just verified (${verified}). ` +
-      "The gateway may have restarted since, or the receipt belongs to another gateway.",
-  );
-  if (examination.kind !== "live" || !Number.isSafeInteger(receipt.served_at)) return null;
-  try {
-    const quote = parseJson(await fetchPastQuote(examination.origin, named), "quote");
-    examination.notices.push(
-      "The gateway handed out its stored evidence for those earlier keys. " +
-        "All that follows judges that evidence, at the receipt’s time, and not the gateway as it is now.",
-    );
-    return { quote, now: new Date(receipt.served_at * 1000) };
-  } catch (error) {
-    examination.notices.push(`The evidence of those earlier keys could not be fetched: ${error.message}`);
-    return null;
-  }
-}
-
-function bodyOf(files, role) {
-  const bodies = files.filter((file) => file.role === role);
-  return bodies.length ? one(bodies, `${role} body`, "one file").bytes : null;
+  const around = { witnesses: settings.witnesses, links: answer.links };
+  verdict = await verifyAnswer(verdict, found.quote, answer.bytes, ...bodies, answer.proof, around);
+  return { ...found, verdict, receipt: answer, evidence: evidenceOf(found.quote) };
 }
 
 /**
@@ -276,4 +205,14 @@ function evidenceOf(document) {
     ark: bytes(ark_b64),
   };
   return Object.values(found).every(Boolean) ? { ...found, crl: bytes(crl_b64) } : null;
+}
+
+/** Whether a quote parses; bind.quote says why not. */
+function decodes(document) {
+  try {
+    return Boolean(decodeQuote(document));
+  } catch (error) {
+    if (error instanceof Malformed) return false;
+    throw error;
+  }
 }

@@ -8,6 +8,7 @@ const MAX_PROOF_SIZE = 1 << 19; // two leaves with their proofs
 const MAX_CONSISTENCY_SIZE = 1 << 14; // at most some hundred hashes
 // Milliseconds before each attempt at a receipt's proof: a log signs about once in a second.
 const PROOF_PAUSES = [0, 500, 500, 1000, 1000];
+const QUORUM_PAUSES = [2000, 2000, 2000, 2000, 2000, 2000]; // after them: witnesses follow within some seconds
 const TIMEOUT_MS = 30_000; // a busy device may hold a report back for a while
 
 /** A gateway that did not answer as it should. */
@@ -74,22 +75,25 @@ export function fetchReceipt(origin, receiptId, apiKey) {
 }
 
 /**
- * Where the log has a receipt, as served, unverified; null while no checkpoint holds it, which takes a second or so.
- * `apiKey` goes into these requests and nowhere else.
+ * Where the log has a receipt, as served, unverified; null while no checkpoint holds it. A checkpoint follows within
+ * seconds, and the witnesses that `seen` misses soon after: so long this waits. `apiKey` goes into these requests alone.
  * @param {string} origin
  * @param {string} receiptId
  * @param {string} apiKey
+ * @param {(proof: Uint8Array) => Promise<boolean>} seen
  * @returns {Promise<Uint8Array | null>}
  */
-export async function fetchReceiptProof(origin, receiptId, apiKey) {
+export async function fetchReceiptProof(origin, receiptId, apiKey, seen) {
   const url = `${origin}/v1/aci/receipts/${encodeURIComponent(receiptId)}/proof`;
   const headers = { authorization: `Bearer ${apiKey}` };
-  for (const pause of PROOF_PAUSES) {
+  let proof = null;
+  for (const [attempt, pause] of [...PROOF_PAUSES, ...QUORUM_PAUSES].entries()) {
+    if (proof === null && attempt >= PROOF_PAUSES.length) return null;
     await new Promise((resolve) => setTimeout(resolve, pause));
-    const raw = await orNull(request(url, MAX_PROOF_SIZE, { method: "GET", headers }));
-    if (raw !== null) return raw;
+    proof = (await orNull(request(url, MAX_PROOF_SIZE, { method: "GET", headers }))) ?? proof;
+    if (proof !== null && (await seen(proof))) return proof;
   }
-  return null;
+  return proof;
 }
 
 /**

@@ -1,12 +1,12 @@
 // One visit to a gateway's log: what was seen of it before, the proof that joins both, and what is kept of it.
 
-import { kindOf, parseJson } from "./canonical.js";
+import { parseJson } from "./canonical.js";
 import { Malformed } from "./errors.js";
 import { fetchConsistency } from "./gateway.js";
-import { requireMembers } from "./identity.js";
 import { seenLog } from "./logchecks.js";
+import { parseLink } from "./loghistory.js";
 import { loadMemory, newerOf, saveMemory } from "./logmemory.js";
-import { decodeBase64, decodeQuote } from "./quote.js";
+import { decodeQuote } from "./quote.js";
 
 const FORGETFUL = "This browser keeps no memory for this page: a log that forgets would go unseen.";
 
@@ -19,11 +19,34 @@ const FORGETFUL = "This browser keeps no memory for this page: a log that forget
  */
 export async function findEarlier(origin, document) {
   const seen = loadMemory()?.get(origin);
-  if (seen === undefined) return null;
+  return seen === undefined ? null : joined(origin, document, seen);
+}
+
+/**
+ * For an earlier keyset's stored evidence: its log must have grown into the one that `document` shows now.
+ * @param {string} origin @param {any} past @param {any} document a quote that held @returns {Promise<Earlier | null>}
+ */
+export async function earlierOfPast(origin, past, document) {
+  const [seen, then] = [await seenLog(decodeQuote(document)), await shownBy(past)];
+  return seen !== null && then?.vkey === seen.vkey ? joined(origin, past, seen) : null;
+}
+
+async function joined(origin, document, seen) {
   const now = await shownBy(document);
   if (now === null || now.vkey !== seen.vkey || now.size === seen.size) return { seen, proof: null };
-  const raw = await fetchConsistency(origin, Math.min(seen.size, now.size), Math.max(seen.size, now.size));
-  return { seen, proof: raw && parseProof(raw) };
+  return { seen, proof: await fetchLink(origin, Math.min(seen.size, now.size), Math.max(seen.size, now.size)) };
+}
+
+/**
+ * The hashes that should show one tree of the log to extend another; null where the gateway gives none.
+ * @param {string} origin @param {number} old @param {number} size @returns {Promise<readonly Uint8Array[] | null>}
+ */
+export async function fetchLink(origin, old, size) {
+  const raw = await fetchConsistency(origin, old, size);
+  if (raw === null) return null;
+  const [sizes, proof] = parseLink(parseJson(raw, "consistency"), "consistency");
+  if (sizes === `${old}-${size}`) return proof;
+  throw new Malformed("consistency", `a proof from ${sizes.replace("-", " to ")}`, `one from ${old} to ${size}`);
 }
 
 /**
@@ -46,12 +69,4 @@ async function shownBy(document) {
     if (error instanceof Malformed) return null;
     throw error;
   }
-}
-
-function parseProof(raw) {
-  const document = parseJson(raw, "consistency");
-  requireMembers(document, ["proof"], "consistency");
-  const hashes = document.proof;
-  if (!Array.isArray(hashes)) throw new Malformed("consistency.proof", kindOf(hashes), "a list of hashes");
-  return hashes.map((value) => decodeBase64(value, "consistency.proof"));
 }
