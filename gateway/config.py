@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.x509 import load_pem_x509_certificates
+
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.sigv4 import AwsCredentials
-from tee.canonical import digest, kind_of
+from tee.canonical import digest, digest_bytes, kind_of
 from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
@@ -25,6 +27,7 @@ from tee.origin import is_private_channel, parse_origin
 DEFAULT_PORT = 8484
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
+MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -91,6 +94,7 @@ class Config:
                 "family": row.family,
                 "dialect": row.dialect,
                 "base_url": row.base_url,
+                "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
                 "credential": [*row.credential_env, *([row.credential_file] if row.credential_file else [])],
             }
             for row in self.models.connectors.values()
@@ -205,7 +209,7 @@ def _demo_document() -> dict[str, Any]:
 
 
 def _connector(row: Any, path: str) -> Connector:
-    _refuse_unknown(row, {"id", "family", "base_url", "credential_env", "credential_file"}, path)
+    _refuse_unknown(row, {"id", "family", "base_url", "credential_env", "credential_file", "ca_file"}, path)
     family = _typed(row, "family", str, "", path)
     if family not in FAMILIES:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
@@ -220,7 +224,27 @@ def _connector(row: Any, path: str) -> Connector:
         base_url=normalise_base_url(base_url),
         credential_env=(variable,) if variable else known.credential_env,
         credential_file=_typed(row, "credential_file", str, None, path),
+        roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
+
+
+def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:
+    """The PEM of a provider's own CAs. Raises Malformed, also where no TLS would ever use them."""
+    if ca_file is None:
+        return None
+    if not base_url.startswith("https://"):
+        raise Malformed(path, f"a CA for {base_url[:200]}", "none: only https:// is verified by it")
+    try:
+        raw = Path(ca_file).read_bytes()
+    except OSError as error:
+        raise Malformed(path, error.strerror or "an unreadable file", "a readable file") from None
+    try:
+        certificates = load_pem_x509_certificates(raw) if len(raw) <= MAX_CA_FILE else []
+    except ValueError:
+        certificates = []
+    if not certificates or not raw.isascii():
+        raise Malformed(path, "no certificate", f"the provider's CA certificates, PEM, at most {MAX_CA_FILE} bytes")
+    return raw.decode()
 
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:

@@ -32,7 +32,7 @@ from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
 from gateway.witnesses import Quorum
-from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
@@ -105,8 +105,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     secret = load_key(config.state, LOG_KEY, sealing)
     opener = HistoryOpener(engine, config.state, config.audience, secret, time.time, key_is_new)
     history, quorum = await _open_log(opener, config.witnesses)
-    workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key)
-    keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    boot_keys = BootKeys()
+    workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key, boot_keys)
+    keys = WorkloadKeys(identity, boot_keys, workload, config.keyset_seconds, time.time)
     writer = GroupCommit(engine, history.sequencer)
     if history.continues is not None:
         LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from gateway.routing.route import Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.canonical import digest_bytes
+from tee.keys.httpsig import SignedAnswer, content_digest
 
 # The provider's word on our own key is our problem: shown as 401 it would send the client to change its key.
 OUR_KEY_STATUSES = (401, 402, 403)
@@ -88,6 +90,13 @@ class Pipeline:
         meter = replace(meter, model=request.model, provider=route.connector.id)
         call = Call(draft, request, route, meter, await self._audit.open(draft, key.id), demands)
         return await self._call(call, url, forwarded, credential)  # 5 to 7
+
+    def sign(self, answer: Answer, body: bytes, request: tuple[str, str]) -> dict[str, str]:
+        """The headers by which a buffered answer to `request`, its method and path, is signed."""
+        digest = content_digest(hashlib.sha256(body).digest())
+        return self._audit.sign_answer(
+            SignedAnswer(answer.status, answer.content_type, digest, answer.receipt_id, *request)
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -9,6 +9,8 @@ from gateway.audit import AuditRecord
 from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
 from gateway.dialects.verbatim import VerbatimStream, attestation_frame
 from gateway.errors import UpstreamFailed, error_body
+from gateway.storage.calls import Progress
+from gateway.stream_checkpoints import StreamCheckpoints
 from gateway.upstream import UpstreamAnswer
 
 
@@ -22,7 +24,10 @@ class Relay:
         self._verbatim = VerbatimStream(call.request.include_usage, max_frame, _choices(call))
         self._sent = Sent(200, STREAM_TYPE)
         self._recorded = False
-        audit.follow(call.draft, lambda: self._sent.progress(call.draft.receipt_id))
+        self._checkpoints = StreamCheckpoints(
+            self._sent, lambda: audit.sign_checkpoint(self._progress()), in_band=call.demands.checkpoints
+        )
+        audit.follow(call.draft, self._signed_progress)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes for the client. Raises NotRecorded before the last of them if the receipt cannot be stored."""
@@ -31,6 +36,10 @@ class Relay:
                 if ready := self._verbatim.push(chunk):
                     yield ready
                     self._sent.add(ready)  # the reader came back for more, so these were taken
+                    self._checkpoints.sign_due()
+                    if comment := self._checkpoints.comment():
+                        yield comment
+                        self._sent.add(comment)
             tail, complete = self._ending()
         except UpstreamFailed as error:
             tail, complete = _error_frame(error), False
@@ -46,6 +55,14 @@ class Relay:
             activity = self._call.meter.read(CLIENT_LEFT, self._verbatim.usage)
             self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
         await self._answer.close()
+
+    def _progress(self) -> Progress:
+        return self._sent.progress(self._call.draft.receipt_id)
+
+    def _signed_progress(self) -> Progress:
+        """What has left, and the newest checkpoint of it: a stream that has slowed down is signed for here."""
+        self._checkpoints.sign_due()
+        return self._progress()
 
     @property
     def _chat_id(self) -> str | None:

@@ -100,13 +100,15 @@ def verify(
     ] = None,
     request: Annotated[Path | None, typer.Option(help="The exact request body that you sent.")] = None,
     response: Annotated[Path | None, typer.Option(help="The exact response body that you got.")] = None,
+    headers: Annotated[Path | None, typer.Option(help="The answer's headers, as curl -D writes them.")] = None,
     key_file: Annotated[
         Path | None, typer.Option(help="File with your API key, to fetch a receipt (or SAFEROUTER_API_KEY).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a gateway, a saved bundle, or one answer of a gateway."""
-    asked = Asked(receipt, proof, request, response, key_file, os.environ.get("SAFEROUTER_API_KEY", ""))
+    key = os.environ.get("SAFEROUTER_API_KEY", "")
+    asked = Asked(receipt, proof, request, response, headers, key_file, key)
     now, accepted = _moment(at), _load_policy(policy) or BUILT_IN_POLICY
     settings = {
         "policy": accepted,

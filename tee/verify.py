@@ -12,10 +12,10 @@ from tee.canonical import parse_json
 from tee.errors import Malformed
 from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judged, passed, skipped
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
-from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
+from tee.keys.identity import MAX_KEYSET_SECONDS, Workload, identity_message, subject_of, verify_ed25519
+from tee.log import answer_head, receipt_log, stream
 from tee.log import judge as log
 from tee.log import receipt as receipts
-from tee.log import receipt_log
 from tee.log.witnesses import WitnessPolicy
 from tee.measure.releases import CHECK as RELEASE_CHECK
 from tee.measure.releases import Releases, accepting, check_release
@@ -143,22 +143,30 @@ def verify_answer(
     request: bytes | None,
     response: bytes | None,
     proof: bytes | None = None,
+    *,
+    earlier: tuple[Verdict, Any] | None = None,
+    headers: bytes | None = None,
     around: receipt_log.Surroundings = receipt_log.NOTHING_ELSE,
 ) -> Verdict:
     """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
 
-    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `around` is
-    what else is known of that log.
+    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `earlier` the quote
+    of the keyset that the receipt's stream checkpoint names, with the verdict on it, None where that is this quote's;
+    `headers` the answer's head as the client got it, None if not at hand; `around` what else is known of the log.
     """
     required = quote_verdict.required | set(receipts.CHECKS) | receipt_log.required_of(around)
     try:
         quote = decode_quote(quote_document)
     except Malformed:
-        ids = (*receipts.CHECKS, *receipt_log.CHECKS)
+        ids = (*receipts.CHECKS, stream.CHECK, answer_head.CHECK, *receipt_log.CHECKS)
         skips = [skipped(check_id, "the quote does not parse") for check_id in ids]
         return replace(quote_verdict, checks=(*quote_verdict.checks, *skips), required=required)
     placed = [*receipt_log.judge_receipt_log(quote, receipt, response, proof, around), _check_upstream(receipt)]
-    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *placed]
+    beside = (
+        stream.judge_stream(receipt, quote.workload, response, _workload_of(earlier)),
+        answer_head.judge_head(receipt, quote.workload, response, headers),
+    )
+    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *beside, *placed]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
     not_proven += [
         f"{check.id}: {check.reason}" for check in placed if check.outcome is not Outcome.FAIL and check.reason
@@ -166,6 +174,13 @@ def verify_answer(
     return replace(
         quote_verdict, checks=(*quote_verdict.checks, *found), required=required, not_proven=tuple(not_proven)
     )
+
+
+def _workload_of(earlier: tuple[Verdict, Any] | None) -> Workload | None:
+    """The workload of an earlier keyset's quote; None where that was not given, or not verified."""
+    if earlier is None or earlier[0].outcome != "verified":
+        return None
+    return decode_quote(earlier[1]).workload
 
 
 def _check_upstream(raw: bytes) -> Check:

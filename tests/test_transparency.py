@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +133,20 @@ def test_a_refused_call_has_a_receipt_leaf_and_no_route(live_gateway: RunningGat
     proof = proof_of(live_gateway, answered.receipt_id)
     assert proof["route"] is None
     assert parse_entry(base64.b64decode(proof["receipt"]["leaf_b64"])).type == "receipt"
+
+
+def test_the_leaf_of_a_receipt_is_proven_from_the_tiles_and_verified_offline(
+    live_gateway: RunningGateway, tmp_path: Path
+) -> None:
+    shown = proof_of(live_gateway, live_gateway.ask("prove me").receipt_id)["receipt"]
+    index, key = shown["proof"].split("\n")[1].removeprefix("index "), log_key(live_gateway).encode()
+    saved, leaf, proof = (tmp_path / name for name in ("mine", "mine.leaf", "mine.tlog-proof"))
+    assert run_cli("log", "prove", live_gateway.url, index, "--save", saved, "--log", key).returncode == 0
+    assert leaf.read_bytes() == base64.b64decode(shown["leaf_b64"])
+    for text in (proof.read_bytes(), shown["proof"].encode()):
+        proof.write_bytes(text)
+        done = run_cli("log", "verify", proof, "--leaf", leaf, "--log", key)
+        assert (done.returncode, f"leaf {index} of" in done.stdout) == (0, True), done.stderr
 
 
 def test_proofs_belong_to_the_caller(live_gateway: RunningGateway) -> None:

@@ -42,6 +42,7 @@ NAMES = {
     "log": _QUOTED | {"document", "witnesses", "earlier"},
     "place": _QUOTED | {"document", "answer", "request", "response", "witnesses"},
     "answer": _QUOTED | {"quote", "receipt", "request", "response"},
+    "head": _QUOTED | {"quote", "receipt", "request", "response", "headers"},
     "manifest": _QUOTED | {"quote", "manifests", "seen"},
     "policy": _EVERY | {"document"},
     "json": _EVERY | {"input"},
@@ -123,10 +124,9 @@ def _place(vector: Vector) -> Found:
 
 def _answer(vector: Vector) -> Found:
     document = parse_json(_filled(_given(SHARED[vector["quote"]]).decode()), "quote")
-    request, response = _bytes(vector["request"]), _bytes(vector["response"])
-    return _verdict(
-        verify_answer(_judge(vector, document), document, _given(vector["receipt"]), request, response),
-    )
+    request, response, headers = (_bytes(vector.get(role)) for role in ("request", "response", "headers"))
+    judged, receipt = _judge(vector, document), _given(vector["receipt"])
+    return _verdict(verify_answer(judged, document, receipt, request, response, headers=headers))
 
 
 def _manifest(vector: Vector) -> Found:
@@ -177,6 +177,7 @@ READERS: dict[str, Callable[[Vector], Found]] = {
     "log": _log,
     "place": _place,
     "answer": _answer,
+    "head": _answer,
     "manifest": _manifest,
     "policy": _policy_file,
     "json": _json,

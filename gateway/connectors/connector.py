@@ -16,6 +16,7 @@ class Connector:
     credential_env: tuple[str, ...] = ()
     credential_file: str | None = None
     needs_credential: bool = True
+    roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 
     @property
     def chat_url(self) -> str:

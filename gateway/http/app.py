@@ -32,7 +32,10 @@ _CORS: dict[str, Any] = {
     "allow_origins": ["*"],
     "allow_methods": ["*"],
     "allow_headers": ["*"],
-    "expose_headers": ["x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"],
+    "expose_headers": [
+        *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"),
+        *("content-digest", "signature", "signature-input"),
+    ],
 }
 
 

@@ -48,14 +48,15 @@ class ChatEndpoint:
         # A client that takes nothing is as one that has left: it must hold neither a place nor the provider for ever.
         with suppress(TimeoutError):
             if isinstance(answer.body, bytes):
-                await _send_whole(answer, answer.body, send, self._limits.stall_seconds)
+                signature = self._pipeline.sign(answer, answer.body, (request.method, request.url.path))
+                await _send_whole(answer, answer.body, signature, send, self._limits.stall_seconds)
             else:
                 await _relay(answer, answer.body, send, self._limits.stall_seconds)
 
 
-async def _send_whole(answer: Answer, body: bytes, send: Send, stall: float) -> None:
+async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], send: Send, stall: float) -> None:
     """Send a buffered answer. Raises TimeoutError if the client takes none of it for `stall` seconds."""
-    head = Response(body, answer.status, _headers(answer), answer.content_type)
+    head = Response(body, answer.status, _headers(answer) | signature, answer.content_type)
     await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
     for at in range(0, max(1, len(body)), PIECE):
         piece, more = body[at : at + PIECE], at + PIECE < len(body)
@@ -175,8 +176,8 @@ async def read_body(request: Request, limit: int) -> bytes:
 def _demands(request: Request) -> Demands:
     """What the headers ask; they win over the body's members of the same meaning."""
     headers = request.headers
-    attestation = headers.get("x-sf-attestation", "on").lower() != "off"
-    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), attestation)
+    wanted = headers.get("x-sf-attestation", "on").lower()
+    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), wanted != "off", wanted == "checkpoints")
 
 
 def _headers(answer: Answer) -> dict[str, str]:

@@ -22,6 +22,8 @@ class OpenCall:
     content_type: str | None
     sent_bytes: int
     sent_sha256: str | None
+    sent_events: int | None
+    checkpoint: str | None
     sent_code: str | None
 
 
@@ -41,13 +43,15 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of an answer has left, and its hash."""
+    """How much of an answer has left, its hash, and the newest checkpoint of it: JSON, or empty."""
 
     receipt_id: str
     status: int
     content_type: str
     sent_bytes: int
     sent_sha256: str
+    sent_events: int
+    checkpoint: str
     code: str = ""
 
 
@@ -96,6 +100,8 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
             content_type=bindparam("_content_type"),
             sent_bytes=bindparam("_sent_bytes"),
             sent_sha256=bindparam("_sent_sha256"),
+            sent_events=bindparam("_sent_events"),
+            checkpoint=bindparam("_checkpoint"),
             sent_code=bindparam("_sent_code"),
         )
     )
@@ -108,6 +114,8 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
                 "_content_type": row.content_type,
                 "_sent_bytes": row.sent_bytes,
                 "_sent_sha256": row.sent_sha256,
+                "_sent_events": row.sent_events,
+                "_checkpoint": row.checkpoint,
                 "_sent_code": row.code,
             }
             for row in rows

@@ -55,7 +55,9 @@ CALLS = Table(
     Column("content_type", String(128)),
     Column("sent_bytes", BigInteger, nullable=False, default=0),
     Column("sent_sha256", String(64)),
-    Column("sent_code", String(64)),  # over the four before it, by the gateway itself; `draft` begins with its own
+    Column("sent_events", BigInteger),
+    Column("checkpoint", Text),  # the newest that was signed of the stream, JSON; empty if there is none yet
+    Column("sent_code", String(64)),  # over the six before it, by the gateway itself; `draft` begins with its own
     Column("receipt", Text),
     # Where the log has it: the route if an upstream was chosen, the receipt once it is signed, perhaps an epoch later.
     Column("route_epoch", Integer),

@@ -20,6 +20,7 @@ from tee.keys.identity import WorkloadLog
 from tee.log.judge import Earlier, SeenLog, seen_log
 from tee.log.receipt import parse_receipt
 from tee.log.receipt_log import Surroundings
+from tee.log.stream import checkpoint_of
 from tee.origin import parse_origin
 from tee.quote import Bundle, Quote, decode_quote, parse_bundle
 from tee.terminal import printable, read_file
@@ -36,6 +37,7 @@ class Asked:
     proof: Path | None
     request: Path | None
     response: Path | None
+    headers: Path | None
     key_file: Path | None
     key_default: str = field(repr=False)  # of the environment, where no file is named
 
@@ -52,7 +54,7 @@ class Asked:
 
     def require_receipt(self, stored: AnswerEvidence | None) -> None:
         """Bodies or a proof without a receipt must not look checked. Raises Malformed."""
-        if self.receipt is None and stored is None and (self.proof or self.request or self.response):
+        if self.receipt is None and stored is None and (self.proof or self.request or self.response or self.headers):
             wanted = "the receipt's id (header X-Receipt-Id) or its file: the rest is checked against it"
             raise Malformed("--receipt", "nothing", wanted)
 
@@ -184,10 +186,12 @@ def _judge_answer(judged: Judged, asked: Asked, stored: AnswerEvidence | None) -
     if judged.live:
         answer = _located(judged, asked, answer, key, live_log)
     request, response = asked.bodies()
-    around = Surroundings(witnesses, answer.links)
-    verdict = verify_answer(
-        judged.verdict, judged.document, answer.receipt, request, response, answer.proof, around=around
-    )
+    beside: dict[str, Any] = {
+        "earlier": _checkpoint_quote(judged, answer.receipt),
+        "headers": None if asked.headers is None else read_file(asked.headers),
+        "around": Surroundings(witnesses, answer.links),
+    }
+    verdict = verify_answer(judged.verdict, judged.document, answer.receipt, request, response, answer.proof, **beside)
     return replace(judged, verdict=verdict, answer=answer)
 
 
@@ -246,10 +250,30 @@ def _past_quote(judged: Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
     if not judged.live or receipt.keyset_digest == decode_quote(judged.document).keyset.digest:
         return None
     typer.echo(f"Signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True)
+    document = _fetch_keyset(judged, receipt.keyset_digest)
+    return document and (document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC))
+
+
+def _checkpoint_quote(judged: Judged, raw: bytes) -> tuple[Verdict, Json] | None:
+    """The judged evidence of the keyset that the receipt's stream checkpoint names, where it is not this one."""
     try:
-        document = fetch_past_quote(judged.origin, receipt.keyset_digest)
+        checkpoint, keyset = checkpoint_of(parse_receipt(raw)), decode_quote(judged.document).keyset
+    except Malformed:
+        return None  # bind.quote, receipt.format or receipt.stream names the fault
+    if checkpoint is None or not judged.live or checkpoint.keyset_digest == keyset.digest:
+        return None
+    document = _fetch_keyset(judged, checkpoint.keyset_digest)
+    if document is None:
+        return None
+    signed_at = dt.datetime.fromtimestamp(checkpoint.time, dt.UTC)
+    return verify_quote(document, now=signed_at, nonce=None, **judged.settings), document
+
+
+def _fetch_keyset(judged: Judged, keyset_digest: str) -> Json | None:
+    """The stored evidence of an earlier keyset; None if the gateway knows no such keyset. Raises Unavailable."""
+    try:
+        return fetch_past_quote(judged.origin, keyset_digest)
     except Unavailable as error:
         if error.retryable:
             raise
-        return None  # the gateway knows no such keyset: receipt.keyset fails by name
-    return document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
+        return None  # receipt.keyset or receipt.stream says so by name

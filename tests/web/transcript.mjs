@@ -61,7 +61,10 @@ const ANSWERS = {
     const bodies = [request.receipt, request.request, request.response, request.proof].map(bytesOf);
     const witnesses = await witnessesOf(request);
     const links = request.links ? parseLinks(parseJson(bytesOf(request.links), "links"), "links") : null;
-    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, { witnesses, links });
+    const past = request.past ? { ...request, document: request.past, nonce: null } : null;
+    const earlier = past && { verdict: await judgeQuote(past), document: quoteOf(past) };
+    const beside = { earlier, headers: bytesOf(request.headers), witnesses, links };
+    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, beside);
   },
   manifest: async (request) => judgeQuote(request, await releasesOf(request)),
   release: async (request) =>

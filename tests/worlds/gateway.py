@@ -21,6 +21,7 @@ import httpx2
 from tee.canonical import digest_bytes
 from tee.evidence import Verdict
 from tee.log.receipt import Receipt, parse_receipt
+from tee.log.stream import checkpoint_of
 from tee.policy import parse_policy
 from tee.verify import verify_answer, verify_quote
 
@@ -178,19 +179,28 @@ class RunningGateway:
         quote: dict[str, Any] = httpx2.get(f"{self.url}/attestation/keysets/{keyset_digest}", **PLAIN).json()
         return quote
 
-    def judge(self, raw: bytes, request: bytes | None = None, response: bytes | None = None) -> Verdict:
-        """What `tee` says of a receipt, under the evidence of the keyset that it names, at its own time."""
+    def judge(
+        self, raw: bytes, request: bytes | None = None, response: bytes | None = None, headers: bytes | None = None
+    ) -> Verdict:
+        """What `tee` says of a receipt, under the evidence of the keysets that it names, at its own time."""
         receipt = parse_receipt(raw)
-        quote = self.keyset_evidence(receipt.keyset_digest)
+        verdict, quote = self._judged_keyset(receipt.keyset_digest, receipt.served_at)
+        checkpoint, earlier = checkpoint_of(receipt), None
+        if checkpoint is not None and checkpoint.keyset_digest != receipt.keyset_digest:
+            earlier = self._judged_keyset(checkpoint.keyset_digest, checkpoint.time)
+        return verify_answer(verdict, quote, raw, request, response, earlier=earlier, headers=headers)
+
+    def _judged_keyset(self, digest: str, at: int) -> tuple[Verdict, dict[str, Any]]:
+        quote = self.keyset_evidence(digest)
         verdict = verify_quote(
             quote,
-            now=dt.datetime.fromtimestamp(receipt.served_at, dt.UTC),
+            now=dt.datetime.fromtimestamp(at, dt.UTC),
             policy=parse_policy(self.policy.read_bytes()),
             nonce=None,
             audience=self.url,
             accept_mock=True,
         )
-        return verify_answer(verdict, quote, raw, request, response)
+        return verdict, quote
 
     def verified(self, answered: Answered, *, complete: bool = True) -> Receipt:
         """The receipt of an answer, whose every check but that of completeness must pass."""
