@@ -185,6 +185,41 @@ def test_a_log_put_back_to_an_earlier_state_is_found_out(
     assert (split["outcome"], " root: " in split["found"], remembered(page)) == ("fail", True, before)
 
 
+def test_what_another_page_saw_meanwhile_is_not_overwritten(
+    page: Page, visit: Visit, gateway: RunningGateway, operator: LyingProxy
+) -> None:
+    visit()
+    fetch_proof(gateway, gateway.ask("one more leaf"))
+    page.evaluate("""() => {
+        const asked = window.fetch;
+        window.fetch = (url, options) => {
+            if (url.includes("/consistency?")) {
+                const known = JSON.parse(localStorage.getItem("saferouter.checkpoints"));
+                for (const row of Object.values(known)) row.root = "11".repeat(32);
+                localStorage.setItem("saferouter.checkpoints", JSON.stringify(known));
+            }
+            return asked(url, options);
+        };
+    }""")
+    result = visit()
+    assert (result["verdict"], check(result, "log.consistency")["outcome"]) == ("verified", "pass")
+    assert any("Another page of this browser saw this log meanwhile" in notice for notice in result["notices"])
+    assert remembered(page)[operator.origin]["root"] == "11" * 32
+    assert visit()["verdict"] == "rejected"
+
+
+def test_a_memory_that_cannot_be_read_is_told_and_can_be_struck_out(page: Page, visit: Visit) -> None:
+    page.evaluate("localStorage.setItem('saferouter.checkpoints', '[')")
+    assert visit()["verdict"] == "none"
+    assert "this browser's memory of logs" in page.locator("#result").inner_text()
+    page.reload()
+    page.get_by_text("Its log: your witnesses").click()
+    expect(page.locator("#memory-save")).to_be_hidden()
+    page.get_by_role("button", name="Forget everything").click()
+    page.get_by_label("Remember the log of an accepted mock too").check()
+    assert visit()["verdict"] == "verified"
+
+
 def test_two_trees_of_one_size_are_a_split_view(page: Page, visit: Visit, operator: LyingProxy) -> None:
     visit()
     rewrite(page, operator, root="00" * 32)

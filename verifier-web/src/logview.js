@@ -117,7 +117,7 @@ class Entries {
       if (focus) drawn[0]?.focus();
     } catch (error) {
       if (!(error instanceof Malformed || error instanceof Unavailable)) throw error;
-      status.textContent = `No entries: ${error.message.replace(/\.?$/, ".")} What is above stands without them.`;
+      status.textContent = `${this.shown ? "No older entries" : "No entries"}: ${error.message.replace(/\.?$/, ".")} What is above stands without them.`;
       status.dataset.state = "skip";
       more.hidden = false;
       more.textContent = "Try again";
