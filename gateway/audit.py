@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
 from gateway.errors import KeysetExpired
+from gateway.sampling import Sampler
 from gateway.sequencer import Authenticate
 from gateway.storage.calls import (
     Activity,
@@ -26,6 +27,7 @@ from gateway.storage.calls import (
     insert_call,
     record_progress,
 )
+from gateway.storage.samples import StoredSample, insert_sample
 from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
 from tee.canonical import digest
@@ -40,10 +42,11 @@ PROGRESS_SECONDS = 0.1  # how much of a stream may leave before its prefix is du
 class AuditRecord:
     """Opens, follows and closes calls. Whatever it acknowledges is durable."""
 
-    def __init__(self, writer: GroupCommit, keys: WorkloadKeys, authenticate: Authenticate) -> None:
+    def __init__(self, writer: GroupCommit, keys: WorkloadKeys, authenticate: Authenticate, sampler: Sampler) -> None:
         """`authenticate` makes the codes by which the next boot knows the rows of this one: 32 bytes."""
         self._writer = writer
         self._authenticate = authenticate
+        self._sampler = sampler
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
 
@@ -176,14 +179,18 @@ class AuditRecord:
     ) -> Callable[[Transaction], None]:
         self._streams.pop(draft.receipt_id, None)
         signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, self._keys.signer()))
-        text, salt = json.dumps(signed), secrets.token_hex(32)
+        text, salt, sample = json.dumps(signed), secrets.token_hex(32), self._sampler.draw(signed)
         commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest(signed), "salt": salt})
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            receipt = LoggedText(text, sequence.epoch, sequence.size, salt)
+            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signed["served_at"])
             if close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 sequence.append("receipt", {"commitment": commitment})
+                if sample is not None:
+                    at = sequence.append("audit", {"commitment": sample.commitment})
+                    row = StoredSample(draft.receipt_id, sample.text, sequence.epoch, at)
+                    insert_sample(transaction.connection, row)
 
         return closing
 

@@ -15,19 +15,25 @@ from cryptography.x509 import load_pem_x509_certificates
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
+from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest, digest_bytes, kind_of
 from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
+from tee.log.announcement import parse_announcement
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
+MAX_DAYS = 36525  # a century: who keeps longer keeps for ever
+AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
+_LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -72,9 +78,13 @@ class Config:
     platform_evidence: tuple[str, ...] = ()
     repo_url: str | None = None
     witnesses: WitnessPolicy | None = None
+    announcement: bytes | None = None  # shown to verifiers; it steers nothing, so no digest covers it
     sealing: SealingSettings = field(default_factory=SealingSettings)
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
+    audit_per_million: int = DEFAULT_PER_MILLION
+    log_store: S3Place | None = None  # where the log is copied to, beside its folder
+    receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
 
     @property
     def collateral_folder(self) -> Path:
@@ -108,6 +118,8 @@ class Config:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
+        settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
+        settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -134,7 +146,8 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    _refuse_unknown(document, known | {"platform_evidence"}, "config")
+    known |= {"platform_evidence", "audit_rate", "retention", "announcement", *_LOG_STORE}
+    _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
@@ -160,9 +173,13 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         platform_evidence=kinds,
         repo_url=_typed(document, "repo_url", str, None, "config"),
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
+        announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
+        audit_per_million=_audit_rate(document, environ),
+        log_store=_log_store(document),
+        receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
     )
 
 
@@ -187,6 +204,27 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
 
 
+def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:
+    if AUDIT_RATE in environ:
+        return parse_rate(environ[AUDIT_RATE], AUDIT_RATE)
+    return parse_rate(document["audit_rate"], "config.audit_rate") if "audit_rate" in document else DEFAULT_PER_MILLION
+
+
+def _log_store(document: Mapping[str, Any]) -> S3Place | None:
+    name, region, endpoint = (_typed(document, each, str, None, "config") for each in _LOG_STORE)
+    if name is None:
+        if region is not None or endpoint is not None:
+            raise Malformed("config.log_store", "nothing, beside a region or an endpoint", "s3://BUCKET[/PREFIX]")
+        return None
+    return parse_s3_place(name, region or "", endpoint)
+
+
+def _receipt_days(table: dict[str, Any]) -> int | None:
+    _refuse_unknown(table, {"receipt_days"}, "config.retention")
+    days: int | None = _typed(table, "receipt_days", int, None, "config.retention")
+    return None if days is None else _bounded(days, 1, MAX_DAYS, "config.retention.receipt_days")
+
+
 def _witnesses(path: str | None) -> WitnessPolicy | None:
     """The witnesses of the log, from a C2SP tlog-policy file."""
     if path is None:
@@ -196,6 +234,21 @@ def _witnesses(path: str | None) -> WitnessPolicy | None:
     except OSError as error:
         raise Malformed("config.witness_policy", error.strerror or "an unreadable file", "a readable file") from None
     return parse_witness_policy(raw, log_required=False)  # the key of this very log may not exist yet
+
+
+def _announcement(path: str | None) -> bytes | None:
+    """The proof that this release was announced, as its owner hands it out. Verifiers judge it."""
+    if path is None:
+        return None
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise Malformed("config.announcement", error.strerror or "an unreadable file", "a readable file") from None
+    try:
+        parse_announcement(raw)
+    except Malformed as error:
+        raise Malformed(f"config.{error.field}", error.found, error.wanted) from None
+    return raw
 
 
 def _demo_document() -> dict[str, Any]:

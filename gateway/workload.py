@@ -19,6 +19,7 @@ from tee.keys.httpsig import SignedAnswer, sign_answer
 from tee.keys.identity import identity_message, subject_of
 from tee.log.note import NoteKey
 from tee.log.receipt import sign_receipt
+from tee.log.sample import sign_sample
 from tee.log.stream import sign_stream_checkpoint
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
@@ -138,6 +139,10 @@ class WorkloadKeys:
     def sign_keyset(self, keyset: Keyset) -> str:
         """The identity's signature over a keyset, hex."""
         return self._identity.sign(identity_message(keyset.digest)).signature.hex()
+
+    def sign_sample(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """An audit sample with the identity's signature (SPEC §15.14)."""
+        return sign_sample(sample, self._identity)
 
     def verifying_keys(self) -> dict[str, Any]:
         """The public keys: identity, log, receipt."""

@@ -7,7 +7,7 @@ import json
 import os
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,6 +62,9 @@ MemoryOption = Annotated[
 WitnessesOption = Annotated[
     Path | None, typer.Option("--witnesses", help="Whose cosignatures its log must have: a C2SP tlog-policy.")
 ]
+AnnouncementOption = Annotated[
+    Path | None, typer.Option("--announcement", help="The proof that the release was announced, from its owner.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
 
 
@@ -91,6 +94,7 @@ def verify(
         bool, typer.Option("--accept-new-log", help="Forget the log that was seen at this address before.")
     ] = False,
     tcb: TcbOption = None,
+    announcement: AnnouncementOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     save: Annotated[Path | None, typer.Option(help="Save a bundle that verifies offline.")] = None,
@@ -116,6 +120,7 @@ def verify(
         "tcb": _load_tcb(tcb, accepted),
         "releases": _judge_releases(manifest or [], accepted, memory, now),
         "witnesses": parse_witness_policy(_read(witnesses)) if witnesses else None,
+        "announcement": _load_announcement(announcement, accepted),
     }
     # Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for.
     remembered = memory is not None or not accept_mock
@@ -142,6 +147,7 @@ def report_verify(
     manifest: ManifestOption = None,
     memory: MemoryOption = None,
     tcb: TcbOption = None,
+    announcement: AnnouncementOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     as_json: JsonOption = False,
@@ -149,6 +155,7 @@ def report_verify(
     """Verify a bare report. Without --policy: whose hardware signed it, and nothing more."""
     raw, accepted, now = _read(report), _load_policy(policy), _moment(at)
     data, releases = _load_tcb(tcb, accepted), _judge_releases(manifest or [], accepted, memory, now)
+    announced = _load_announcement(announcement, accepted)
     files = [_read(path) for path in chain or ()]
     given = raw, _read(vek) if vek else None, files, _read(crl) if crl else None
     endorse = None if cache is None else offline_endorser(cache, _moment(at))
@@ -158,9 +165,8 @@ def report_verify(
         _finish(verdict_without_certificates(error, accepted), as_json)
     else:
         evidence = Evidence(raw, endorsements)
-        verdict = verify_report(
-            evidence, now=now, policy=accepted, accept_mock=accept_mock, tcb=data, releases=releases
-        )
+        more: dict[str, Any] = {"tcb": data, "releases": releases, "announcement": announced}
+        verdict = verify_report(evidence, now=now, policy=accepted, accept_mock=accept_mock, **more)
         _finish(verdict if at is None else with_asserted_time(verdict, now, "asserted by you"), as_json)
 
 
@@ -231,6 +237,15 @@ def _load_tcb(path: Path | None, policy: AppraisalPolicy | None) -> TcbData:
         wanted = "keys and a threshold under [releases] in --policy: they say whose TCB data counts"
         raise Malformed("--tcb", "no keys to check it with", wanted)
     return open_tcb_data(_read(path), policy.releases)
+
+
+def _load_announcement(path: Path | None, policy: AppraisalPolicy | None) -> bytes | None:
+    if path is None:
+        return None
+    if policy is None or policy.announcement is None:
+        wanted = "a table [announcement] in --policy: it says in which log, and cosigned by whom"
+        raise Malformed("--announcement", "no release log to look for it in", wanted)
+    return _read(path)
 
 
 def _judge_releases(

@@ -19,6 +19,7 @@ from gateway.config import Limits, decode_config
 from gateway.desk import QuoteDesk
 from gateway.errors import AttesterUnavailable, KeysetExpired
 from gateway.renewal import Renewal
+from gateway.sampling import Sampler
 from gateway.sequencer import Sequencer
 from gateway.startup import startup_body
 from gateway.storage.engine import open_database
@@ -191,7 +192,7 @@ def test_a_failed_renewal_is_tried_again_and_told_once(
 
 def test_an_ended_keyset_refuses_calls_until_one_is_attested(world: World, caplog: pytest.LogCaptureFixture) -> None:
     writer = GroupCommit(open_database("sqlite://"), Sequencer(1, EMPTY_HEAD, bytes, world.clock, ()))
-    audit = AuditRecord(writer, world.keys, bytes)
+    audit = AuditRecord(writer, world.keys, bytes, Sampler(0, world.keys.sign_sample))
 
     async def scene() -> None:
         audit.require_keyset()

@@ -66,14 +66,14 @@ def test_the_tiles_are_the_checkpoint_s_tree_and_the_chain_walks_through_it(live
         frontier, prev = frontier.append(hash_leaf(leaf)), chain_hash(leaf)
         types.add(entry.type)
     assert frontier.root() == checkpoint.root
-    assert types <= {"startup", "route", "receipt"}
+    assert types <= {"identity.epoch", "startup", "route", "receipt"}
     width = min(TILE_WIDTH, checkpoint.size)
     partial = "" if width == TILE_WIDTH else f".p/{width}"
     assert len(parse_hashes(get(live_gateway, f"/tile/0/000{partial}").content, width)) == width
 
 
-def test_the_first_leaf_announces_the_keyset_before_its_use(live_gateway: RunningGateway) -> None:
-    body = get(live_gateway, "/0").json()
+def test_the_first_start_announces_the_keyset_before_its_use(live_gateway: RunningGateway) -> None:
+    body = get(live_gateway, "/1").json()
     entry = parse_entry(base64.b64decode(body["leaf_b64"]))
     assert entry.type == "startup"
     with live_gateway.client() as client:
@@ -82,9 +82,9 @@ def test_the_first_leaf_announces_the_keyset_before_its_use(live_gateway: Runnin
     assert entry.body["keyset_digest"] == keys["workload_keyset_digest"]
     assert entry.body["workload_digest"] == digest(quote["workload"])
     assert entry.body["build"] == quote["workload"]["build"]
-    proof = LeafProof(0, tuple(map(base64.b64decode, body["proof"])), body["checkpoint"].encode())
+    proof = LeafProof(1, tuple(map(base64.b64decode, body["proof"])), body["checkpoint"].encode())
     verify_leaf(base64.b64decode(body["leaf_b64"]), proof, log_key(live_gateway))
-    text = get(live_gateway, "/0", accept="text/plain")
+    text = get(live_gateway, "/1", accept="text/plain")
     assert (
         verify_leaf(base64.b64decode(body["leaf_b64"]), parse_leaf_proof(text.content), log_key(live_gateway)).size > 0
     )

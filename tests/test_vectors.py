@@ -40,6 +40,7 @@ NAMES = {
     "report": _JUDGED | {"report", "vek", "intermediate", "ark", "crl"},
     "quote": _QUOTED | {"document"},
     "log": _QUOTED | {"document", "witnesses", "earlier"},
+    "announcement": _QUOTED | {"document", "announcement"},
     "place": _QUOTED | {"document", "answer", "request", "response", "witnesses"},
     "answer": _QUOTED | {"quote", "receipt", "request", "response"},
     "head": _QUOTED | {"quote", "receipt", "request", "response", "headers"},
@@ -113,6 +114,11 @@ def _log(vector: Vector) -> Found:
     return _verdict(_judge(vector, document, witnesses=witnesses, earlier=earlier))
 
 
+def _announcement(vector: Vector) -> Found:
+    document = parse_json(_filled(vector["document"]), "quote")
+    return _verdict(_judge(vector, document, announcement=_bytes(vector["announcement"])))
+
+
 def _place(vector: Vector) -> Found:
     raw, answer = _bytes(vector["witnesses"]), decode_answer(vector["answer"])
     witnesses = None if raw is None else parse_witness_policy(raw)
@@ -175,6 +181,7 @@ READERS: dict[str, Callable[[Vector], Found]] = {
     "report": _report,
     "quote": _quote,
     "log": _log,
+    "announcement": _announcement,
     "place": _place,
     "answer": _answer,
     "head": _answer,
@@ -212,7 +219,7 @@ def test_every_piece_of_collateral_is_read() -> None:
     for path in FILES:
         vector = json.loads(path.read_text())
         used |= {vector[role] for role in ("vek", "intermediate", "ark", "crl", "quote") if vector.get(role)}
-        if vector["stage"] in ("quote", "log", "place"):
+        if vector["stage"] in ("quote", "log", "announcement", "place"):
             used |= set(PLACEHOLDER.findall(vector["document"]))
     for name in used & SHARED.keys():
         if name.startswith("quote-"):

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
 from gateway.errors import BodyTooLarge, UnknownModel
-from gateway.http.problems import NotFound
+from gateway.http.problems import NotFound, Pruned
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.storage.calls import LoggedReceipt
@@ -134,7 +135,7 @@ class ReceiptsEndpoint:
         self._prove = prove
 
     async def receipt(self, request: Request) -> Response:
-        """The signed receipt. Raises NotFound, also for somebody else's."""
+        """The signed receipt. Raises NotFound, also for somebody else's; Pruned once retention has removed it."""
         found = await self._own(request)
         return Response(found.receipt, 200, PRIVATE, "application/json")
 
@@ -144,7 +145,7 @@ class ReceiptsEndpoint:
         try:
             document = await asyncio.to_thread(self._prove, found)
         except LookupError as error:
-            raise NotFound(f"{error.args[0]}: the next checkpoint will, within seconds.") from None
+            raise NotFound(f"{error.args[0]}.") from None
         return JSONResponse(document, headers=PRIVATE)
 
     async def _own(self, request: Request) -> LoggedReceipt:
@@ -152,7 +153,19 @@ class ReceiptsEndpoint:
         found = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
         if found is None:
             raise NotFound("No receipt of that id belongs to this key. A call still running has none yet.")
+        if found.pruned_at is not None:
+            raise Pruned(_removal(found, found.pruned_at))
         return found
+
+
+def _removal(found: LoggedReceipt, pruned_at: int) -> str:
+    """When a receipt went, by which policy, and what stays."""
+    moment = datetime.fromtimestamp(pruned_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f"This receipt was removed on {moment}: the gateway's policy was retention.receipt_days = {found.pruned_days}. "
+        f"Leaf {found.receipt_leaf} in epoch {found.receipt_epoch} of the log still commits to it, so a copy of "
+        "receipt and proof that you kept verifies as before."
+    )
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -10,6 +10,7 @@ import httpx2
 
 from tee.canonical import Json, parse_json, shown
 from tee.errors import Malformed, TeeError, Unavailable
+from tee.log.announcement import MAX_ANNOUNCEMENT_SIZE
 from tee.log.history import parse_link
 from tee.log.receipt import MAX_RECEIPT_SIZE
 from tee.log.receipt_log import MAX_PROOF_SIZE
@@ -81,6 +82,15 @@ def fetch_consistency(origin: str, old: int, new: int) -> tuple[bytes, ...] | No
     if sizes != (old, new):
         raise Malformed("consistency", f"a proof from {sizes[0]} to {sizes[1]}", f"one from {old} to {new}")
     return proof
+
+
+def fetch_announcement(origin: str) -> bytes | None:
+    """What the gateway shows of its release's announcement, unverified; None if it shows none. Raises Unavailable."""
+    url = f"{origin}/attestation/announcement"
+    try:
+        return _fetch("GET", url, MAX_ANNOUNCEMENT_SIZE, refusals={404: _NotYet(url)})
+    except _NotYet:
+        return None
 
 
 class _NotYet(TeeError):

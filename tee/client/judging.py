@@ -12,7 +12,7 @@ import typer
 
 from tee.canonical import Json
 from tee.client.answer import AnswerEvidence, decode_answer, fetch_links, fetch_place
-from tee.client.fetch import fetch_consistency, fetch_past_quote, fetch_quote, fetch_receipt
+from tee.client.fetch import fetch_announcement, fetch_consistency, fetch_past_quote, fetch_quote, fetch_receipt
 from tee.client.log_memory import load_log, remember_log
 from tee.errors import Malformed, Unavailable
 from tee.evidence import Verdict
@@ -141,6 +141,8 @@ def _judge_gateway(
     """Fetch the quote of a gateway and judge it; its log is remembered."""
     origin, nonce = parse_origin(url), secrets.token_bytes(32)
     document, settings = fetch_quote(origin, nonce), settings | {"audience": origin}
+    if settings["announcement"] is None and settings["policy"] and settings["policy"].announcement:
+        settings["announcement"] = fetch_announcement(origin)
     if seen_logs is None:
         return Judged(origin, document, True, verify_quote(document, now=now, nonce=nonce, **settings), settings)
     for _ in range(MAX_ROUNDS):

@@ -19,9 +19,10 @@ const digestsOf = async (named) => {
   const rows = Object.entries(named).map(async ([name, bytes]) => [name, hexOf(await sha256(bytes))]);
   return Object.fromEntries(await Promise.all(rows));
 };
-const settingsOf = (request) => ({
+const settingsOf = async (request) => ({
   now: new Date(request.now),
-  policy: request.policy === null ? null : decodePolicy(request.policy),
+  policy: request.policy === null ? null : await decodePolicy(request.policy),
+  announcement: bytesOf(request.announcement),
   acceptMock: request.accept_mock,
 });
 const quoteOf = (request) => parseJson(bytesOf(request.document), "quote");
@@ -30,7 +31,7 @@ const judgeQuote = async (request, releases = null) =>
     releases,
     witnesses: await witnessesOf(request),
     earlier: earlierOf(request.earlier ?? null),
-    ...settingsOf(request),
+    ...(await settingsOf(request)),
     nonce: request.nonce === null ? null : parseNonce(request.nonce),
     audience: request.audience,
   });
@@ -43,7 +44,7 @@ function earlierOf(row) {
   return { seen, proof: row.proof === null ? null : row.proof.map(bytesOf) };
 }
 async function releasesOf(request) {
-  const { now, policy } = settingsOf(request);
+  const { now, policy } = await settingsOf(request);
   const raws = request.manifests.map(bytesOf);
   return raws.length ? judgeManifests(raws, policy.releases, { now, minimum: policy.minimumSequence, seen: request.seen }) : null;
 }
@@ -52,7 +53,7 @@ const ANSWERS = {
   report: async (request) => {
     const names = ["report", "vek", "intermediate", "ark", "crl"];
     const evidence = Object.fromEntries(names.map((name) => [name, bytesOf(request[name])]));
-    const settings = settingsOf(request);
+    const settings = await settingsOf(request);
     if (request.tcb) settings.tcb = await openTcbData(bytesOf(request.tcb), settings.policy.releases);
     return verifyReport(evidence, settings);
   },
@@ -74,8 +75,8 @@ const ANSWERS = {
     const rows = entries.map(async ({ guid, name, payload }) => [guid, name, hexOf(await sha256(payload))]);
     return { entries: await Promise.all(rows), certificates: await digestsOf(certificatesOf(entries)) };
   },
-  policy: (request) => {
-    parsePolicy(bytesOf(request.document));
+  policy: async (request) => {
+    await parsePolicy(bytesOf(request.document));
     return { loads: true };
   },
   json: (request) => {

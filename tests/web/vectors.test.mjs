@@ -31,6 +31,7 @@ const NAMES = {
   report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
   quote: [...QUOTED, "document"],
   log: [...QUOTED, "document", "witnesses", "earlier"],
+  announcement: [...QUOTED, "document", "announcement"],
   place: [...QUOTED, "document", "answer", "request", "response", "witnesses"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
   head: [...QUOTED, "quote", "receipt", "request", "response", "headers"],
@@ -61,16 +62,16 @@ function parseQuoteText(text) {
   return parseJson(encodeUtf8(filled), "quote");
 }
 
-const settingsOf = (vector) => ({
+const settingsOf = async (vector) => ({
   now: new Date(vector.now),
-  policy: vector.policy === null ? null : decodePolicy(vector.policy),
+  policy: vector.policy === null ? null : await decodePolicy(vector.policy),
   acceptMock: vector.accept_mock,
 });
 
-const judge = (vector, document, given = {}) =>
+const judge = async (vector, document, given = {}) =>
   verifyQuote(document, {
     ...given,
-    ...settingsOf(vector),
+    ...(await settingsOf(vector)),
     nonce: vector.nonce === null ? null : parseNonce(vector.nonce),
     audience: vector.audience,
   });
@@ -100,12 +101,14 @@ function earlierOf(row) {
 }
 
 const READERS = {
-  report: async (vector) => shortOf(await verifyReport(evidenceOf(vector), settingsOf(vector))),
+  report: async (vector) => shortOf(await verifyReport(evidenceOf(vector), await settingsOf(vector))),
   quote: async (vector) => shortOf(await judge(vector, parseQuoteText(vector.document))),
   log: async ({ witnesses, earlier, ...vector }) => {
     const given = { witnesses: witnesses === null ? null : await parseWitnessPolicy(base64Bytes(witnesses)) };
     return shortOf(await judge(vector, parseQuoteText(vector.document), { ...given, earlier: earlierOf(earlier) }));
   },
+  announcement: async ({ announcement, ...vector }) =>
+    shortOf(await judge(vector, parseQuoteText(vector.document), { announcement: optional(announcement) })),
   place: async ({ witnesses: policy, ...vector }) => {
     const witnesses = policy === null ? null : await parseWitnessPolicy(base64Bytes(policy));
     const { receipt, proof, links } = decodeAnswer(vector.answer);
@@ -126,14 +129,14 @@ const READERS = {
     return shortOf(await verifyAnswer(await judge(vector, document), document, ...given, null, { headers }));
   },
   manifest: async (vector) => {
-    const { policy, now } = settingsOf(vector);
+    const { policy, now } = await settingsOf(vector);
     const raws = vector.manifests.map(encodeUtf8);
     const known = { now, minimum: policy.minimumSequence, seen: vector.seen };
     const releases = raws.length ? await judgeManifests(raws, policy.releases, known) : null;
     return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), { releases }));
   },
   tcb: async (vector) => {
-    const settings = settingsOf(vector);
+    const settings = await settingsOf(vector);
     const evidence = evidenceOf(vector);
     if (vector.envelope !== null) {
       settings.tcb = await openTcbData(encodeUtf8(vector.envelope), settings.policy.releases);
@@ -144,8 +147,8 @@ const READERS = {
     if (!("not_proven" in vector.expect)) return found;
     return { ...found, not_proven: verdict.not_proven.filter((line) => /^(AMD-SB-|guest\.tcb-status:)/.test(line)) };
   },
-  policy: (vector) => {
-    parsePolicy(encodeUtf8(vector.document));
+  policy: async (vector) => {
+    await parsePolicy(encodeUtf8(vector.document));
     return { loads: true };
   },
   json: (vector) => {

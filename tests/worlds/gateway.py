@@ -46,7 +46,9 @@ class RunningGateway:
         self.state, self.port = state, free_port()
         self._command = command
         self.log = state.with_name(state.name + ".log")
-        self._environ = {**os.environ, **(environ or {}), "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
+        # Tests count leaves: which calls are sampled must not be left to chance.
+        chosen = {"SAFEROUTER_AUDIT_RATE": "0", **(environ or {})}
+        self._environ = {**os.environ, **chosen, "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
         self._options: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         if chip is not None:
@@ -94,13 +96,18 @@ class RunningGateway:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start, and wait until it is ready."""
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self.log.open("ab") as log:
             command = [*self._command, "serve", "--insecure-mock", "--demo", *self._options]
             self._process = subprocess.Popen(
                 command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        self.launch()
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:

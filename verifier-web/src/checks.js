@@ -24,6 +24,7 @@ export const CHECKS = [
   {"id": "guest.pins", "title": "Chip, cloud, owner keys and host data are the pinned ones", "section": "SPEC §6 check 20, 22", "question": "debug", "does_not_prove": ""},
   {"id": "code.measurement", "title": "The launch measurement is one that you accept", "section": "SPEC §6 check 20", "question": "build", "does_not_prove": "On EC2 it covers Amazon's firmware only, not the image."},
   {"id": "code.release", "title": "A signed release in force names this measurement and build", "section": "SPEC §12.4", "question": "build", "does_not_prove": "That the release has no faults."},
+  {"id": "code.announcement", "title": "The release was announced in its log early enough", "section": "SPEC §16.4", "question": "build", "does_not_prove": "That it was not retired since: the newest manifest says that."},
   {"id": "code.platform-evidence", "title": "AWS signed the NitroTPM document beside the report", "section": "SPEC §11.2", "question": "build", "does_not_prove": "That AWS runs a true TPM, nor that it revoked nothing: its revocation lists are not read."},
   {"id": "code.boot-image", "title": "The booted image is one that you accept", "section": "SPEC §11.4", "question": "build", "does_not_prove": "More than AWS's word: the firmware that AMD measured does not authenticate the NitroTPM."},
   {"id": "bind.quote", "title": "The quote is well formed", "section": "SPEC §4.5", "question": "keys", "does_not_prove": ""},

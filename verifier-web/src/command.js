@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{kind: "live"|"stored"|"report", origin: string, fileName: string, policyName: string, tcbName: string,
- *   measurement: string, proof: string, witnesses: string, acceptNewLog: boolean, remembered: boolean,
+ *   measurement: string, proof: string, announcement: string, witnesses: string, acceptNewLog: boolean, remembered: boolean,
  *   acceptMock: boolean, at: Date | null, receipt: string, request: string, response: string,
  *   manifests: string[], vek: string[], chain: string[], crl: string, inTable: boolean, receiptById: boolean}} Inputs
  */
@@ -16,6 +16,7 @@ export function equalCommand(inputs) {
   const words = inputs.kind === "report" ? reportWords(inputs) : quoteWords(inputs);
   if (policy) words.push("--policy", fileWord(policy));
   for (const name of inputs.manifests) words.push("--manifest", fileWord(name));
+  if (inputs.announcement) words.push("--announcement", fileWord(inputs.announcement));
   if (inputs.tcbName) words.push("--tcb", fileWord(inputs.tcbName));
   if (inputs.witnesses && inputs.kind !== "report") words.push("--witnesses", fileWord(inputs.witnesses));
   if (inputs.acceptNewLog) words.push("--accept-new-log");

@@ -1,4 +1,5 @@
 // Recognising files by their content, and sorting certificates into their roles. Nothing here is trusted yet.
+import { FORMAT as ANNOUNCEMENT } from "./announcement.js";
 import { PAYLOAD_TYPE as TCB_TYPE } from "./bulletins.js";
 import { hexOf } from "./bytes.js";
 import { isObject, parseJson } from "./canonical.js";
@@ -8,7 +9,7 @@ import { Malformed } from "./errors.js";
 import { PAYLOAD_TYPE as MANIFEST_TYPE } from "./manifest.js";
 
 /**
- * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"manifest"|"tcb"|"witnesses"|"receipt"
+ * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"manifest"|"announcement"|"tcb"|"witnesses"|"receipt"
  *   |"request"|"response"|"proof"|"unknown"} Role
  * @typedef {{name: string, role: Role, bytes: Uint8Array}} Dropped
  */
@@ -22,6 +23,7 @@ export const ROLES = {
   table: "Certificate table",
   policy: "Policy",
   manifest: "Release manifest",
+  announcement: "Announcement",
   tcb: "Signed TCB data",
   witnesses: "Witness policy",
   receipt: "Receipt",
@@ -91,6 +93,7 @@ function recogniseJson(bytes) {
   if (!isObject(document)) return null;
   const has = (/** @type {string[]} */ ...names) => names.some((name) => Object.hasOwn(document, name));
   if (typeof document.format === "string" && /^saferouter\/(quote|evidence)\//.test(document.format)) return "quote";
+  if (document.format === ANNOUNCEMENT) return "announcement";
   if (document.payloadType === TCB_TYPE) return "tcb";
   if (has("receipt_id") && has("event_log")) return "receipt";
   if (isObject(document.document) && has("receipt")) return "proof";

@@ -5,7 +5,7 @@ import { base64Bytes } from "./bytes.js";
 import { parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
 import { Malformed } from "./errors.js";
-import { fetchQuote } from "./gateway.js";
+import { fetchAnnouncement, fetchQuote } from "./gateway.js";
 import { earlierOfPast, joined, keepSeen, knownLog } from "./logvisit.js";
 import { loadSeen, remember } from "./memory.js";
 import { BUILT_IN_POLICY, parsePolicy, policyForMeasurements } from "./policy.js";
@@ -32,12 +32,13 @@ import { parseWitnessPolicy } from "./witnesses.js";
  * @returns {Promise<Examination>}
  */
 export async function examine(request, progress) {
-  const { policy, policyName } = choosePolicy(request);
+  const { policy, policyName } = await choosePolicy(request);
   const now = request.at ?? new Date();
   const tcb = await chooseTcbData(request, policy);
   const { releases, notices } = await judgeReleases(request, policy, now);
   const witnesses = await chooseWitnesses(request);
-  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases, witnesses };
+  const announcement = await chooseAnnouncement(request, policy);
+  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases, witnesses, announcement };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
   const shared = {
     request,
@@ -80,11 +81,11 @@ export async function examine(request, progress) {
 }
 
 /** @param {Request} request */
-function choosePolicy(request) {
+async function choosePolicy(request) {
   const files = request.files.filter((file) => file.role === "policy");
   if (files.length && request.measurement) throw new Malformed("policy", "a file and a measurement", "one of the two");
   if (request.measurement) {
-    return { policy: policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
+    return { policy: await policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
   }
   if (!files.length) {
     // Without a policy a bare report is judged for authenticity; a gateway, by what is built in.
@@ -92,7 +93,7 @@ function choosePolicy(request) {
     return { policy: bare ? null : BUILT_IN_POLICY, policyName: "none" };
   }
   const file = one(files, "policy", "a policy file");
-  return { policy: parsePolicy(file.bytes), policyName: file.name };
+  return { policy: await parsePolicy(file.bytes), policyName: file.name };
 }
 
 /**
@@ -123,6 +124,17 @@ async function chooseTcbData({ files }, policy) {
     throw new Malformed("tcb", "no keys to check it with", "keys and a threshold under releases in your policy");
   }
   return openTcbData(one(given, "tcb", "one file").bytes, policy.releases);
+}
+
+/** The proof that the release was announced, where the policy asks for it: a file, or what a live gateway shows. */
+async function chooseAnnouncement({ files, live, origin }, policy) {
+  const given = files.filter((file) => file.role === "announcement");
+  if (given.length && !policy?.announcement) {
+    const wanted = "a table announcement in your policy: it says in which log, and cosigned by whom";
+    throw new Malformed("announcement", "no release log to look for it in", wanted);
+  }
+  if (given.length) return one(given, "announcement", "one file").bytes;
+  return live && policy?.announcement ? fetchAnnouncement(origin) : null;
 }
 
 /** Whose cosignatures the reader wants, null where none were named. @param {Request} request */

@@ -8,6 +8,7 @@ import { Malformed } from "./errors.js";
 const PLACES = {
   "policy-files": ["policy"],
   "manifest-files": ["manifest"],
+  "announcement-files": ["announcement"],
   "tcb-files": ["tcb"],
   "witnesses-files": ["witnesses"],
   "answer-files": ["receipt", "request", "response", "proof"],

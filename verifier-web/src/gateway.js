@@ -1,4 +1,5 @@
 // The page's only network: requests to the one gateway that the reader named, bounded, without cookies or redirects.
+import { MAX_ANNOUNCEMENT_SIZE } from "./announcement.js";
 import { hexOf } from "./bytes.js";
 
 const MAX_QUOTE_SIZE = 1 << 20; // ours is about 20 kB
@@ -93,6 +94,15 @@ export async function fetchReceiptProof(origin, receiptId, apiKey, seen) {
     if (proof !== null && (await seen(proof))) return proof;
   }
   return proof;
+}
+
+/**
+ * What the gateway shows of its release's announcement, unverified; null where it shows none.
+ * @param {string} origin
+ * @returns {Promise<Uint8Array | null>}
+ */
+export function fetchAnnouncement(origin) {
+  return orNull(request(`${origin}/attestation/announcement`, MAX_ANNOUNCEMENT_SIZE, { method: "GET" }));
 }
 
 /**

@@ -190,6 +190,7 @@ function commandInputs({ kind, origin, request, receipt, earlier }) {
     fileName: kind === "report" ? named("report") : named("quote"),
     policyName: named("policy"),
     manifests: request.files.filter((file) => file.role === "manifest").map((file) => file.name),
+    announcement: named("announcement"),
     tcbName: named("tcb"),
     measurement: request.measurement,
     acceptMock: request.acceptMock,

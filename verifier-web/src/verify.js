@@ -1,5 +1,6 @@
 // The verdict, top to bottom: a report, a quote, a receipt (SPEC §6). No clock, no network, no page.
 
+import { CHECK as ANNOUNCEMENT_CHECK, judgeAnnouncement } from "./announcement.js";
 import { appraise, CHECKS as APPRAISAL_CHECKS, EC2_FIRMWARE_ONLY } from "./appraise.js";
 import { encodeStatement, parseNonce, reportDataOf } from "./binding.js";
 import { encodeUtf8, equalBytes, hexOf } from "./bytes.js";
@@ -41,7 +42,7 @@ const BIND_CHECKS = [
 // Checks that a policy may leave without a demand; everything else of full scope must be carried out.
 const OPTIONAL = ["guest.mitigations", "guest.pins"];
 // Checks that can prove less than their titles say: the reason of a pass is then a line of what is not proven.
-const CAVEATS = ["code.measurement", "code.boot-image"];
+const CAVEATS = ["code.measurement", "code.boot-image", ANNOUNCEMENT_CHECK];
 const NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone";
 const NOT_BUILT = [
   skipped("channel.binding", "evidence alone cannot say who holds your connection, and this release does not bind it"),
@@ -54,16 +55,17 @@ const LIMITS = [
 /**
  * Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`.
  * @param {Evidence} evidence
- * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData, releases?: Releases | null}}
- *   options
+ * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData, releases?: Releases | null,
+ *   announcement?: Uint8Array | null}} options
  * @returns {Promise<Verdict>}
  */
 export async function verifyReport(evidence, options) {
-  const { now, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const { now, acceptMock = false, tcb = BUILT_IN, releases = null, announcement = null } = options;
   const policy = options.policy && accepting(options.policy, releases);
   const { checks, report, mock, unproven } = await checkReport(evidence, { now, policy, acceptMock, tcb });
   if (policy?.releases) checks.push(releaseCheck(policy, releases, report, null, null));
   const image = demandsImage(report, policy);
+  checks.push(...(await checkAnnouncement(policy, announcement, report, null, image, now)));
   if (image) {
     checks.push(...PLATFORM_CHECKS.map((id) => skipped(id, "a bare report carries no platform evidence; a quote does")));
   }
@@ -75,7 +77,8 @@ export async function verifyReport(evidence, options) {
  * evidence; `audience` is the origin that it used, null if unknown. A missing policy fails code.measurement:
  * nothing is expected by default. `releases` are manifests judged under the keys of this very policy, null where none
  * was given. `witnesses` are those of this verifier, whose quorum is then required; `earlier` is what it saw of this
- * gateway's log before.
+ * gateway's log before; `announcement` is what the release's owner hands out of its place in a release log, null if it
+ * is not at hand.
  * @param {Json} document
  * @param {object} options
  * @param {Date} options.now
@@ -87,17 +90,19 @@ export async function verifyReport(evidence, options) {
  * @param {Releases | null} [options.releases]
  * @param {import("./witnesses.js").WitnessPolicy | null} [options.witnesses]
  * @param {import("./logchecks.js").Earlier | null} [options.earlier]
+ * @param {Uint8Array | null} [options.announcement]
  * @returns {Promise<Verdict>}
  */
 export async function verifyQuote(document, options) {
   const { now, nonce, audience, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
-  const { witnesses = null, earlier = null } = options;
+  const { witnesses = null, earlier = null, announcement = null } = options;
   const policy = options.policy && accepting(options.policy, releases);
   let quote;
   try {
     quote = decodeQuote(document);
   } catch (error) {
-    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), RELEASE_CHECK, ...LOG_CHECKS];
+    const code = [RELEASE_CHECK, ...(policy?.announcement ? [ANNOUNCEMENT_CHECK] : [])];
+    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), ...code, ...LOG_CHECKS];
     const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
     return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
   }
@@ -106,6 +111,8 @@ export async function verifyQuote(document, options) {
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
   checks.push(releaseCheck(policy, releases, report, quote.workload.document.build, platform.image));
+  const image = demandsImage(report, policy) || isEc2(checks);
+  checks.push(...(await checkAnnouncement(policy, announcement, report, platform.image, image, now)));
   checks.push(...platform.checks, ...(await judgeLog(quote, report, witnesses, earlier)));
   const verdict = conclude(checks, {
     policy,
@@ -113,7 +120,7 @@ export async function verifyQuote(document, options) {
     quote: true,
     fresh: nonce !== null,
     addressed: audience !== null,
-    image: demandsImage(report, policy) || isEc2(checks),
+    image,
     logged: requiredOfLog(quote, witnesses, earlier),
     platformMock: platform.mock,
     unproven,
@@ -227,6 +234,13 @@ function releaseCheck(policy, releases, report, build, image) {
   if (!releases) return skipped(RELEASE_CHECK, "your policy names release keys, and no signed manifest was given");
   if (!report) return skipped(RELEASE_CHECK, "the report does not parse");
   return checkRelease(releases, hexOf(report.measurement), build, image);
+}
+
+/** Whether the release was announced early enough, where the policy asks for that. @returns {Promise<Check[]>} */
+async function checkAnnouncement(policy, announcement, report, image, firmware, now) {
+  if (!policy?.announcement) return [];
+  const measurement = report && hexOf(report.measurement);
+  return [await judgeAnnouncement(policy.announcement, announcement, measurement, image, { firmware, now })];
 }
 
 /** @param {import("./quote.js").Quote} quote @returns {Promise<Check[]>} */
@@ -356,6 +370,7 @@ function conclude(checks, options) {
     ...(full ? APPRAISAL_CHECKS : []),
     ...(quote ? BIND_CHECKS : []),
     ...(policy?.releases && policy.releaseRequired ? [RELEASE_CHECK] : []),
+    ...(policy?.announcement ? [ANNOUNCEMENT_CHECK] : []),
     ...(image ? PLATFORM_CHECKS : []),
     ...logged,
   ];
