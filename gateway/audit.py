@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from gateway.call import STREAM_TYPE
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
 from gateway.errors import KeysetExpired
 from gateway.sequencer import Authenticate
@@ -30,7 +31,7 @@ from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
 from tee.canonical import digest
 from tee.errors import Malformed, Unavailable
-from tee.keys.httpsig import SignedAnswer
+from tee.keys.httpsig import SignedAnswer, content_digest
 
 LOG = logging.getLogger("saferouter")
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -83,13 +84,17 @@ class AuditRecord:
         self._writer.submit(lambda transaction: advance_call(transaction.connection, draft.receipt_id, text))
         self._streams[draft.receipt_id] = progress
 
-    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
-        """The signed checkpoint of a stream of which that much has left (SPEC §7.4); durable with the next progress."""
-        return self._keys.sign_checkpoint(sent.receipt_id, sent.sent_events, sent.sent_bytes, sent.sent_sha256)
+    def sign_checkpoint(self, sent: Progress, signed: Callable[[dict[str, Any]], None]) -> None:
+        """Hand over a stream's checkpoint, of what has left of it (SPEC §7.4); durable with the next progress."""
+        signed(self._keys.sign_checkpoint(sent.receipt_id, sent.sent_events, sent.sent_bytes, sent.sent_sha256))
 
-    def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
-        """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""
-        return self._keys.sign_answer(answer)
+    def sign_head(self, draft: ReceiptDraft, returned: Returned) -> dict[str, str]:
+        """The headers that sign a buffered answer (SPEC §7.5); none for a stream, whose head has left long ago."""
+        if returned.content_type == STREAM_TYPE:
+            return {}
+        digest = content_digest(bytes.fromhex(returned.sha256))
+        head = returned.status, returned.content_type, digest, draft.receipt_id
+        return self._keys.sign_answer(SignedAnswer(*head, draft.method, draft.endpoint))
 
     def submit_close(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
@@ -99,9 +104,10 @@ class AuditRecord:
 
     async def close(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
-    ) -> None:
-        """Sign and store the receipt, durably. Raises NotRecorded."""
+    ) -> dict[str, str]:
+        """Sign and store the receipt, durably, then sign the head of a buffered answer. Raises NotRecorded."""
         await self._writer.durable(self._closing(draft, returned, chat_id, activity))
+        return self.sign_head(draft, returned)
 
     async def record_progress(self) -> None:
         """Background work: note every open stream's durable prefix. Runs until cancelled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -117,4 +117,5 @@ class Answer:
     content_type: str
     receipt_id: str
     body: bytes | StreamedBody
+    signature: Mapping[str, str] = field(default_factory=dict)  # headers; none of a stream
     retry_after: str | None = None

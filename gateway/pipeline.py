@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +29,6 @@ from gateway.routing.route import Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.canonical import digest_bytes
-from tee.keys.httpsig import SignedAnswer, content_digest
 
 # The provider's word on our own key is our problem: shown as 401 it would send the client to change its key.
 OUR_KEY_STATUSES = (401, 402, 403)
@@ -90,13 +88,6 @@ class Pipeline:
         meter = replace(meter, model=request.model, provider=route.connector.id)
         call = Call(draft, request, route, meter, await self._audit.open(draft, key.id), demands)
         return await self._call(call, url, forwarded, credential)  # 5 to 7
-
-    def sign(self, answer: Answer, body: bytes, request: tuple[str, str]) -> dict[str, str]:
-        """The headers by which a buffered answer to `request`, its method and path, is signed."""
-        digest = content_digest(hashlib.sha256(body).digest())
-        return self._audit.sign_answer(
-            SignedAnswer(answer.status, answer.content_type, digest, answer.receipt_id, *request)
-        )
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -177,23 +168,23 @@ class Pipeline:
         if call.demands.attestation:
             body = attach_attestation(body, call.attestation())
         returned = replace(whole(200, body), complete=not gave_up)
-        await self._audit.close(call.draft, returned, chat_id, call.meter.read(200, usage))
-        return Answer(200, JSON_TYPE, call.draft.receipt_id, body)
+        signature = await self._audit.close(call.draft, returned, chat_id, call.meter.read(200, usage))
+        return Answer(200, JSON_TYPE, call.draft.receipt_id, body, signature)
 
     async def _pass_failure(self, call: Call, answer: UpstreamAnswer, body: bytes) -> Answer:
         """The provider's own refusal, as it said it, if it is one that a client can read. Raises UpstreamFailed."""
         if answer.status < 400 or not answer.content_type.startswith(JSON_TYPE):
             raise UpstreamFailed(f"The provider answered with status {answer.status} and no JSON.")
         activity = call.meter.read(answer.status, None)
-        await self._audit.close(call.draft, whole(answer.status, body), None, activity)
-        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after)
+        signature = await self._audit.close(call.draft, whole(answer.status, body), None, activity)
+        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, signature, answer.retry_after)
 
     async def _refuse(self, draft: ReceiptDraft, error: GatewayError, meter: Meter) -> Answer:
         """A refusal of ours, with its receipt."""
         body = error_body(error)
-        await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
+        signature = await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
-        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
+        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, signature, retry_after)
 
 
 def _routed(draft: ReceiptDraft, route: Route, leak_scan: str) -> ReceiptDraft:

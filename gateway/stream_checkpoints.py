@@ -14,12 +14,14 @@ from tee.canonical import encode_canonical
 EVENTS = 64
 # Of a slow one: a reader who loses the stream holds at most this much that nobody has signed for.
 SECONDS = 1.0
+Signed = Callable[[dict[str, Any]], None]
 
 
 class StreamCheckpoints:
     """Signs for one stream, and says so in the stream itself where the client asked for that."""
 
-    def __init__(self, sent: Sent, sign: Callable[[], dict[str, Any]], *, in_band: bool) -> None:
+    def __init__(self, sent: Sent, sign: Callable[[Signed], None], *, in_band: bool) -> None:
+        """`sign` hands over a checkpoint of what has left: at once, or, if the key is in another process, soon."""
         self._sent = sent
         self._sign = sign
         self._in_band = in_band
@@ -31,8 +33,11 @@ class StreamCheckpoints:
         """Sign for what has left, if that is due."""
         fresh, now = self._sent.events - self._events, time.monotonic()
         if fresh >= EVENTS or (fresh > 0 and now - self._signed_at >= SECONDS):
-            self._sent.checkpoint = self._sign()
             self._events, self._signed_at = self._sent.events, now
+            self._sign(self._keep)
+
+    def _keep(self, checkpoint: dict[str, Any]) -> None:
+        self._sent.checkpoint = checkpoint
 
     def comment(self) -> bytes:
         """The newest checkpoint as an SSE comment, which no client takes for data; empty if there is none to tell."""

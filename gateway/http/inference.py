@@ -48,15 +48,14 @@ class ChatEndpoint:
         # A client that takes nothing is as one that has left: it must hold neither a place nor the provider for ever.
         with suppress(TimeoutError):
             if isinstance(answer.body, bytes):
-                signature = self._pipeline.sign(answer, answer.body, (request.method, request.url.path))
-                await _send_whole(answer, answer.body, signature, send, self._limits.stall_seconds)
+                await _send_whole(answer, answer.body, send, self._limits.stall_seconds)
             else:
                 await _relay(answer, answer.body, send, self._limits.stall_seconds)
 
 
-async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], send: Send, stall: float) -> None:
+async def _send_whole(answer: Answer, body: bytes, send: Send, stall: float) -> None:
     """Send a buffered answer. Raises TimeoutError if the client takes none of it for `stall` seconds."""
-    head = Response(body, answer.status, _headers(answer) | signature, answer.content_type)
+    head = Response(body, answer.status, _headers(answer), answer.content_type)
     await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
     for at in range(0, max(1, len(body)), PIECE):
         piece, more = body[at : at + PIECE], at + PIECE < len(body)
@@ -181,9 +180,10 @@ def _demands(request: Request) -> Demands:
 
 
 def _headers(answer: Answer) -> dict[str, str]:
-    """Both vendors' request ids, and the receipt's."""
+    """Both vendors' request ids, the receipt's, and what signs a buffered answer."""
     request_id = "req_" + secrets.token_hex(12)
     headers = {"x-request-id": request_id, "request-id": request_id, "x-receipt-id": answer.receipt_id}
+    headers |= answer.signature
     if answer.retry_after is not None:
         headers["retry-after"] = answer.retry_after
     return headers
