@@ -25,7 +25,7 @@ from tee.origin import is_private_channel, parse_origin
 DEFAULT_PORT = 8484
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
-_KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
+_KINDS = {str: "text", bool: "true or false", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class Config:
     sealing: SealingSettings = field(default_factory=SealingSettings)
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
+    stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
     def collateral_folder(self) -> Path:
@@ -103,7 +104,7 @@ class Config:
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
-        settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
+        settings |= {"stock_http": self.stock_http, "kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -129,7 +130,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"collateral", "kds_url", "sealing", "witness_policy"}
+    known |= {"collateral", "kds_url", "sealing", "witness_policy", "stock_http"}
     _refuse_unknown(document, known | {"platform_evidence"}, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
@@ -158,6 +159,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
+        stock_http=_typed(document, "stock_http", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
     )
 

@@ -115,7 +115,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
     startup = StartupLog(writer, publisher)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"))
-    upstream = Upstream(config.limits)
+    upstream = Upstream(config.limits, stock=config.stock_http)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 

@@ -13,6 +13,7 @@ import httpx2
 from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
+from gateway.transport import LeanTransport
 
 # What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
 _FAULTS = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError)
@@ -61,11 +62,13 @@ class UpstreamAnswer:
 class Upstream:
     """The connections to providers."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, stock: bool) -> None:
+        """`stock`: by httpx2's own transport."""
         timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
         pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+        transport = httpx2.AsyncHTTPTransport(limits=pool, trust_env=False) if stock else LeanTransport()
         # trust_env off: a proxy named in the environment would see every prompt.
-        self._client = httpx2.AsyncClient(timeout=timeout, limits=pool, trust_env=False, follow_redirects=False)
+        self._client = httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=False, follow_redirects=False)
         self._limit = limits.answer
 
     async def call(self, connector: Connector, url: str, body: bytes, credential: str | None) -> UpstreamAnswer:

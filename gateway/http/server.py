@@ -15,6 +15,7 @@ from hypercorn.config import Config as ServerConfig
 
 from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
+from gateway.http import connections
 from gateway.http.app import build_app
 from gateway.http.mock_provider import mock_provider_app
 from gateway.instance import Instance, start_instance
@@ -29,6 +30,7 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    connections.use(stock=config.stock_http)
     listener = _listen(config.host, config.port)
     servers: list[asyncio.Task[None]] = []
     embedded, provider = None, None
