@@ -55,6 +55,8 @@ def serve(
     os.umask(0o077)  # whatever is made below is for this user only
     loaded = _load(config)
     loaded = loaded if workers is None else replace(loaded, workers=workers)
+    import uvloop
+
     from gateway.config import read_credential
     from gateway.http.server import run
 
@@ -76,7 +78,8 @@ def serve(
                 "No demo on real hardware: `saferouter keys create` mints a key, and the policy is yours to write."
             )
 
-    asyncio.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready))
 
 
 @keys_app.command("create")

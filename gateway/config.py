@@ -35,7 +35,7 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
-_KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
+_KINDS = {str: "text", bool: "true or false", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Config:
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
+    stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
     def collateral_folder(self) -> Path:
@@ -120,10 +121,14 @@ class Config:
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
-        settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
-        settings |= {"workers": self.workers, "kds_url": self.kds_url, "sealing": asdict(self.sealing)}
+        settings |= {
+            "workers": self.workers,
+            "stock_http": self.stock_http,
+            "kds_url": self.kds_url,
+            "sealing": asdict(self.sealing),
+        }
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -150,7 +155,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    known |= {"platform_evidence", "audit_rate", "retention", "announcement", *_LOG_STORE}
+    known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
@@ -185,6 +190,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
+        stock_http=_typed(document, "stock_http", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),

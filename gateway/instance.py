@@ -123,7 +123,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     startup = StartupLog(writer, publisher, outset)
     sampler = Sampler(config.audit_per_million, keys.sign_sample)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
-    upstream = Upstream(config.limits)
+    upstream = Upstream(config.limits, stock=config.stock_http)
     pipeline = Pipeline(
         config, Admission(lambda sha256: asyncio.to_thread(find_api_key, engine, sha256)), audit, upstream, embedded
     )

@@ -112,7 +112,7 @@ class Supervisor:
                     *(sys.executable, "-P", "-m", "gateway.worker"),
                     stdin=theirs.fileno(),
                     pass_fds=(self._listener.fileno(), self._counts_handle),
-                    process_group=0,  # Ctrl-C at a terminal is for the keeper: it tells the workers
+                    start_new_session=True,  # Ctrl-C at a terminal is for the keeper: it tells the workers
                 )
             except OSError as error:
                 raise Unavailable("a worker process", f"does not start: {error.strerror}", retryable=True) from None

@@ -12,6 +12,7 @@ import httpx2
 from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
+from gateway.transport import LeanTransport
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 
 # What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
@@ -61,7 +62,9 @@ class UpstreamAnswer:
 class Upstream:
     """The connections to providers."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, stock: bool) -> None:
+        """`stock`: by httpx2's own transport."""
+        self._stock = stock
         self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
         self._clients: dict[str | None, httpx2.AsyncClient] = {}  # by whom they trust: a connection must not be shared
         self._limit = limits.answer
@@ -97,11 +100,16 @@ class Upstream:
 
     def _client(self, roots: str | None) -> httpx2.AsyncClient:
         if roots not in self._clients:
-            pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
-            verify = True if roots is None else new_context(roots)
             # trust_env off: a proxy named in the environment would see every prompt; a CA named there is not attested.
-            options: dict[str, Any] = {"timeout": self._timeout, "limits": pool, "trust_env": False}
-            self._clients[roots] = httpx2.AsyncClient(verify=verify, follow_redirects=False, **options)
+            context = httpx2.create_ssl_context(trust_env=False) if roots is None else new_context(roots)
+            pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+            stock = httpx2.AsyncHTTPTransport(verify=context, limits=pool, trust_env=False) if self._stock else None
+            self._clients[roots] = httpx2.AsyncClient(
+                transport=stock or LeanTransport(context),
+                timeout=self._timeout,
+                trust_env=False,
+                follow_redirects=False,
+            )
         return self._clients[roots]
 
 

@@ -39,7 +39,7 @@ async def run() -> None:
         return
     config = _attested_config(hello)
     record = RemoteRecord(link, decode_boot_keys(hello["boot_keys"]), tuple(hello["keyset"]))
-    upstream, stop = Upstream(config.limits), asyncio.Event()
+    upstream, stop = Upstream(config.limits, stock=config.stock_http), asyncio.Event()
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])

@@ -167,7 +167,7 @@ def test_a_worker_killed_before_its_answer_began_leaves_a_receipt_over_nothing(
     wait_for(lambda: rows(gateway, "SELECT count(*) FROM calls WHERE receipt IS NULL") == [(0,)], 10.0, "one is owed")
     (text,) = rows(gateway, "SELECT receipt FROM calls ORDER BY id DESC LIMIT 1")[0]
     events = {event["type"]: event for event in json.loads(text)["event_log"]}  # type: ignore[arg-type]
-    assert events["stream"] == {"type": "stream", "bytes": 0, "complete": False}
+    assert events["stream"] == {"type": "stream", "bytes": 0, "events": 0, "complete": False}
     require_one_leaf_each(gateway)
 
 

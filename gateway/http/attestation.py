@@ -84,7 +84,7 @@ class AttestationEndpoints:
 
     async def _fresh(self, request: Request, nonce: Json, render: Callable[[Document], Document]) -> Response:
         """A quote over that nonce; a caller that hangs up leaves the queue."""
-        quote = await while_connected(request.receive, self._desk.quote(parse_nonce(nonce)))
+        quote = await while_connected(request.scope, request.receive, self._desk.quote(parse_nonce(nonce)))
         return Response(status_code=CLIENT_LEFT) if quote is None else JSONResponse(render(quote), headers=OPEN)
 
 

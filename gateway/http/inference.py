@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
 from gateway.errors import BodyTooLarge, UnknownModel
+from gateway.http.exchange import ON_LEAVE
 from gateway.http.problems import NotFound, Pruned
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
@@ -42,7 +43,7 @@ class ChatEndpoint:
         with self._pipeline.running():
             key = await self._pipeline.admit_call(dict(request.headers))
             body = await read_body(request, self._limits.body)
-            await while_connected(receive, self._answer(request, key, body, send))
+            await while_connected(scope, receive, self._answer(request, key, body, send))
 
     async def _answer(self, request: Request, key: ApiKey, body: bytes, send: Send) -> None:
         answer = await self._pipeline.complete(key, body, request.url.path, _demands(request))
@@ -84,8 +85,14 @@ async def send_in_time(send: Send, stall: float, **message: Any) -> None:
         await send(message)
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
     """Work until it is done, the client leaves (then None), or the gateway stops. Raises what the work raises."""
+    on_leave = scope.get("extensions", {}).get(ON_LEAVE)
+    if on_leave is not None:
+        task = asyncio.current_task()
+        assert task is not None
+        on_leave(task.cancel)  # of whom nobody awaits anything any more
+        return await work
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:

@@ -56,7 +56,7 @@ class KeeperDoor:
         """One request and its answer."""
         try:
             body = await read_body(Request(scope, receive), MAX_BODY)
-            await while_connected(receive, self._pass(scope, body, send))
+            await while_connected(scope, receive, self._pass(scope, body, send))
         except GatewayError as error:
             await problem(error)(scope, receive, send)
 

@@ -17,6 +17,7 @@ from hypercorn.utils import wrap_app
 
 from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
+from gateway.http import connections
 from gateway.http.app import build_app
 from gateway.http.mock_provider import mock_provider_app
 from gateway.http.pass_on import open_door
@@ -50,6 +51,7 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
     stop, shut = asyncio.Event(), asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    connections.use(stock=config.stock_http)
     listener = _listen(config.host, config.port)
     servers: list[asyncio.Task[None]] = []
     embedded, provider = None, None
