@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gateway.errors import GatewayError
 from tee.canonical import kind_of
@@ -76,7 +77,14 @@ def decode_error(fields: Message) -> GatewayError:
 
 @cache
 def _members(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+    return {name: _plain(hint) for name, hint in get_type_hints(kind).items()}
+
+
+def _plain(hint: Any) -> Any:
+    """A type that `isinstance` takes: of `dict[str, int] | None` what it is, not what is in it."""
+    if isinstance(hint, UnionType):
+        return tuple(_plain(each) for each in get_args(hint))
+    return get_origin(hint) or hint
 
 
 def _parse(raw: bytes) -> Message:
