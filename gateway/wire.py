@@ -58,8 +58,7 @@ def decode_value(kind: type[T], fields: Any) -> T:
         raise Malformed(f"frame.{kind.__name__}", kind_of(fields), f"an object of {', '.join(hints)}")
     for name, hint in hints.items():
         if not isinstance(fields[name], hint):
-            wanted = " or ".join(each.__name__ for each in hint)
-            raise Malformed(f"frame.{kind.__name__}.{name}", kind_of(fields[name]), wanted)
+            raise Malformed(f"frame.{kind.__name__}.{name}", kind_of(fields[name]), str(hint))
     return kind(**fields)
 
 
@@ -77,11 +76,15 @@ def decode_error(fields: Message) -> GatewayError:
 
 
 @cache
-def _members(kind: Any) -> dict[str, tuple[type, ...]]:
-    """What each member may be: of `dict[str, Any] | None`, a dict or None."""
-    hints = get_type_hints(kind)
-    choices = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}
-    return {name: tuple(get_origin(each) or each for each in choices[name]) for name in hints}
+def _members(kind: Any) -> dict[str, Any]:
+    return {name: _plain(hint) for name, hint in get_type_hints(kind).items()}
+
+
+def _plain(hint: Any) -> Any:
+    """A type that `isinstance` takes: of `dict[str, int] | None` what it is, not what is in it."""
+    if isinstance(hint, UnionType):
+        return tuple(_plain(each) for each in get_args(hint))
+    return get_origin(hint) or hint
 
 
 def _parse(raw: bytes) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -47,6 +48,18 @@ def test_a_value_has_exactly_its_members_of_their_types(fault: dict[str, Any]) -
         decode_value(Returned, fields | fault)
     with pytest.raises(Malformed):
         decode_value(Returned, {name: value for name, value in fields.items() if name != "size"})
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    facts: dict[str, Any] | None
+
+
+def test_of_a_nested_member_the_outside_is_judged() -> None:
+    assert decode_value(Nested, {"facts": {"a": 1}}) == Nested({"a": 1})
+    assert decode_value(Nested, {"facts": None}) == Nested(None)
+    with pytest.raises(Malformed):
+        decode_value(Nested, {"facts": [1]})
 
 
 def test_an_error_is_answered_there_as_it_would_be_here() -> None:
