@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from gateway.inference import Failure
+
 
 class GatewayError(Exception):
     """Base of every error that the gateway raises on purpose.
@@ -120,6 +122,11 @@ class UpstreamVerificationFailed(GatewayError):
     """The policy demands an attested upstream, and its evidence did not pass."""
 
     status, error_type, code = 503, "server_error", "upstream_verification_failed"
+
+
+def failure_of(error: GatewayError) -> Failure:
+    """An error as a value, to be written in the language of whoever asked."""
+    return Failure(error.message, error.code, error.error_type, error.param, error.status)
 
 
 def error_body(error: GatewayError) -> bytes:

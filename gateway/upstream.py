@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,9 @@ class UpstreamAnswer:
     _limit: int
 
     @property
-    def is_stream(self) -> bool:
-        """Whether the body is a stream of server-sent events."""
-        return self.content_type.split(";")[0].strip().lower() == "text/event-stream"
+    def kind(self) -> str:
+        """The content type without its parameters."""
+        return self.content_type.split(";")[0].strip().lower()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises UpstreamFailed when it breaks off."""
@@ -68,11 +68,13 @@ class Upstream:
         self._client = httpx2.AsyncClient(timeout=timeout, limits=pool, trust_env=False, follow_redirects=False)
         self._limit = limits.answer
 
-    async def call(self, connector: Connector, url: str, body: bytes, credential: str | None) -> UpstreamAnswer:
-        """POST `body` as it stands. Raises UpstreamFailed."""
-        headers = dict(_HEADERS)
+    async def call(
+        self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Iterable[tuple[str, str]] = ()
+    ) -> UpstreamAnswer:
+        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed."""
+        headers = {**_HEADERS, **dict(extra)}
         if credential is not None:
-            headers["authorization"] = f"Bearer {credential}"
+            headers |= connector.credential_header(credential)
         try:
             request = self._client.build_request("POST", url, content=body, headers=headers)
             response = await self._client.send(request, stream=True)

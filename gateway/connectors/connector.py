@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.dialects.quirks import PLAIN, Quirks
+
 
 @dataclass(frozen=True, slots=True)
 class Connector:
@@ -12,15 +14,16 @@ class Connector:
     id: str  # the operator's name, shown in receipts as provider_id
     family: str  # a row of the catalog
     dialect: str
-    base_url: str  # ends before /chat/completions
+    base_url: str  # ends before the dialect's own path
     credential_env: tuple[str, ...] = ()
     credential_file: str | None = None
     needs_credential: bool = True
+    auth_header: str = "authorization"  # which header carries the credential; only this one says Bearer before it
+    quirks: Quirks = PLAIN
 
-    @property
-    def chat_url(self) -> str:
-        """Where chat completions are posted."""
-        return f"{self.base_url}/chat/completions"
+    def credential_header(self, credential: str) -> dict[str, str]:
+        """The header that carries the credential."""
+        return {self.auth_header: f"Bearer {credential}" if self.auth_header == "authorization" else credential}
 
     @property
     def authenticated(self) -> bool:

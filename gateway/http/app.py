@@ -23,6 +23,7 @@ from gateway.http.attestation import AttestationEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
+from gateway.languages import SURFACES
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from tee.errors import Malformed, Unavailable
@@ -55,7 +56,10 @@ def build_app(instance: Instance) -> Starlette:
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.publisher)
     routes: list[Route | Mount] = [
-        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits), methods=["POST"]),
+        *(
+            Route(path, ChatEndpoint(surface, pipeline, config.limits), methods=["POST"])
+            for path, surface in SURFACES.items()
+        ),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),

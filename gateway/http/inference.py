@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
+from gateway.dialects.dialect import Surface
 from gateway.errors import BodyTooLarge, UnknownModel
 from gateway.http.problems import NotFound
 from gateway.pipeline import Pipeline
@@ -29,9 +30,10 @@ CREATED = 1767225600  # models carry a date; ours is the year's first second, si
 
 
 class ChatEndpoint:
-    """`POST /v1/chat/completions`, as an ASGI application: a call counts as open until its last byte is sent."""
+    """A POST in the language of `surface`, as an ASGI application: a call is open until its last byte is sent."""
 
-    def __init__(self, pipeline: Pipeline, limits: Limits) -> None:
+    def __init__(self, surface: Surface, pipeline: Pipeline, limits: Limits) -> None:
+        self._surface = surface
         self._pipeline = pipeline
         self._limits = limits
 
@@ -44,7 +46,7 @@ class ChatEndpoint:
             await while_connected(receive, self._answer(request, key, body, send))
 
     async def _answer(self, request: Request, key: ApiKey, body: bytes, send: Send) -> None:
-        answer = await self._pipeline.complete(key, body, request.url.path, _demands(request))
+        answer = await self._pipeline.complete(key, body, request.url.path, self._surface, _demands(request))
         # A client that takes nothing is as one that has left: it must hold neither a place nor the provider for ever.
         with suppress(TimeoutError):
             if isinstance(answer.body, bytes):
