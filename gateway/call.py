@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ class Demands:
     policy: str | None = None
     provider: str | None = None
     attestation: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # all that came, the caller's key too
 
 
 @dataclass(frozen=True, slots=True)

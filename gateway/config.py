@@ -217,7 +217,7 @@ def _connector(row: Any, path: str) -> Connector:
     return replace(
         known,
         id=_typed(row, "id", str, family, path),
-        base_url=normalise_base_url(base_url),
+        base_url=normalise_base_url(base_url, known.dialect),
         credential_env=(variable,) if variable else known.credential_env,
         credential_file=_typed(row, "credential_file", str, None, path),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from gateway.inference import Failure
 
 
@@ -127,9 +125,3 @@ class UpstreamVerificationFailed(GatewayError):
 def failure_of(error: GatewayError) -> Failure:
     """An error as a value, to be written in the language of whoever asked."""
     return Failure(error.message, error.code, error.error_type, error.param, error.status)
-
-
-def error_body(error: GatewayError) -> bytes:
-    """An error in OpenAI's shape, as bytes that can be hashed."""
-    fields = {"message": error.message, "type": error.error_type, "param": error.param, "code": error.code}
-    return json.dumps({"error": fields}, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

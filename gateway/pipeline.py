@@ -17,6 +17,7 @@ from gateway.call import CLIENT_LEFT, JSON_TYPE, POLICY_ID, STREAM_TYPE, Answer,
 from gateway.config import Config, read_credential
 from gateway.connectors.catalog import EMBEDDED_MOCK
 from gateway.connectors.connector import Connector
+from gateway.connectors.quirks_table import quirks_of
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, failure_of
@@ -82,7 +83,8 @@ class Pipeline:
             provider = PROVIDERS[route.connector.dialect]
             exchange = Exchange(surface, provider, request, secrets.token_hex(12), int(time.time()))
             url = self._base_url(route.connector) + provider.path(route.model.upstream_model, request.stream)
-            forwarded = exchange.forward(body, route.model.upstream_model, route.connector.quirks)
+            quirks = quirks_of(route.connector.family, route.model.upstream_model)
+            forwarded = exchange.forward(body, route.model.upstream_model, quirks)
         except GatewayError as error:
             await self._audit.open(draft, key.id)
             return await self._refuse(draft, error, meter, surface)
@@ -142,10 +144,10 @@ class Pipeline:
         """Steps 5 to 7. A stream goes on as a Relay; a call that is cancelled here still gets its receipt."""
         answer: UpstreamAnswer | None = None
         try:
-            provider = call.exchange.provider
-            answer = await self._upstream.call(call.route.connector, url, forwarded, credential, provider.headers)
+            headers = call.exchange.headers(call.demands.headers)
+            answer = await self._upstream.call(call.route.connector, url, forwarded, credential, headers)
             call = replace(call, draft=_answered(call.draft, call.route, answer))
-            if answer.kind == provider.stream_type and answer.status == 200:
+            if answer.kind == call.exchange.provider.stream_type and answer.status == 200:
                 relay = Relay(call, answer, self._audit, call.exchange.passage(self._config.limits.frame))
                 answer = None  # the relay closes it
                 return Answer(200, STREAM_TYPE, call.draft.receipt_id, relay)

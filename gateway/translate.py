@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.dialects.dialect import CUT, Attestation, Passage, ProviderSide, Seen, Surface
 from gateway.dialects.fold import fold_events
 from gateway.dialects.quirks import Quirks
 from gateway.inference import Failure, Finish, InferenceRequest, StreamEvent, Usage
+
+_MAX_HEADER = 4096  # characters: Claude Code sends seven names of betas, some 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,14 @@ class Exchange:
         if self.verbatim and self.surface.verbatim:
             return self.surface.verbatim.forward(body, self.request, upstream_model)
         return self.provider.encode_request(replace(self.request, model=upstream_model), quirks)
+
+    def headers(self, client: Mapping[str, str]) -> dict[str, str]:
+        """What the provider is told beside the body, given the headers of the client. Those that no request of ours
+        could carry (not one line of printable ASCII, or longer than 4096 characters) stay behind.
+        """
+        names = self.surface.verbatim.headers if self.verbatim and self.surface.verbatim else ()
+        passed = {name: client[name] for name in names if name in client}
+        return dict(self.provider.headers) | {name: value for name, value in passed.items() if _is_plain(value)}
 
     def passage(self, max_frame: int) -> Passage:
         """The streamed answer on its way."""
@@ -94,6 +105,10 @@ class Translation:
             self._failed = self._failed or isinstance(event, Failure)
             written += self._encoder.encode(_retold(event))
         return written
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii() and value.isprintable() and len(value) <= _MAX_HEADER
 
 
 def _retold(event: StreamEvent) -> StreamEvent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +69,10 @@ class Upstream:
         self._limit = limits.answer
 
     async def call(
-        self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Iterable[tuple[str, str]] = ()
+        self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Mapping[str, str]
     ) -> UpstreamAnswer:
         """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed."""
-        headers = {**_HEADERS, **dict(extra)}
+        headers = {**_HEADERS, **extra}
         if credential is not None:
             headers |= connector.credential_header(credential)
         try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.dialects.quirks import PLAIN, Quirks
-
 
 @dataclass(frozen=True, slots=True)
 class Connector:
@@ -19,7 +17,6 @@ class Connector:
     credential_file: str | None = None
     needs_credential: bool = True
     auth_header: str = "authorization"  # which header carries the credential; only this one says Bearer before it
-    quirks: Quirks = PLAIN
 
     def credential_header(self, credential: str) -> dict[str, str]:
         """The header that carries the credential."""

@@ -80,12 +80,14 @@ class Verbatim:
     - `passage(request, created, max_frame)`: the stream
     - `facts(answer)`: what a buffered answer says of itself. Raises: UpstreamFailed if it is none
     - `attach(answer, attestation)`: the buffered answer with the block in it
+    - `headers`: names of the client's headers that go along, in lower case
     """
 
     forward: Callable[[bytes, InferenceRequest, str], bytes]
     passage: Callable[[InferenceRequest, int, int], Passage]
     facts: Callable[[bytes], Seen]
     attach: Callable[[bytes, Attestation], bytes]
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

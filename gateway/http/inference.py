@@ -178,7 +178,7 @@ def _demands(request: Request) -> Demands:
     """What the headers ask; they win over the body's members of the same meaning."""
     headers = request.headers
     attestation = headers.get("x-sf-attestation", "on").lower() != "off"
-    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), attestation)
+    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), attestation, headers)
 
 
 def _headers(answer: Answer) -> dict[str, str]:
