@@ -22,7 +22,7 @@ from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, failure_of
 from gateway.inference import InferenceRequest
-from gateway.languages import PROVIDERS
+from gateway.languages import Service
 from gateway.metering import Meter
 from gateway.relay import Relay
 from gateway.routing.route import Route, tier_observed
@@ -69,8 +69,9 @@ class Pipeline:
         self._audit.require_keyset()
         return key
 
-    async def complete(self, key: ApiKey, body: bytes, endpoint: str, surface: Surface, demands: Demands) -> Answer:
-        """Steps 2 to 7 of one call in the language of `surface`. A refusal is an Answer too: it has a receipt."""
+    async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
+        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt."""
+        surface = service.surface
         meter = Meter(key.id, None, None)
         draft = new_draft("rcpt-" + secrets.token_hex(16), "route-" + secrets.token_hex(8), endpoint, body)
         try:
@@ -79,19 +80,29 @@ class Pipeline:
             leak_scan = leakscan.scan(request)  # 2
             route = self._route(request, demands)  # 3
             draft = _routed(draft, route, leak_scan)
-            credential = self._unseal(route.connector)  # 4
-            provider = PROVIDERS[route.connector.dialect]
-            exchange = Exchange(surface, provider, request, secrets.token_hex(12), int(time.time()))
-            url = self._base_url(route.connector) + provider.path(route.model.upstream_model, request.stream)
-            quirks = quirks_of(route.connector.family, route.model.upstream_model)
-            forwarded = exchange.forward(body, route.model.upstream_model, quirks)
+            meter = replace(meter, model=request.model, provider=route.connector.id)
+            answered = service.answer_here(request, route.connector)
+            if answered is None:
+                credential = self._unseal(route.connector)  # 4
+                provider = service.providers[route.connector.dialect]
+                exchange = Exchange(surface, provider, request, secrets.token_hex(12), int(time.time()))
+                url = self._base_url(route.connector) + provider.path(route.model.upstream_model, request.stream)
+                quirks = quirks_of(route.connector.family, route.model.upstream_model)
+                forwarded = exchange.forward(body, route.model.upstream_model, quirks)
         except GatewayError as error:
             await self._audit.open(draft, key.id)
             return await self._refuse(draft, error, meter, surface)
+        if answered is not None:
+            return await self._answer_here(key, draft, meter, answered)
         draft = draft.with_event("request.forwarded", body_hash=digest_bytes(forwarded))
-        meter = replace(meter, model=request.model, provider=route.connector.id)
         call = Call(draft, exchange, route, meter, await self._audit.open(draft, key.id), demands)
         return await self._call(call, url, forwarded, credential)  # 5 to 7
+
+    async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
+        """Steps 6 and 7 of what no provider is asked for."""
+        await self._audit.open(draft, key.id)
+        await self._audit.close(draft, whole(200, body), None, meter.read(200, None))
+        return Answer(200, JSON_TYPE, draft.receipt_id, body)
 
     @contextmanager
     def running(self) -> Iterator[None]:

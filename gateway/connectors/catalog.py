@@ -29,6 +29,7 @@ FAMILIES: dict[str, Connector] = {
             "https://api.minimax.io/anthropic",
             ("MINIMAX_API_KEY",),
             auth_header="x-api-key",
+            lacks=frozenset({"anthropic_count_tokens"}),
         ),
         Connector("deepseek", "deepseek", OPENAI_CHAT, "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
         Connector("zai", "zai", OPENAI_CHAT, "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY", "ZHIPU_API_KEY")),

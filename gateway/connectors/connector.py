@@ -17,6 +17,7 @@ class Connector:
     credential_file: str | None = None
     needs_credential: bool = True
     auth_header: str = "authorization"  # which header carries the credential; only this one says Bearer before it
+    lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
 
     def credential_header(self, credential: str) -> dict[str, str]:
         """The header that carries the credential."""

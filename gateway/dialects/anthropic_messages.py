@@ -37,6 +37,8 @@ from gateway.inference import (
 )
 from gateway.jsonbody import encode_json, read_json_object
 
+__all__ = ["NAME", "PROVIDER", "SURFACE", "decode_answer", "decode_error", "encode_answer", "encode_error"]
+
 VERSION = "2023-06-01"
 """Of the API, as this dialect writes and reads it."""
 

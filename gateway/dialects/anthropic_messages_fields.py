@@ -95,9 +95,8 @@ def read_failure(fields: dict[str, object], event: str = "message") -> Failure |
 
 
 def write_failure(failure: Failure, status: int) -> dict[str, object]:
-    """Render an error object."""
-    kind = failure.error_type if failure.error_type in _ERROR_STATUS else _ERROR_TYPES.get(status)
-    kind = kind or ("invalid_request_error" if status < 500 else "api_error")
+    """Render an error object. Its type follows from the status: other languages use its words for other things."""
+    kind = _ERROR_TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
     message = f"{failure.param}: {failure.message}" if failure.param and failure.param not in failure.message else None
     return {"type": "error", "error": {"type": kind, "message": message or failure.message}, "request_id": None}
 

@@ -23,7 +23,7 @@ from gateway.http.attestation import AttestationEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
-from gateway.languages import SURFACES
+from gateway.languages import SERVICES
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from tee.errors import Malformed, Unavailable
@@ -57,8 +57,8 @@ def build_app(instance: Instance) -> Starlette:
     log = TransparencyEndpoints(instance.publisher)
     routes: list[Route | Mount] = [
         *(
-            Route(path, ChatEndpoint(surface, pipeline, config.limits), methods=["POST"])
-            for path, surface in SURFACES.items()
+            Route(path, ChatEndpoint(service, pipeline, config.limits), methods=["POST"])
+            for path, service in SERVICES.items()
         ),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import AttesterUnavailable, GatewayError, InvalidRequest, failure_of
-from gateway.languages import surface_of
+from gateway.languages import SERVICES
 from tee.errors import Malformed, Unavailable
 
 LOG = logging.getLogger("saferouter")
@@ -28,12 +28,19 @@ class MethodNotAllowed(GatewayError):
     status, error_type, code = 405, "invalid_request_error", "method_not_allowed"
 
 
+def speaks_anthropic(request: Request) -> bool:
+    """Whether the client is one of Anthropic's, on a path that several vendors' clients share."""
+    return "anthropic-version" in request.headers
+
+
 def problem(request: Request, error: GatewayError) -> Response:
-    """The answer for an error of ours, in the language of the path."""
+    """The answer for an error of ours, in the language of the path, else of the client."""
+    path = request.url.path
+    service = SERVICES.get(path) or SERVICES["/v1/messages" if speaks_anthropic(request) else "/v1/chat/completions"]
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = f"{error.retry_after:g}"
-    body = surface_of(request.url.path).encode_error(failure_of(error), error.status)
+    body = service.surface.encode_error(failure_of(error), error.status)
     return Response(body, error.status, headers, "application/json")
 
 
