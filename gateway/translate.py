@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.dialects.dialect import CUT, Attestation, Passage, ProviderSide, Seen, Surface
-from gateway.dialects.fold import fold_events
 from gateway.dialects.quirks import Quirks
+from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, Finish, InferenceRequest, StreamEvent, Usage
 
 _MAX_HEADER = 4096  # characters: Claude Code sends seven names of betas, some 300
@@ -52,15 +52,19 @@ class Exchange:
         return Translation(self, max_frame)
 
     def answer(self, body: bytes, attestation: Attestation | None) -> tuple[bytes, Seen]:
-        """A buffered answer for the client, and what it says of itself. Raises: UpstreamFailed if it is none."""
+        """A buffered answer for the client, and what it says of itself.
+
+        Raises: UpstreamFailed if it is none, also for an error that came as an answer, unless it passes verbatim.
+        """
         if self.verbatim and self.surface.verbatim:
             seen = self.surface.verbatim.facts(body)
             return (body if attestation is None else self.surface.verbatim.attach(body, attestation)), seen
-        events = [_retold(event) for event in self.provider.decode_answer(body)]
+        events = self.provider.decode_answer(body)
+        if failure := next((event for event in events if isinstance(event, Failure)), None):
+            raise UpstreamFailed(f"The provider failed: {failure.message}", code=failure.code)
         written = self.surface.encode_answer(events, self.request, self.token, self.created, attestation)
-        reply = fold_events(events)
         usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-        return written, Seen(usage, self.surface.id_prefix + self.token, reply.failure is None)
+        return written, Seen(usage, self.surface.id_prefix + self.token, whole=True)
 
     def refusal(self, body: bytes, status: int) -> bytes:
         """The provider's own refusal, as the client can read it."""

@@ -45,6 +45,8 @@ _TABLE: tuple[tuple[str, str, Quirks], ...] = (
                               required_tools=False)),
     ("nvidia", r"", Quirks(thinking="template", text_only=True)),
     ("vllm", r"", Quirks(thinking="template")),
+    # Models that cannot think refuse a request that says so, and those that can do so unasked.
+    ("ollama", r"", Quirks(drops=frozenset({"reasoning"}))),
 )  # fmt: skip
 _COMPILED = tuple((family, re.compile(pattern), quirks) for family, pattern, quirks in _TABLE)
 

@@ -39,6 +39,7 @@ _PLACED = frozenset(
      "reasoning_effort", "response_format", "user"}
 )  # fmt: skip
 _SEED = (1 << 63) - 1
+_MAX_USER = 64  # characters
 
 
 def decode_request(body: bytes) -> InferenceRequest:
@@ -96,7 +97,8 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
         "stop": list(request.stop) or None,
         "n": request.choices if request.choices > 1 else None,
         "response_format": _encode_format(request.output_format),
-        "user": request.user,
+        # OpenAI refuses longer ones; Claude Code's hold three ids.
+        "user": request.user if len(request.user or "") <= _MAX_USER else None,
     }
     messages = encode_messages(request.messages, quirks, own=request.dialect == NAME)
     fields: dict[str, object] = {"model": request.model, "messages": messages}
