@@ -204,17 +204,42 @@ def test_anthropics_client_is_answered_by_a_chat_provider(
         thinking={"type": "enabled", "budget_tokens": 2000},
         messages=[{"role": "user", "content": "hi"}],
     ) as stream:
+        (last,) = [event for event in stream if event.type == "message_delta"]
         final = stream.get_final_message()
+    assert last.model_extra and live_gateway.fetch_receipt(last.model_extra["attestation"]["receipt_id"])
     assert [block.type for block in final.content] == ["thinking", "text", "tool_use"]
     assert final.content[2].type == "tool_use" and final.content[2].input == {"a": 1}
     assert (final.stop_reason, final.usage.input_tokens, final.usage.output_tokens) == ("tool_use", 3, 2)
-    assert final.model_extra is not None
     sent = json.loads(upstream.got.body)
     assert [row["role"] for row in sent["messages"]] == ["system", "user"]
     assert sent["tools"][0]["function"]["name"] == "weather"
     assert sent["stream_options"] == {"include_usage": True}
     assert upstream.got.path == "/v1/chat/completions"
     assert upstream.got.credential == f"Bearer {UPSTREAM_CREDENTIAL}"
+
+
+@pytest.mark.parametrize("vendor", ["openai-chat", "azure", "deepseek", "kimi", "nvidia", "vllm", "zai", "ollama"])
+def test_anthropics_client_reads_what_chat_vendors_really_stream(
+    claude: Anthropic, upstream: ScriptedUpstream, vendor: str
+) -> None:
+    paths = [path for path in recorded(vendor) if b'"choices"' in path.read_bytes()]
+    if not paths:
+        paths = [path for path in recorded(vendor, "*.response.json") if b'"message"' in path.read_bytes()]
+    assert paths
+    for path in paths:
+        is_stream = path.suffix == ".sse"
+        upstream.play(Recording(path.read_bytes(), "text/event-stream" if is_stream else "application/json", piece=300))
+        asked: Any = {"model": "wire-1", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        if is_stream:
+            with claude.messages.stream(**asked) as stream:
+                carriers: list[Any] = [event for event in stream if event.type == "message_delta"]
+                final = stream.get_final_message()
+        else:
+            carriers = [final := claude.messages.create(**asked)]
+        assert final.content, path.name
+        assert final.stop_reason in ("end_turn", "tool_use", "max_tokens", "refusal"), path.name
+        assert (final.stop_reason == "tool_use") == any(block.type == "tool_use" for block in final.content), path.name
+        assert [carrier.model_extra["attestation"]["provider_id"] for carrier in carriers] == ["wire"], path.name
 
 
 def test_anthropics_client_and_the_mock(claude: Anthropic, live_gateway: RunningGateway) -> None:
