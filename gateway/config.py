@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
-from gateway.connectors.connector import Connector
+from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.sigv4 import AwsCredentials
@@ -91,6 +92,8 @@ class Config:
                 "family": row.family,
                 "dialect": row.dialect,
                 "base_url": row.base_url,
+                "auth_header": row.auth_header,
+                "api_version": row.api_version,
                 "credential": [*row.credential_env, *([row.credential_file] if row.credential_file else [])],
             }
             for row in self.models.connectors.values()
@@ -205,7 +208,8 @@ def _demo_document() -> dict[str, Any]:
 
 
 def _connector(row: Any, path: str) -> Connector:
-    _refuse_unknown(row, {"id", "family", "base_url", "credential_env", "credential_file"}, path)
+    known_names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version"}
+    _refuse_unknown(row, known_names, path)
     family = _typed(row, "family", str, "", path)
     if family not in FAMILIES:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
@@ -220,7 +224,23 @@ def _connector(row: Any, path: str) -> Connector:
         base_url=normalise_base_url(base_url, known.dialect),
         credential_env=(variable,) if variable else known.credential_env,
         credential_file=_typed(row, "credential_file", str, None, path),
+        auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
+        api_version=_api_version(row, path),
     )
+
+
+def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str) -> str:
+    value: str = _typed(row, name, str, default, path)
+    if value not in words:
+        raise Malformed(f"{path}.{name}", repr(value[:64]), f"one of {', '.join(words)}")
+    return value
+
+
+def _api_version(row: Any, path: str) -> str | None:
+    version: str | None = _typed(row, "api_version", str, None, path)
+    if version is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", version, re.ASCII):
+        raise Malformed(f"{path}.api_version", repr(version[:64]), "a date, such as 2023-06-01")
+    return version
 
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:

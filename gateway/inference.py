@@ -85,7 +85,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What one tool gave back. `name` is empty where only the id of the call is known."""
+    """What one tool gave back. `name` is empty where only the id of the call is known; `custom` as in its ToolCall."""
 
     call_id: str
     content: tuple[Text | Media | Foreign, ...]
@@ -103,7 +103,9 @@ class CachePoint:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Something that only one language can say, as received. Any other language must refuse it, never drop it."""
+    """Something that only one language can say, as received. Any other language refuses it as content and as a choice,
+    never drops it; as a tool it is left out, because only its own vendor could run it.
+    """
 
     dialect: str
     value: dict[str, object]

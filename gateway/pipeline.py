@@ -155,7 +155,7 @@ class Pipeline:
         """Steps 5 to 7. A stream goes on as a Relay; a call that is cancelled here still gets its receipt."""
         answer: UpstreamAnswer | None = None
         try:
-            headers = call.exchange.headers(call.demands.headers)
+            headers = call.exchange.headers(call.demands.headers, call.route.connector.api_version)
             answer = await self._upstream.call(call.route.connector, url, forwarded, credential, headers)
             call = replace(call, draft=_answered(call.draft, call.route, answer))
             if answer.kind == call.exchange.provider.stream_type and answer.status == 200:

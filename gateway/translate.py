@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gateway.dialects.dialect import CUT, Attestation, Passage, ProviderSide, Seen, Surface
+from gateway.dialects.dialect import CUT, Attestation, Passage, ProviderSide, Seen, Surface, Verbatim
 from gateway.dialects.quirks import Quirks
 from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, Finish, InferenceRequest, StreamEvent, Usage
@@ -27,28 +27,29 @@ class Exchange:
     created: int
 
     @property
-    def verbatim(self) -> bool:
-        """Whether both sides speak the same language, so that bytes pass unchanged."""
-        return self.surface.name == self.provider.name and self.surface.verbatim is not None
+    def verbatim(self) -> Verbatim | None:
+        """How bytes pass unchanged, where both sides speak the same language."""
+        return self.surface.verbatim if self.surface.name == self.provider.name else None
 
     def forward(self, body: bytes, upstream_model: str, quirks: Quirks) -> bytes:
         """The bytes for the provider. Raises: InvalidRequest for what its language cannot say."""
-        if self.verbatim and self.surface.verbatim:
-            return self.surface.verbatim.forward(body, self.request, upstream_model)
+        if self.verbatim is not None:
+            return self.verbatim.forward(body, self.request, upstream_model)
         return self.provider.encode_request(replace(self.request, model=upstream_model), quirks)
 
-    def headers(self, client: Mapping[str, str]) -> dict[str, str]:
+    def headers(self, client: Mapping[str, str], api_version: str | None) -> dict[str, str]:
         """What the provider is told beside the body, given the headers of the client. Those that no request of ours
         could carry (not one line of printable ASCII, or longer than 4096 characters) stay behind.
         """
-        names = self.surface.verbatim.headers if self.verbatim and self.surface.verbatim else ()
+        own = {name: api_version or value for name, value in self.provider.headers}
+        names = () if self.verbatim is None else self.verbatim.headers
         passed = {name: client[name] for name in names if name in client}
-        return dict(self.provider.headers) | {name: value for name, value in passed.items() if _is_plain(value)}
+        return own | {name: value for name, value in passed.items() if _is_plain(value)}
 
     def passage(self, max_frame: int) -> Passage:
         """The streamed answer on its way."""
-        if self.verbatim and self.surface.verbatim:
-            return self.surface.verbatim.passage(self.request, self.created, max_frame)
+        if self.verbatim is not None:
+            return self.verbatim.passage(self.request, self.created, max_frame)
         return Translation(self, max_frame)
 
     def answer(self, body: bytes, attestation: Attestation | None) -> tuple[bytes, Seen]:
@@ -56,9 +57,9 @@ class Exchange:
 
         Raises: UpstreamFailed if it is none, also for an error that came as an answer, unless it passes verbatim.
         """
-        if self.verbatim and self.surface.verbatim:
-            seen = self.surface.verbatim.facts(body)
-            return (body if attestation is None else self.surface.verbatim.attach(body, attestation)), seen
+        if self.verbatim is not None:
+            seen = self.verbatim.facts(body)
+            return (body if attestation is None else self.verbatim.attach(body, attestation)), seen
         events = self.provider.decode_answer(body)
         if failure := next((event for event in events if isinstance(event, Failure)), None):
             raise UpstreamFailed(f"The provider failed: {failure.message}", code=failure.code)
@@ -68,7 +69,7 @@ class Exchange:
 
     def refusal(self, body: bytes, status: int) -> bytes:
         """The provider's own refusal, as the client can read it."""
-        if self.verbatim:
+        if self.verbatim is not None:
             return body
         failure = self.provider.decode_error(body, status)
         return self.surface.encode_error(replace(failure, error_type=None), status)

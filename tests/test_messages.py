@@ -327,6 +327,49 @@ def test_minimax_speaks_anthropic_and_thinks_in_its_own_way(
         sent = sent_on(live_gateway, upstream, answered)
         assert sent["thinking"] == {"type": "adaptive"}
         assert "output_config" not in sent
+    # The operator chose another header for the key and another version of the API.
+    assert (upstream.got.credential, upstream.got.header("x-api-key")) == (f"Bearer {UPSTREAM_CREDENTIAL}", None)
+    assert upstream.got.header("anthropic-version") == "2026-10-21"
+
+
+def test_a_request_as_claude_code_sends_it_is_answered_by_a_chat_provider(
+    live_gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
+    cached = {"type": "ephemeral"}
+    body = message_body(
+        "hi",
+        "wire-1",
+        stream=True,
+        system=[
+            {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.197"},
+            {"type": "text", "text": "You are helpful.", "cache_control": cached},
+            {"type": "text", "text": "Be brief.", "cache_control": cached},
+        ],
+        messages=[
+            {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": cached}]},
+            {"role": "system", "content": "The date is today."},
+        ],
+        thinking={"type": "adaptive"},
+        output_config={"effort": "high"},
+        context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        metadata={"user_id": "u" * 150},
+        tools=[TOOL, {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}],
+    )
+    upstream.play(Recording(CHAT_STREAM))
+    answered = live_gateway.post(body, f"{MESSAGES}?beta=true", anthropic_beta="a,b", anthropic_version="2023-06-01")
+    attestation_of(answered.raw)
+    sent = sent_on(live_gateway, upstream, answered)
+    assert sent["messages"] == [
+        {"role": "system", "content": [
+            {"type": "text", "text": "You are helpful."}, {"type": "text", "text": "Be brief."}]},
+        {"role": "user", "content": "hi"},
+        {"role": "system", "content": "The date is today."},
+    ]  # fmt: skip
+    assert sent.keys() == {
+        "model", "messages", "tools", "max_tokens", "stream", "stream_options", "chat_template_kwargs",
+    }  # fmt: skip
+    assert len(sent["tools"]) == 1
+    assert upstream.got.header("anthropic-beta") is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+AUTH_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+"""Headers that carry a credential; only the first says Bearer before it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connector:
@@ -16,7 +19,8 @@ class Connector:
     credential_env: tuple[str, ...] = ()
     credential_file: str | None = None
     needs_credential: bool = True
-    auth_header: str = "authorization"  # which header carries the credential; only this one says Bearer before it
+    auth_header: str = "authorization"  # one of AUTH_HEADERS
+    api_version: str | None = None  # what `anthropic-version` says; None: what the dialect was written for
     lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
 
     def credential_header(self, credential: str) -> dict[str, str]:

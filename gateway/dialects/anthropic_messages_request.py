@@ -28,11 +28,13 @@ from gateway.errors import InvalidRequest
 from gateway.inference import (
     EFFORTS,
     GATEWAY_FIELDS,
+    Block,
     Foreign,
     InferenceRequest,
     Message,
     OutputFormat,
     Reasoning,
+    Text,
     Tool,
     ToolChoice,
 )
@@ -130,12 +132,18 @@ def _messages(fields: dict[str, object]) -> tuple[Message, ...]:
         raise InvalidRequest.at("messages", found, "a list of at least one message")
     messages = []
     if fields.get("system") is not None:
-        messages.append(Message("system", tuple(decode_content(fields["system"], "system"))))
+        said = decode_content(fields["system"], "system")
+        messages.append(Message("system", tuple(block for block in said if not _is_billing(block))))
     for number, turn in enumerate(turns):
         if not isinstance(turn, dict):
             raise InvalidRequest.at(f"messages[{number}]", kind_of(turn), "an object")
         messages += decode_turn(turn, f"messages[{number}]")
     return tuple(messages)
+
+
+def _is_billing(block: Block) -> bool:
+    """Claude Code's first words are for Anthropic's accounts: no prompt, and new each time, which no cache survives."""
+    return isinstance(block, Text) and block.text.startswith("x-anthropic-billing-header:")
 
 
 def _tool_choice(choice: dict[str, object] | None) -> ToolChoice | Foreign | None:

@@ -122,7 +122,7 @@ class ProviderSide:
     - `decode_answer(body)`: a buffered answer as the events that a stream would have given.
       Raises: UpstreamFailed if it is none
     - `decode_error(body, status)`: the body of a refusal, whatever it holds
-    - `headers`: what every request says besides its credential
+    - `headers`: the version of the API that every request names, where the language has such a header
     """
 
     name: str

@@ -180,15 +180,16 @@ class ChatPassage:
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
         """The last bytes: our frame before the provider's own end; where that is missing, an error after it."""
         stream = self._stream
-        if cut is not None:
-            return _error_frame(cut)
         head = {
             "id": stream.chat_id,
             "object": "chat.completion.chunk",
             "created": stream.created or self._created,
             "model": stream.model,
         }
-        tail = stream.closing(b"" if attestation is None else attestation_frame(head, attestation))
+        ours = b"" if attestation is None else attestation_frame(head, attestation)
+        if cut is not None:
+            return ours + _error_frame(cut)
+        tail = stream.closing(ours)
         return tail if stream.failure is not None or stream.whole else tail + _error_frame(CUT)
 
     def seen(self) -> Seen:

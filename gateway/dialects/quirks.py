@@ -17,7 +17,8 @@ class Quirks:
     - `max_tokens_field`: the member's name, where vendors disagree
     - `default_max_tokens`: what to ask for if the client did not, where the language demands a number
     - `drops`: names of InferenceRequest's fields that this model refuses: temperature, top_p, seed, …
-    - `thinking`: how the wish to think is said; a word of the dialect's own, empty for its usual way
+    - `thinking`: how the wish to think is said: `type` (on or off), `budget` (tokens), `template` (of the prompt),
+      `always` (it cannot be turned off); empty for the language's usual way
     - `efforts`: the words that this model takes, least first; empty if all of them, or if it takes none
     - `text_only`: content must be plain strings; `developer`: whether that role exists
     - `replays_reasoning`: earlier reasoning must be sent back with the tool calls that it led to

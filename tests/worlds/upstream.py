@@ -173,6 +173,7 @@ def wired_config(base_url: str) -> str:
     for name, family, url, variable in providers:
         rows += ["[[providers]]", f'id = "{name}"', f'family = "{family}"']
         rows += [f'base_url = "{url}"', f'credential_env = "{variable}"'] if url else []
+        rows += ['auth_header = "authorization"', 'api_version = "2026-10-21"'] if name == "mini" else []
     for name, provider, theirs in models:
         rows += ["[[models]]", f'id = "{name}"', f'provider = "{provider}"', f'upstream_model = "{theirs}"']
     return "\n".join(rows) + "\n"
