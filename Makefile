@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-vm check vectors web bench clean
+.PHONY: run test test-vm check vectors web bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/gateway.stamp
@@ -31,7 +31,11 @@ web:
 	$(PYTHON) verifier-web/build.py
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python tests/bench.py
+	$(BIN)/python -m tests.bench
+
+# The load of tests/test_load.py at full size: tens of minutes.
+soak: $(VENV)/dev.stamp
+	SAFEROUTER_LOAD_CALLS=20000 SAFEROUTER_LOAD_KILLS=20 $(BIN)/python -m pytest tests/test_load.py
 
 clean:
 	rm -rf $(VENV) .vm dist .mypy_cache .ruff_cache .pytest_cache

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
 from gateway.errors import KeysetExpired
+from gateway.sampling import Sampler
 from gateway.sequencer import Authenticate
 from gateway.storage.calls import (
     Activity,
@@ -26,10 +27,12 @@ from gateway.storage.calls import (
     insert_call,
     record_progress,
 )
+from gateway.storage.samples import StoredSample, insert_sample
 from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
 from tee.canonical import digest
 from tee.errors import Malformed, Unavailable
+from tee.keys.httpsig import SignedAnswer
 
 LOG = logging.getLogger("saferouter")
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -39,10 +42,11 @@ PROGRESS_SECONDS = 0.1  # how much of a stream may leave before its prefix is du
 class AuditRecord:
     """Opens, follows and closes calls. Whatever it acknowledges is durable."""
 
-    def __init__(self, writer: GroupCommit, keys: WorkloadKeys, authenticate: Authenticate) -> None:
+    def __init__(self, writer: GroupCommit, keys: WorkloadKeys, authenticate: Authenticate, sampler: Sampler) -> None:
         """`authenticate` makes the codes by which the next boot knows the rows of this one: 32 bytes."""
         self._writer = writer
         self._authenticate = authenticate
+        self._sampler = sampler
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
 
@@ -81,6 +85,14 @@ class AuditRecord:
         text = self._coded(draft)
         self._writer.submit(lambda transaction: advance_call(transaction.connection, draft.receipt_id, text))
         self._streams[draft.receipt_id] = progress
+
+    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
+        """The signed checkpoint of a stream of which that much has left (SPEC §7.4); durable with the next progress."""
+        return self._keys.sign_checkpoint(sent.receipt_id, sent.sent_events, sent.sent_bytes, sent.sent_sha256)
+
+    def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
+        """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""
+        return self._keys.sign_answer(answer)
 
     def submit_close(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
@@ -140,6 +152,7 @@ class AuditRecord:
 
     def _progress_code(self, row: Progress) -> str:
         fields = [row.receipt_id, row.status, row.content_type, row.sent_bytes, row.sent_sha256]
+        fields += [row.sent_events, row.checkpoint]
         return self._authenticate(b"progress " + json.dumps(fields).encode()).hex()
 
     def _returned_of(self, call: OpenCall) -> Returned:
@@ -147,25 +160,37 @@ class AuditRecord:
         if call.sent_code is None:
             return Returned(0, "", 0, EMPTY_SHA256, complete=False)
         row = Progress(
-            call.receipt_id, call.status or 0, call.content_type or "", call.sent_bytes, call.sent_sha256 or ""
+            call.receipt_id,
+            call.status or 0,
+            call.content_type or "",
+            call.sent_bytes,
+            call.sent_sha256 or "",
+            call.sent_events or 0,
+            call.checkpoint or "",
         )
         if not hmac.compare_digest(call.sent_code.encode(), self._progress_code(row).encode()):
             raise Malformed("calls.sent_bytes", "another prefix", "what this gateway stored, under its own sealed key")
-        return Returned(row.status, row.content_type, row.sent_bytes, row.sent_sha256, complete=False)
+        checkpoint = json.loads(row.checkpoint) if row.checkpoint else None
+        sent = row.sent_bytes, row.sent_sha256, False
+        return Returned(row.status, row.content_type, *sent, row.sent_events, checkpoint)
 
     def _closing(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
     ) -> Callable[[Transaction], None]:
         self._streams.pop(draft.receipt_id, None)
         signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, self._keys.signer()))
-        text, salt = json.dumps(signed), secrets.token_hex(32)
+        text, salt, sample = json.dumps(signed), secrets.token_hex(32), self._sampler.draw(signed)
         commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest(signed), "salt": salt})
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            receipt = LoggedText(text, sequence.epoch, sequence.size, salt)
+            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signed["served_at"])
             if close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 sequence.append("receipt", {"commitment": commitment})
+                if sample is not None:
+                    at = sequence.append("audit", {"commitment": sample.commitment})
+                    row = StoredSample(draft.receipt_id, sample.text, sequence.epoch, at)
+                    insert_sample(transaction.connection, row)
 
         return closing
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.dialects.sse import count_events
 from gateway.draft import ReceiptDraft, Returned
 from gateway.metering import Meter
 from gateway.routing.route import Route, tier_observed
@@ -25,6 +27,7 @@ class Demands:
     policy: str | None = None
     provider: str | None = None
     attestation: bool = True
+    checkpoints: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # all that came, the caller's key too
 
 
@@ -59,31 +62,41 @@ class Call:
 
 @dataclass(slots=True)
 class Sent:
-    """What has left so far: exact size and running hash."""
+    """What has left so far: exact size, running hash, and of a stream its events and newest signed checkpoint."""
 
     status: int
     content_type: str
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
+    events: int = 0
+    checkpoint: dict[str, Any] | None = None
 
     def add(self, raw: bytes) -> None:
         """Count bytes that have left."""
         self.size += len(raw)
         self.hash.update(raw)
+        self.events += self._events_in(raw)
 
     def progress(self, receipt_id: str) -> Progress:
         """What left, for the database while the stream goes on."""
-        return Progress(receipt_id, self.status, self.content_type, self.size, self.hash.hexdigest())
+        checkpoint = "" if self.checkpoint is None else json.dumps(self.checkpoint)
+        sent = self.size, self.hash.hexdigest(), self.events
+        return Progress(receipt_id, self.status, self.content_type, *sent, checkpoint)
 
     def followed_by(self, tail: bytes, complete: bool) -> Returned:
         """What will have left once `tail` has: signed before it does."""
         total = self.hash.copy()
         total.update(tail)
-        return Returned(self.status, self.content_type, self.size + len(tail), total.hexdigest(), complete)
+        events = self.events + self._events_in(tail)
+        sent = self.size + len(tail), total.hexdigest(), complete
+        return Returned(self.status, self.content_type, *sent, events, self.checkpoint)
 
     def returned(self, complete: bool) -> Returned:
         """What left, as a receipt says it."""
-        return Returned(self.status, self.content_type, self.size, self.hash.hexdigest(), complete)
+        return self.followed_by(b"", complete)
+
+    def _events_in(self, raw: bytes) -> int:
+        return count_events(raw) if self.content_type == STREAM_TYPE else 0
 
 
 def whole(status: int, body: bytes) -> Returned:

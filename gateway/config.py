@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.x509 import load_pem_x509_certificates
+
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
+from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
-from tee.canonical import digest, kind_of
+from tee.canonical import digest, digest_bytes, kind_of
 from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
@@ -24,8 +28,12 @@ from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
+MAX_DAYS = 36525  # a century: who keeps longer keeps for ever
+AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
+MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
+_LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KINDS = {str: "text", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
@@ -73,6 +81,9 @@ class Config:
     sealing: SealingSettings = field(default_factory=SealingSettings)
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
+    audit_per_million: int = DEFAULT_PER_MILLION
+    log_store: S3Place | None = None  # where the log is copied to, beside its folder
+    receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
 
     @property
     def collateral_folder(self) -> Path:
@@ -94,6 +105,7 @@ class Config:
                 "base_url": row.base_url,
                 "auth_header": row.auth_header,
                 "api_version": row.api_version,
+                "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
                 "credential": [*row.credential_env, *([row.credential_file] if row.credential_file else [])],
             }
             for row in self.models.connectors.values()
@@ -107,6 +119,8 @@ class Config:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
+        settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
+        settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -133,7 +147,8 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    _refuse_unknown(document, known | {"platform_evidence"}, "config")
+    known |= {"platform_evidence", "audit_rate", "retention", *_LOG_STORE}
+    _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
@@ -162,6 +177,9 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
+        audit_per_million=_audit_rate(document, environ),
+        log_store=_log_store(document),
+        receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
     )
 
 
@@ -186,6 +204,27 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
 
 
+def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:
+    if AUDIT_RATE in environ:
+        return parse_rate(environ[AUDIT_RATE], AUDIT_RATE)
+    return parse_rate(document["audit_rate"], "config.audit_rate") if "audit_rate" in document else DEFAULT_PER_MILLION
+
+
+def _log_store(document: Mapping[str, Any]) -> S3Place | None:
+    name, region, endpoint = (_typed(document, each, str, None, "config") for each in _LOG_STORE)
+    if name is None:
+        if region is not None or endpoint is not None:
+            raise Malformed("config.log_store", "nothing, beside a region or an endpoint", "s3://BUCKET[/PREFIX]")
+        return None
+    return parse_s3_place(name, region or "", endpoint)
+
+
+def _receipt_days(table: dict[str, Any]) -> int | None:
+    _refuse_unknown(table, {"receipt_days"}, "config.retention")
+    days: int | None = _typed(table, "receipt_days", int, None, "config.retention")
+    return None if days is None else _bounded(days, 1, MAX_DAYS, "config.retention.receipt_days")
+
+
 def _witnesses(path: str | None) -> WitnessPolicy | None:
     """The witnesses of the log, from a C2SP tlog-policy file."""
     if path is None:
@@ -208,8 +247,8 @@ def _demo_document() -> dict[str, Any]:
 
 
 def _connector(row: Any, path: str) -> Connector:
-    known_names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version"}
-    _refuse_unknown(row, known_names, path)
+    names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version", "ca_file"}
+    _refuse_unknown(row, names, path)
     family = _typed(row, "family", str, "", path)
     if family not in FAMILIES:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
@@ -226,7 +265,27 @@ def _connector(row: Any, path: str) -> Connector:
         credential_file=_typed(row, "credential_file", str, None, path),
         auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
         api_version=_api_version(row, path),
+        roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
+
+
+def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:
+    """The PEM of a provider's own CAs. Raises Malformed, also where no TLS would ever use them."""
+    if ca_file is None:
+        return None
+    if not base_url.startswith("https://"):
+        raise Malformed(path, f"a CA for {base_url[:200]}", "none: only https:// is verified by it")
+    try:
+        raw = Path(ca_file).read_bytes()
+    except OSError as error:
+        raise Malformed(path, error.strerror or "an unreadable file", "a readable file") from None
+    try:
+        certificates = load_pem_x509_certificates(raw) if len(raw) <= MAX_CA_FILE else []
+    except ValueError:
+        certificates = []
+    if not certificates or not raw.isascii():
+        raise Malformed(path, "no certificate", f"the provider's CA certificates, PEM, at most {MAX_CA_FILE} bytes")
+    return raw.decode()
 
 
 def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str) -> str:

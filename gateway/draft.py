@@ -40,13 +40,15 @@ class ReceiptDraft:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """What left the gateway: the hash covers exactly `size` bytes of body."""
+    """What left the gateway: the hash covers exactly `size` bytes of body, `events` events if it is a stream."""
 
     status: int
     content_type: str
     size: int
     sha256: str
     complete: bool
+    events: int = 0
+    checkpoint: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ def close_draft(draft: ReceiptDraft, returned: Returned, chat_id: str | None, si
         "status": returned.status,
         "content_type": returned.content_type,
     }
-    stream = {"type": "stream", "bytes": returned.size, "complete": returned.complete}
+    stream = {"type": "stream", "bytes": returned.size, "events": returned.events, "complete": returned.complete}
+    if returned.checkpoint is not None:
+        stream["checkpoint"] = returned.checkpoint
     return {
         "api_version": API_VERSION,
         "receipt_id": draft.receipt_id,

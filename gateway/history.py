@@ -20,7 +20,7 @@ from tee.errors import Malformed, Unavailable
 from tee.keys.identity import require_members
 from tee.log.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint, sign_checkpoint
 from tee.log.merkle import Frontier, load_frontier
-from tee.log.note import KeyType, Note, NoteKey, verify_note
+from tee.log.note import KeyType, Note, NoteKey, parse_note_key, verify_note
 from tee.private_files import write_private
 from tee.quote import encode_base64
 
@@ -56,7 +56,7 @@ class LogSigner:
             frontier = frontier.append(value)
         checkpoint = Checkpoint(self.key.name, frontier.size, frontier.root())
         note = sign_checkpoint(checkpoint, self.key, lambda text: self.secret.sign(text).signature)
-        head = {"epoch": self.epoch, "checkpoint": note.encode().decode()}
+        head = {"epoch": self.epoch, "vkey": self.key.encode(), "checkpoint": note.encode().decode()}
         write_private(self.path, json.dumps(head).encode())
         self.signed = frontier
         return note
@@ -105,6 +105,7 @@ class HistoryOpener:
                 signer = LogSigner(self.folder / HEAD_FILE, epoch, key, self.secret, load_frontier(size, tree.node))
                 unsigned = tree.leaf_hashes(size, tree.size())
                 return History(Sequencer(epoch, tree.head(), self._authenticate, self.now, unsigned), signer)
+        write_private(_retired(self.folder, epoch), (self.folder / HEAD_FILE).read_bytes())
         return self._fresh(max(epoch, newest) + 1, self._another_origin(), _continues(note.checkpoint, fault))
 
     def _fresh(self, epoch: int, origin: str, continues: dict[str, Any] | None) -> History:
@@ -128,7 +129,7 @@ class HistoryOpener:
             return None
         try:
             head = parse_json(path.read_bytes(), HEAD_FILE)
-            require_members(head, {"epoch", "checkpoint"}, HEAD_FILE, exact=True)
+            require_members(head, {"epoch", "checkpoint"}, HEAD_FILE)
             return int(head["epoch"]), parse_checkpoint(str(head["checkpoint"]).encode(), HEAD_FILE)
         except (Malformed, ValueError) as error:
             reason = f"broken ({error}). Restore it, or delete it: the log then continues as a new epoch, and says so"
@@ -173,6 +174,21 @@ class HistoryOpener:
         if recorded is None or not hmac.compare_digest(recorded.mac, mac):
             return "its last leaves are not those that were committed"
         return None
+
+
+def retired_head(folder: Path, epoch: int) -> tuple[bytes | None, NoteKey | None]:
+    """The checkpoint that a passed epoch signed last and the key that did, as far as they were recorded."""
+    try:
+        head = parse_json(_retired(folder, epoch).read_bytes(), HEAD_FILE)
+        require_members(head, {"checkpoint"}, HEAD_FILE)
+        vkey = head.get("vkey")  # an older gateway wrote none
+        return str(head["checkpoint"]).encode(), None if vkey is None else parse_note_key(str(vkey), "vkey")
+    except (OSError, Malformed):
+        return None, None
+
+
+def _retired(folder: Path, epoch: int) -> Path:
+    return folder / f"{HEAD_FILE}.{epoch}"
 
 
 def _continues(last: Checkpoint, reason: str) -> dict[str, Any]:

@@ -17,10 +17,14 @@ from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
+from gateway.epochs import Epochs, load_epochs
 from gateway.history import History, HistoryOpener, authenticator
+from gateway.log_copy import copy_log
 from gateway.pipeline import Embedded, Pipeline
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
+from gateway.retention import Retention
+from gateway.sampling import Sampler
 from gateway.sealing import IDENTITY, LOG_KEY, choose_sealing, load_key, sealed_file
 from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
@@ -32,7 +36,7 @@ from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
 from gateway.witnesses import Quorum
-from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
@@ -59,6 +63,7 @@ class Instance:
     upstream: Upstream
     pipeline: Pipeline
     publisher: Publisher
+    epochs: Epochs
     attester_reason: str
     sealing_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
@@ -67,8 +72,10 @@ class Instance:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        log = self.publisher
-        return [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses()]
+        log, days = self.publisher, self.config.receipt_days
+        retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
+        work = [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses(), *retention]
+        return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]
 
     async def drain(self) -> None:
         """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""
@@ -105,16 +112,19 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     secret = load_key(config.state, LOG_KEY, sealing)
     opener = HistoryOpener(engine, config.state, config.audience, secret, time.time, key_is_new)
     history, quorum = await _open_log(opener, config.witnesses)
-    workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key)
-    keys = WorkloadKeys(identity, workload, config.keyset_seconds, time.time)
+    boot_keys = BootKeys()
+    workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key, boot_keys)
+    keys = WorkloadKeys(identity, boot_keys, workload, config.keyset_seconds, time.time)
     writer = GroupCommit(engine, history.sequencer)
     if history.continues is not None:
         LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
         await writer.durable(partial(_append, "log.continues", history.continues))
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
+    epochs = load_epochs(publisher, history.signer.key, engine, config.state, config.state / TILES)
     startup = StartupLog(writer, publisher)
-    audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"))
+    sampler = Sampler(config.audit_per_million, keys.sign_sample)
+    audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
     upstream = Upstream(config.limits)
     pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
@@ -129,8 +139,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
     reasons = reason, sealing.reason
+    log = publisher, epochs
     return Instance(
-        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, publisher, *reasons, measurement, lock
+        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *log, *reasons, measurement, lock
     )
 
 

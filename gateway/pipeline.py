@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from gateway.tenancy.tenant import ApiKey
 from gateway.translate import Exchange
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.canonical import digest_bytes
+from tee.keys.httpsig import SignedAnswer, content_digest
 
 # The provider's word on our own key is our problem: shown as 401 it would send the client to change its key.
 OUR_KEY_STATUSES = (401, 402, 403)
@@ -103,6 +105,13 @@ class Pipeline:
         await self._audit.open(draft, key.id)
         await self._audit.close(draft, whole(200, body), None, meter.read(200, None))
         return Answer(200, JSON_TYPE, draft.receipt_id, body)
+
+    def sign(self, answer: Answer, body: bytes, request: tuple[str, str]) -> dict[str, str]:
+        """The headers by which a buffered answer to `request`, its method and path, is signed."""
+        digest = content_digest(hashlib.sha256(body).digest())
+        return self._audit.sign_answer(
+            SignedAnswer(answer.status, answer.content_type, digest, answer.receipt_id, *request)
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:

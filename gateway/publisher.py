@@ -15,7 +15,7 @@ from gateway.witnesses import Quorum
 from tee.log.checkpoint import SignedCheckpoint, parse_checkpoint
 from tee.log.merkle import prove_consistency, prove_inclusion
 from tee.log.proof import LeafProof
-from tee.log.tiles import TILE_WIDTH, Tile, encode_entries, tile_width, tiles_between
+from tee.log.tiles import TILE_WIDTH, Tile, encode_entries, partial_tiles, tile_width, tiles_between
 
 PUBLISH_SECONDS = 1.0
 WITNESS_SECONDS = 5.0  # a witness is somebody else's machine
@@ -112,8 +112,9 @@ class Publisher:
             signed = await self._quorum.collect(newest, self.consistency)
             if signed is None:
                 return False
-            await asyncio.to_thread(self._folder.put_checkpoint, signed.note.encode())
-            self.cosigned = signed
+            async with self._lock:
+                await asyncio.to_thread(self._announce, signed)
+                self.cosigned = signed
             return True
 
     def show(self, index: int) -> Leaf:
@@ -140,7 +141,7 @@ class Publisher:
         if tile.width > tile_width(tile, size):
             raise LookupError(f"{tile.path()} is not published")
         with self._engine.connect() as connection:
-            return _encode(StoredTree(connection, self._signer.epoch), tile)
+            return encode_tile(StoredTree(connection, self._signer.epoch), tile)
 
     def _sign(self) -> SignedCheckpoint:
         """Sign what the sequencer has made durable: the database is asked for tiles, never for what to sign."""
@@ -153,14 +154,24 @@ class Publisher:
             # The first time all of them: the last boot may have died between checkpoint and tiles.
             tiles = list(tiles_between(0 if self.newest is None else old, size))
             for tile in tiles:
-                self._folder.put(tile, lambda tile=tile: _encode(tree, tile))  # type: ignore[misc]
+                self._folder.put(tile, lambda tile=tile: encode_tile(tree, tile))  # type: ignore[misc]
         if self._quorum is None:
             self._folder.put_checkpoint(raw)
-        self._folder.keep_partial({tile.path() for tile in tiles if tile.width < TILE_WIDTH})
+        # A reader may still be at the checkpoint before this one, or at the one that was cosigned last.
+        sizes = {old, size} | ({self.cosigned.checkpoint.size} if self.cosigned else set())
+        self._folder.keep_partial({tile.path() for each in sizes for tile in partial_tiles(each)})
         return parse_checkpoint(raw, "checkpoint")
 
+    def _announce(self, signed: SignedCheckpoint) -> None:
+        """Write a cosigned checkpoint over its tiles: by now the log has grown, and its partial ones may be gone."""
+        with self._engine.connect() as connection:
+            tree = StoredTree(connection, self._signer.epoch)
+            for tile in partial_tiles(signed.checkpoint.size):
+                self._folder.put(tile, lambda tile=tile: encode_tile(tree, tile))  # type: ignore[misc]
+        self._folder.put_checkpoint(signed.note.encode())
 
-def _encode(tree: StoredTree, tile: Tile) -> bytes:
+
+def encode_tile(tree: StoredTree, tile: Tile) -> bytes:
     """A tile as it is served."""
     if tile.level is None:
         first = tile.number * TILE_WIDTH

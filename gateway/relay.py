@@ -8,6 +8,8 @@ from gateway.audit import AuditRecord
 from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
 from gateway.dialects.dialect import Passage
 from gateway.errors import UpstreamFailed, failure_of
+from gateway.storage.calls import Progress
+from gateway.stream_checkpoints import StreamCheckpoints
 from gateway.upstream import UpstreamAnswer
 
 
@@ -21,7 +23,10 @@ class Relay:
         self._passage = passage
         self._sent = Sent(200, STREAM_TYPE)
         self._recorded = False
-        audit.follow(call.draft, lambda: self._sent.progress(call.draft.receipt_id))
+        self._checkpoints = StreamCheckpoints(
+            self._sent, lambda: audit.sign_checkpoint(self._progress()), in_band=call.demands.checkpoints
+        )
+        audit.follow(call.draft, self._signed_progress)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes for the client. Raises NotRecorded before the last of them if the receipt cannot be stored."""
@@ -30,6 +35,10 @@ class Relay:
                 if ready := self._passage.push(chunk):
                     yield ready
                     self._sent.add(ready)  # the reader came back for more, so these were taken
+                    self._checkpoints.sign_due()
+                    if comment := self._checkpoints.comment():
+                        yield comment
+                        self._sent.add(comment)
             tail, complete = self._ending()
         except UpstreamFailed as error:
             tail, complete = self._passage.closing(self._call.attestation_wanted(), failure_of(error)), False
@@ -45,6 +54,14 @@ class Relay:
             activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage)
             self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
         await self._answer.close()
+
+    def _progress(self) -> Progress:
+        return self._sent.progress(self._call.draft.receipt_id)
+
+    def _signed_progress(self) -> Progress:
+        """What has left, and the newest checkpoint of it: a stream that has slowed down is signed for here."""
+        self._checkpoints.sign_due()
+        return self._progress()
 
     @property
     def _chat_id(self) -> str | None:

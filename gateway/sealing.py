@@ -127,11 +127,12 @@ def _derived_key(covers: str | None) -> DerivedKeySource | str:
 
 
 def _sealed_by_kms(config: Config, name: KmsKeyName, attest_key: AttestKey | None, why: str) -> Sealing:
-    key = KmsKey(name, _credentials, attest_key, lambda: dt.datetime.now(dt.UTC))
+    key = KmsKey(name, machine_credentials, attest_key, lambda: dt.datetime.now(dt.UTC))
     return Sealing(EnvelopeSealer(KmsSource(key, config.audience)), f"The identity is sealed by {name.arn}, {why}.")
 
 
-def _credentials() -> AwsCredentials:
+def machine_credentials() -> AwsCredentials:
+    """Those of the environment, else of this machine's role. Raises Unavailable."""
     return read_aws_credentials() or fetch_credentials()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import httpx2
 from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
+from gateway.upstream_tls import handshake_facts, new_context, refusal
 
 # What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
 _FAULTS = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError)
@@ -62,11 +62,10 @@ class Upstream:
     """The connections to providers."""
 
     def __init__(self, limits: Limits) -> None:
-        timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
-        pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
-        # trust_env off: a proxy named in the environment would see every prompt.
-        self._client = httpx2.AsyncClient(timeout=timeout, limits=pool, trust_env=False, follow_redirects=False)
+        self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
+        self._clients: dict[str | None, httpx2.AsyncClient] = {}  # by whom they trust: a connection must not be shared
         self._limit = limits.answer
+        self._client(None)  # now, since reading the public CAs takes its time
 
     async def call(
         self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Mapping[str, str]
@@ -76,8 +75,9 @@ class Upstream:
         if credential is not None:
             headers |= connector.credential_header(credential)
         try:
-            request = self._client.build_request("POST", url, content=body, headers=headers)
-            response = await self._client.send(request, stream=True)
+            client = self._client(connector.roots)
+            request = client.build_request("POST", url, content=body, headers=headers)
+            response = await client.send(request, stream=True)
         except _FAULTS as error:
             raise _failure(error) from None
         if response.headers.get("content-encoding", "identity") != "identity":
@@ -94,7 +94,17 @@ class Upstream:
 
     async def close(self) -> None:
         """Drop all connections."""
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _client(self, roots: str | None) -> httpx2.AsyncClient:
+        if roots not in self._clients:
+            pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
+            verify = True if roots is None else new_context(roots)
+            # trust_env off: a proxy named in the environment would see every prompt; a CA named there is not attested.
+            options: dict[str, Any] = {"timeout": self._timeout, "limits": pool, "trust_env": False}
+            self._clients[roots] = httpx2.AsyncClient(verify=verify, follow_redirects=False, **options)
+        return self._clients[roots]
 
 
 def _retry_after(response: httpx2.Response) -> str | None:
@@ -106,21 +116,16 @@ def _retry_after(response: httpx2.Response) -> str | None:
 def _failure(error: Exception) -> UpstreamFailed:
     if isinstance(error, httpx2.TimeoutException):
         return UpstreamFailed("The provider did not answer in time.", code="upstream_timeout")
+    if why := refusal(error):
+        words = f"The provider was not called: its certificate {why}. Only the gateway's operator can mend that."
+        return UpstreamFailed(words, code="upstream_unreachable")
     return UpstreamFailed(f"The provider could not be reached, or broke off ({type(error).__name__}).")
 
 
 def _tls_facts(response: httpx2.Response, connector: Connector) -> dict[str, Any] | None:
-    """What the verified handshake showed: recorded, not more than that."""
+    """What the handshake showed: recorded, not more than that."""
     stream = response.extensions.get("network_stream")
     tls = stream.get_extra_info("ssl_object") if stream is not None else None
     if not isinstance(tls, ssl.SSLObject | ssl.SSLSocket):
         return None
-    leaf = tls.getpeercert(binary_form=True)
-    cipher = tls.cipher()
-    return {
-        "host": httpx2.URL(connector.base_url).host,
-        "tls_version": tls.version(),
-        "cipher": cipher[0] if cipher else None,
-        "leaf_sha256": hashlib.sha256(leaf).hexdigest() if leaf else None,
-        "verified": True,
-    }
+    return handshake_facts(tls, httpx2.URL(connector.base_url).host, connector.roots)

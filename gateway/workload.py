@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -15,16 +15,29 @@ from gateway.config import Config
 from gateway.draft import Signer
 from tee.canonical import digest
 from tee.evidence import Evidence
+from tee.keys.httpsig import SignedAnswer, sign_answer
 from tee.keys.identity import identity_message, subject_of
 from tee.log.note import NoteKey
 from tee.log.receipt import sign_receipt
+from tee.log.sample import sign_sample
+from tee.log.stream import sign_stream_checkpoint
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
 
 Document = dict[str, Any]
 
 
-def workload_document(config: Config, source: str, identity_key: bytes, log_key: NoteKey) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class BootKeys:
+    """Keys of this boot that the workload document names; each signs one kind of message."""
+
+    stream: SigningKey = field(default_factory=SigningKey.generate, repr=False)
+    http: SigningKey = field(default_factory=SigningKey.generate, repr=False)
+
+
+def workload_document(
+    config: Config, source: str, identity_key: bytes, log_key: NoteKey, boot_keys: BootKeys
+) -> dict[str, Any]:
     """The workload document (SPEC §4.3): what this instance is, and how it is configured."""
     digests = config.digests()
     seed = b"".join(bytes.fromhex(text[7:]) for text in (source, digests["providers"], digests["models"]))
@@ -41,8 +54,8 @@ def workload_document(config: Config, source: str, identity_key: bytes, log_key:
         "configuration": digests,
         "seed_measurement": "sha256:" + hashlib.sha256(seed).hexdigest(),
         "identity_key": identity_key.hex(),
-        "http_signature_key": None,
-        "stream_key": None,
+        "http_signature_key": bytes(boot_keys.http.verify_key).hex(),
+        "stream_key": bytes(boot_keys.stream.verify_key).hex(),
         "log": {"origin": log_key.name, "vkey": log_key.encode()},
         "platform_evidence": list(config.platform_evidence),
     }
@@ -60,8 +73,17 @@ class Keyset:
 class WorkloadKeys:
     """The keys of this boot. Each has one purpose; the receipt key signs receipts and nothing else."""
 
-    def __init__(self, identity: SigningKey, workload: dict[str, Any], lifetime: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        identity: SigningKey,
+        boot_keys: BootKeys,
+        workload: dict[str, Any],
+        lifetime: int,
+        now: Callable[[], float],
+    ) -> None:
+        """`workload` must name the public halves of `boot_keys`."""
         self._identity = identity
+        self._boot_keys = boot_keys
         self._receipt_key = SigningKey.generate()
         self._receipt_key_id = "receipt-" + secrets.token_hex(8)
         self.lifetime = lifetime
@@ -94,6 +116,22 @@ class WorkloadKeys:
         """The receipt with its signature."""
         return sign_receipt(document, self._receipt_key)
 
+    def sign_checkpoint(self, receipt_id: str, events: int, size: int, sha256: str) -> dict[str, Any]:
+        """A stream's checkpoint with its signature (SPEC §7.4)."""
+        document = {
+            "receipt_id": receipt_id,
+            "workload_keyset_digest": self.keyset.digest,
+            "events": events,
+            "bytes": size,
+            "body_hash": "sha256:" + sha256,
+            "time": int(self._now()),
+        }
+        return sign_stream_checkpoint(document, self._boot_keys.stream)
+
+    def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
+        """The signature fields of a buffered answer's head (SPEC §7.5)."""
+        return sign_answer(answer, int(self._now()), self._boot_keys.http)
+
     def signer(self) -> Signer:
         """Who signs now."""
         return Signer(self.keyset.digest, self._receipt_key_id, int(self._now()))
@@ -101,6 +139,10 @@ class WorkloadKeys:
     def sign_keyset(self, keyset: Keyset) -> str:
         """The identity's signature over a keyset, hex."""
         return self._identity.sign(identity_message(keyset.digest)).signature.hex()
+
+    def sign_sample(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """An audit sample with the identity's signature (SPEC §15.14)."""
+        return sign_sample(sample, self._identity)
 
     def verifying_keys(self) -> dict[str, Any]:
         """The public keys: identity, log, receipt."""

@@ -22,6 +22,7 @@ from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence, Verdict
 from tee.log.judge import Earlier, seen_log
 from tee.log.receipt import parse_receipt
+from tee.log.stream import checkpoint_of
 from tee.log.witnesses import parse_witness_policy
 from tee.measure.cli import measure_app
 from tee.measure.memory import load_seen, remember
@@ -98,13 +99,14 @@ def verify(
     receipt: Annotated[str | None, typer.Option(help="A receipt's id, or its file.")] = None,
     request: Annotated[Path | None, typer.Option(help="The exact request body that you sent.")] = None,
     response: Annotated[Path | None, typer.Option(help="The exact response body that you got.")] = None,
+    headers: Annotated[Path | None, typer.Option(help="The answer's headers, as curl -D writes them.")] = None,
     key_file: Annotated[
         Path | None, typer.Option(help="File with your API key, to fetch a receipt (or SAFEROUTER_API_KEY).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a gateway, a saved bundle, or one answer of a gateway."""
-    if receipt is None and (request or response):
+    if receipt is None and (request or response or headers):
         wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
         raise Malformed("--receipt", "nothing", wanted)
     now, accepted = _moment(at), _load_policy(policy) or BUILT_IN_POLICY
@@ -124,7 +126,7 @@ def verify(
     # A gateway whose evidence failed is shown no API key.
     if receipt is not None and judged.verdict.outcome != "rejected":
         raw, proof = _load_receipt(receipt, judged, key_file)
-        bodies = [_read(path) if path else None for path in (request, response)]
+        bodies = [_read(path) if path else None for path in (request, response, headers)]
         judged = _judge_answer(judged, raw, proof, *bodies)
     if save is not None:
         _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}).encode())
@@ -314,7 +316,12 @@ def _earlier(origin: str, document: Json, seen_logs: Path) -> Earlier | None:
 
 
 def _judge_answer(
-    judged: _Judged, receipt: bytes, proof: bytes | None, request: bytes | None, response: bytes | None
+    judged: _Judged,
+    receipt: bytes,
+    proof: bytes | None,
+    request: bytes | None,
+    response: bytes | None,
+    headers: bytes | None,
 ) -> _Judged:
     """Add the receipt's checks; one of an earlier boot is judged under that boot's own evidence."""
     past = _past_quote(judged, receipt)
@@ -323,7 +330,8 @@ def _judge_answer(
         verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
         verdict = _with_asserted_time(verdict, served_at, "as the receipt asserts")
         judged = replace(judged, document=document, verdict=verdict)
-    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof)
+    beside: dict[str, Any] = {"earlier": _checkpoint_quote(judged, receipt), "headers": headers}
+    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof, **beside)
     return replace(judged, verdict=verdict)
 
 
@@ -331,6 +339,21 @@ def _with_asserted_time(verdict: Verdict, moment: dt.datetime, whose: str) -> Ve
     """The verdict with its time among what is not proven."""
     line = f"time: judged at {moment.isoformat(timespec='seconds')}, {whose}"
     return replace(verdict, not_proven=(*verdict.not_proven, line))
+
+
+def _checkpoint_quote(judged: _Judged, raw: bytes) -> tuple[Verdict, Json] | None:
+    """The judged evidence of the keyset that the receipt's stream checkpoint names, where it is not this one."""
+    try:
+        checkpoint, keyset = checkpoint_of(parse_receipt(raw)), decode_quote(judged.document).keyset
+    except Malformed:
+        return None  # bind.quote, receipt.format or receipt.stream names the fault
+    if checkpoint is None or not judged.live or checkpoint.keyset_digest == keyset.digest:
+        return None
+    document = _fetch_keyset(judged, checkpoint.keyset_digest)
+    if document is None:
+        return None
+    signed_at = dt.datetime.fromtimestamp(checkpoint.time, dt.UTC)
+    return verify_quote(document, now=signed_at, nonce=None, **judged.settings), document
 
 
 def _past_quote(judged: _Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
@@ -342,10 +365,15 @@ def _past_quote(judged: _Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
     if not judged.live or receipt.keyset_digest == decode_quote(judged.document).keyset.digest:
         return None
     typer.echo(f"Signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True)
+    document = _fetch_keyset(judged, receipt.keyset_digest)
+    return document and (document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC))
+
+
+def _fetch_keyset(judged: _Judged, keyset_digest: str) -> Json | None:
+    """The stored evidence of an earlier keyset; None if the gateway knows no such keyset. Raises Unavailable."""
     try:
-        document = fetch_past_quote(judged.origin, receipt.keyset_digest)
+        return fetch_past_quote(judged.origin, keyset_digest)
     except Unavailable as error:
         if error.retryable:
             raise
-        return None  # the gateway knows no such keyset: receipt.keyset fails by name
-    return document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC)
+        return None  # receipt.keyset or receipt.stream says so by name

@@ -12,7 +12,8 @@ from tee.canonical import parse_json
 from tee.errors import Malformed
 from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judged, passed, skipped
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
-from tee.keys.identity import MAX_KEYSET_SECONDS, identity_message, subject_of, verify_ed25519
+from tee.keys.identity import MAX_KEYSET_SECONDS, Workload, identity_message, subject_of, verify_ed25519
+from tee.log import answer_head, stream
 from tee.log import judge as log
 from tee.log import receipt as receipts
 from tee.log.witnesses import WitnessPolicy
@@ -142,19 +143,29 @@ def verify_answer(
     request: bytes | None,
     response: bytes | None,
     proof: bytes | None = None,
+    *,
+    earlier: tuple[Verdict, Any] | None = None,
+    headers: bytes | None = None,
 ) -> Verdict:
     """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
 
-    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand.
+    `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `earlier` the quote
+    of the keyset that the receipt's stream checkpoint names, with the verdict on it, None where that is this quote's;
+    `headers` the answer's head as the client got it, None if not at hand.
     """
     try:
         quote = decode_quote(quote_document)
     except Malformed:
-        skips = [skipped(check_id, "the quote does not parse") for check_id in (*receipts.CHECKS, log.RECEIPT)]
+        ids = (*receipts.CHECKS, stream.CHECK, answer_head.CHECK, log.RECEIPT)
+        skips = [skipped(check_id, "the quote does not parse") for check_id in ids]
         checks = (*quote_verdict.checks, *skips)
         return replace(quote_verdict, checks=checks, required=quote_verdict.required | set(receipts.CHECKS))
     logged, upstream = log.judge_receipt(quote.workload.log, receipt, proof), _check_upstream(receipt)
-    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), logged, upstream]
+    beside = (
+        stream.judge_stream(receipt, quote.workload, response, _workload_of(earlier)),
+        answer_head.judge_head(receipt, quote.workload, response, headers),
+    )
+    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *beside, logged, upstream]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
     not_proven += [f"{check.id}: {check.reason}" for check in (logged, upstream) if check.outcome is Outcome.SKIP]
     return replace(
@@ -163,6 +174,13 @@ def verify_answer(
         required=quote_verdict.required | set(receipts.CHECKS),
         not_proven=tuple(not_proven),
     )
+
+
+def _workload_of(earlier: tuple[Verdict, Any] | None) -> Workload | None:
+    """The workload of an earlier keyset's quote; None where that was not given, or not verified."""
+    if earlier is None or earlier[0].outcome != "verified":
+        return None
+    return decode_quote(earlier[1]).workload
 
 
 def _check_upstream(raw: bytes) -> Check:

@@ -89,6 +89,36 @@ def test_arbitrary_bytes_raise_nothing_but_malformed(raw: bytes) -> None:
         encode_canonical(parse_json(raw, "document"))
 
 
+NAMES = st.text(st.characters(max_codepoint=127), max_size=6)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXTS
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4)))
+def test_the_canonical_form_is_that_of_the_standard(value: object) -> None:
+    assert encode_canonical(value) == canonicalize(value)
+
+
+@pytest.mark.parametrize("code", [*range(0x20), 0x22, 0x2F, 0x5C, 0x7F, 0x80, 0x2028, 0xFEFF, 0x1F600])
+def test_every_escape_is_that_of_the_standard(code: int) -> None:
+    assert encode_canonical({chr(code % 128): chr(code)}) == canonicalize({chr(code % 128): chr(code)})
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"a": [0, {"b c": 1.5}]}, 'document.a[1]."b c"'),
+        ([[2**53]], "document[0][0]"),
+        ({"a": {"é": 1}}, "document.a"),
+        ({"a": b"bytes"}, "document.a"),
+    ],
+)
+def test_what_is_refused_is_named_by_its_path(value: object, path: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        encode_canonical(value)
+    assert caught.value.field == path
+
+
 @pytest.mark.parametrize("nonce", ["", "00", "0" * 63, "0" * 65, "A" * 64, "g" * 64, None, 7, "0" * 63 + "\n"])
 def test_a_nonce_is_64_lowercase_hex(nonce: object) -> None:
     with pytest.raises(Malformed):

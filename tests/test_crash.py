@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 
 from tee.log.receipt import Receipt, parse_receipt
 from tests.worlds.gateway import Answered, RunningGateway, chat_body
-from tests.worlds.open_stream import OpenStream
+from tests.worlds.open_stream import OpenStream, covers
 
 STREAMS, OPENING_STREAMS, STOPPED_STREAMS = 150, 50, 20
 SLOW = chat_body("mock:slow=30 mock:chunks=400", stream=True)
@@ -57,15 +56,6 @@ def receipt_of(gateway: RunningGateway, stream: OpenStream) -> Receipt:
     verdict = gateway.judge(raw, stream.request)
     assert verdict.failures() == ("receipt.complete",), verdict.sentence()
     return parse_receipt(raw)
-
-
-def covers(receipt: Receipt, got: bytes) -> bool:
-    """Whether the client holds all that the receipt speaks of; then the hash must be of that very prefix."""
-    size, body_hash = receipt.events["stream"]["bytes"], receipt.events["response.returned"]["body_hash"]
-    if len(got) < size:
-        return False
-    assert body_hash == "sha256:" + hashlib.sha256(got[:size]).hexdigest()
-    return True
 
 
 def test_a_kill_under_load_loses_no_receipt(gateway: RunningGateway) -> None:

@@ -19,7 +19,7 @@ from nacl.signing import SigningKey as Identity
 
 from gateway.config import Limits, decode_config
 from gateway.desk import QuoteDesk
-from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
 from tee.collateral import kds
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
@@ -686,11 +686,11 @@ class EndorsedChip:
 def _boot(chip: EndorsedChip) -> str:
     """The boot quote of a gateway on that chip, as stored."""
     document = {"providers": [{"id": "mock", "family": "mock"}], "models": [{"id": "m", "provider": "mock"}]}
-    identity = Identity.generate()
+    identity, boot = Identity.generate(), BootKeys()
     workload = workload_document(
-        decode_config(document, {}), "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key
+        decode_config(document, {}), "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key, boot
     )
-    keys = WorkloadKeys(identity, workload, 600, time.time)
+    keys = WorkloadKeys(identity, boot, workload, 600, time.time)
 
     async def start() -> str:
         desk = QuoteDesk(chip, keys, Limits(), lambda _: {})

@@ -278,13 +278,17 @@ def test_leaves_that_are_none(served: LogServer, tmp_path: Path) -> None:
     assert look(served, tmp_path / "other").found[0].startswith('leaf 0.type: found "newtype"')
 
 
+def later(number: int) -> str:
+    """The origin of a later epoch."""
+    return f"{ORIGIN}/{number:016x}"
+
+
 def continuing(log: SmallLog, **body: Any) -> SmallLog:
     """The next epoch of a log."""
-    origin, _, epoch = log.origin.rpartition("/")
-    next_origin = f"{origin}/{int(epoch) + 1}" if epoch.isdigit() else f"{log.origin}/2"
+    number = 1 if log.origin == ORIGIN else 1 + int(log.origin.rpartition("/")[2], 16)
     size = len(log.leaves)
     follows = {"origin": log.origin, "size": size, "root_b64": encode_base64(log.root(size)), "reason": "a restore"}
-    new = SmallLog(next_origin, log.secret)
+    new = SmallLog(later(number), log.secret)
     add(new, "log.continues", follows | body)
     add(new, "startup", STARTUP | {"measurement": "d" * 96})
     return new
@@ -294,13 +298,13 @@ def test_a_new_epoch_that_lost_nothing_is_told_and_followed(served: LogServer, t
     look(served, tmp_path)
     served.log = continuing(served.log)
     seen = look(served, tmp_path)
-    assert (seen.outcome(), seen.origin) == ("consistent", f"{ORIGIN}/2"), seen.found
+    assert (seen.outcome(), seen.origin) == ("consistent", later(1)), seen.found
     assert seen.changes == [
         f"the log began a new epoch at entry 0: it follows {ORIGIN} at size 5, because a restore",
         f"measurement changed at entry 1: {'a' * 96} → {'d' * 96}",
     ]
     served.log = continuing(served.log)
-    assert look(served, tmp_path).origin == f"{ORIGIN}/3"
+    assert look(served, tmp_path).origin == later(2)
 
 
 EPOCHS: dict[str, tuple[Callable[[SmallLog], SmallLog], str]] = {
@@ -336,7 +340,7 @@ def test_a_log_without_leaves_begins_and_an_epoch_without_leaves_is_refused(serv
     served.log = first
     seen = look(served, tmp_path)
     assert (seen.outcome(), seen.size) == ("consistent", 5), seen.found
-    served.log = SmallLog(f"{ORIGIN}/2", first.secret)
+    served.log = SmallLog(later(1), first.secret)
     assert look(served, tmp_path).found == ["the new epoch is empty: it does not say what it follows"]
     served.log = continuing(first, size=3)
     assert "leaves are lost" in look(served, tmp_path).found[0]
@@ -345,13 +349,13 @@ def test_a_log_without_leaves_begins_and_an_epoch_without_leaves_is_refused(serv
 def test_an_epoch_that_does_not_say_what_it_follows(served: LogServer, tmp_path: Path) -> None:
     look(served, tmp_path)
     first = served.log
-    served.log = new_log(3, origin=f"{ORIGIN}/2")
+    served.log = new_log(3, origin=later(1))
     assert look(served, tmp_path).found[0].startswith("leaf 0: startup, where log.continues begins")
-    served.log = SmallLog(f"{ORIGIN}/2", first.secret)
+    served.log = SmallLog(later(1), first.secret)
     add(served.log, "log.continues", {"origin": ORIGIN, "size": 9, "root_b64": "", "reason": "x"})
     assert look(served, tmp_path / "fresh").outcome() == "consistent"
     served.log = first
-    assert f'found "{ORIGIN}", wanted {ORIGIN}/2' in look(served, tmp_path / "fresh").found[0]
+    assert f'found "{ORIGIN}", wanted {later(1)}' in look(served, tmp_path / "fresh").found[0]
 
 
 def test_a_given_key_is_the_only_one_that_counts(served: LogServer, tmp_path: Path) -> None:

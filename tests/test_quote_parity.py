@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from tee.canonical import digest, digest_bytes, encode_canonical, parse_json
 from tee.keys.binding import encode_statement, report_data_of
 from tee.keys.identity import identity_message, subject_of
 from tee.log.receipt import sign_receipt
+from tee.log.stream import sign_stream_checkpoint
 from tee.policy import decode_policy
 from tee.quote import encode_base64
 from tee.verify import verify_answer, verify_quote
@@ -34,7 +38,9 @@ from tests.worlds.transcript import (
 
 ORIGIN = "https://gw.example.com"
 NONCE = bytes(range(32))
-RECEIPT_KEY, IDENTITY_KEY = (SigningKey(bytes([seed]) * 32) for seed in (2, 4))
+RECEIPT_KEY, IDENTITY_KEY, STREAM_KEY = (SigningKey(bytes([seed]) * 32) for seed in (2, 4, 5))
+VECTORS = Path(__file__).parent / "vectors"
+PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 REQUEST, RESPONSE = b'{"model":"demo"}', b'{"choices":[]}'
 
 
@@ -83,7 +89,7 @@ def world() -> World:
     return World(chip, now, {"measurements": [measurement.hex()]}, quote, sign_receipt(receipt, RECEIPT_KEY))
 
 
-def _new_quote(chip: MockChip, now: dt.datetime, log: Json | None = None) -> Json:
+def _new_quote(chip: MockChip, now: dt.datetime, log: Json | None = None, stream_key: SigningKey | None = None) -> Json:
     some = "sha256:" + "c" * 64
     workload = {
         "version": 1,
@@ -93,7 +99,7 @@ def _new_quote(chip: MockChip, now: dt.datetime, log: Json | None = None) -> Jso
         "seed_measurement": some,
         "identity_key": IDENTITY_KEY.verify_key.encode().hex(),
         "http_signature_key": None,
-        "stream_key": "00" * 32,
+        "stream_key": stream_key.verify_key.encode().hex() if stream_key else "00" * 32,
         "log": log,
         "platform_evidence": [],
     }
@@ -133,9 +139,11 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
     given: Json = {"policy": world.policy, "nonce": NONCE, "audience": ORIGIN, "accept_mock": True, "now": world.now}
     given |= changes
     receipt, request, response, proof = (given.pop(name, None) for name in ("receipt", "request", "response", "proof"))
+    past, headers = given.pop("earlier", None), given.pop("headers", None)
     policy, nonce, now = given["policy"], given["nonce"], given["now"]
     line = given | {"nonce": nonce and nonce.hex(), "now": now.isoformat(), "document": b64(raw)}
     bodies = {"receipt": b64(receipt), "request": b64(request), "response": b64(response), "proof": b64(proof)}
+    bodies |= {"earlier": b64(past), "headers": b64(headers)}
     found = ask({"kind": "quote"} | line if receipt is None else {"kind": "answer"} | line | bodies)
 
     def judge() -> Json:
@@ -143,7 +151,10 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
         given["policy"] = None if policy is None else decode_policy(policy)
         verdict = verify_quote(document, **given)
         if receipt is not None:
-            verdict = verify_answer(verdict, document, receipt, request, response, proof)
+            earlier = past and parse_json(past, "quote")
+            beside = (verify_quote(earlier, **given | {"nonce": None}), earlier) if earlier else None
+            given_too: Json = {"earlier": beside, "headers": headers}
+            verdict = verify_answer(verdict, document, receipt, request, response, proof, **given_too)
         return as_document(verdict)
 
     assert found == or_malformed(judge)
@@ -460,6 +471,52 @@ def test_quotes_with_a_changed_byte(ask: Ask, world: World) -> None:
         changed = bytearray(raw)
         changed[chance.choice(places)] = chance.choice(b'0aZ"\\{}[]:,=. \x01')
         _same_quote(ask, world, bytes(changed))
+
+
+@pytest.mark.parametrize(
+    ("files", "check_id"), [("answer/*-stream-*", "receipt.stream"), ("head/*", "receipt.http-signature")]
+)
+def test_every_vector_of_a_signature_beside_in_full(ask: Ask, world: World, files: str, check_id: str) -> None:
+    shared = json.loads((VECTORS / "collateral.json").read_text())
+    words = set()
+    for path in sorted(VECTORS.glob(files)):
+        vector = json.loads(path.read_text())
+        text = base64.b64decode(shared[vector["quote"]]).decode()
+        raw = PLACEHOLDER.sub(lambda match: shared[match[1]], text).encode()
+        bodies = ("receipt", "request", "response", "headers")
+        given: Json = {name: base64.b64decode(vector[name]) for name in bodies if vector.get(name) is not None}
+        given |= {"policy": vector["policy"], "now": dt.datetime.fromisoformat(vector["now"])}
+        found = _same_quote(ask, world, raw, **given)
+        words |= {json.dumps(check) for check in found["checks"] if check["id"] == check_id}
+    assert len(words) > 25
+
+
+def test_a_stream_of_an_earlier_boot(ask: Ask, world: World) -> None:
+    """The receipt is of this boot, its checkpoint of the one that died, whose evidence is at hand, or is not."""
+    dead, receipt = _new_quote(world.chip, world.now, stream_key=STREAM_KEY), dict(world.receipt)
+    del receipt["signature"]
+    checkpoint = {
+        "receipt_id": "rcpt-1",
+        "workload_keyset_digest": digest(dead["keyset"]),
+        "events": 0,
+        "bytes": len(RESPONSE) - 1,
+        "body_hash": digest_bytes(RESPONSE[:-1]),
+        "time": receipt["served_at"],
+    }
+    signed = sign_stream_checkpoint(checkpoint, STREAM_KEY)
+    stream = receipt["event_log"][-1] | {"events": 0, "checkpoint": signed}
+    whole = sign_receipt(receipt | {"event_log": [*receipt["event_log"][:-1], stream]}, RECEIPT_KEY)
+    given = {"receipt": json.dumps(whole).encode(), "request": REQUEST, "response": RESPONSE}
+
+    def outcome(earlier: Json | None, **changes: Any) -> str:
+        past = None if earlier is None else json.dumps(earlier).encode()
+        found = _same_quote(ask, world, json.dumps(world.quote).encode(), **given | {"earlier": past} | changes)
+        return str(next(check["outcome"] for check in found["checks"] if check["id"] == "receipt.stream"))
+
+    assert outcome(dead) == "pass"
+    assert outcome(None) == "skip"
+    assert outcome(_new_quote(world.chip, world.now)) == "fail"
+    assert outcome(dead | {"identity_signature": "00" * 64}) == "skip"  # evidence that is refused vouches for nothing
 
 
 def test_answers(ask: Ask, world: World) -> None:

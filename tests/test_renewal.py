@@ -19,12 +19,13 @@ from gateway.config import Limits, decode_config
 from gateway.desk import QuoteDesk
 from gateway.errors import AttesterUnavailable, KeysetExpired
 from gateway.renewal import Renewal
+from gateway.sampling import Sampler
 from gateway.sequencer import Sequencer
 from gateway.startup import startup_body
 from gateway.storage.engine import open_database
 from gateway.storage.log import EMPTY_HEAD
 from gateway.storage.writer import GroupCommit
-from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.attester import Attester
 from tee.attest.mock import MockChip, load_chip_secrets
 from tee.errors import DeviceDead, Unavailable
@@ -83,8 +84,9 @@ class World:
         self.clock, self.attester = Clock(), Moody(chip)
         config = decode_config(DEMO, {})
         identity = SigningKey.generate()
-        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key)
-        self.keys = WorkloadKeys(identity, document, 600, self.clock)
+        boot = BootKeys()
+        document = workload_document(config, "sha256:" + "0" * 64, bytes(identity.verify_key), SmallLog().key, boot)
+        self.keys = WorkloadKeys(identity, boot, document, 600, self.clock)
         self.desk = QuoteDesk(self.attester, self.keys, Limits(quotes_per_minute=60_000), no_log)
         self.stored: dict[str, Document] = {}
         self.store: Callable[[str, Document], None] = self.stored.__setitem__
@@ -190,7 +192,7 @@ def test_a_failed_renewal_is_tried_again_and_told_once(
 
 def test_an_ended_keyset_refuses_calls_until_one_is_attested(world: World, caplog: pytest.LogCaptureFixture) -> None:
     writer = GroupCommit(open_database("sqlite://"), Sequencer(1, EMPTY_HEAD, bytes, world.clock, ()))
-    audit = AuditRecord(writer, world.keys, bytes)
+    audit = AuditRecord(writer, world.keys, bytes, Sampler(0, world.keys.sign_sample))
 
     async def scene() -> None:
         audit.require_keyset()

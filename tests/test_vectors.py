@@ -36,6 +36,7 @@ NAMES = {
     "report": _JUDGED | {"report", "vek", "intermediate", "ark", "crl"},
     "quote": _QUOTED | {"document"},
     "answer": _QUOTED | {"quote", "receipt", "request", "response"},
+    "head": _QUOTED | {"quote", "receipt", "request", "response", "headers"},
     "manifest": _QUOTED | {"quote", "manifests", "seen"},
     "policy": _EVERY | {"document"},
     "json": _EVERY | {"input"},
@@ -97,10 +98,9 @@ def _quote(vector: Vector) -> Found:
 
 def _answer(vector: Vector) -> Found:
     document = parse_json(_filled(_given(SHARED[vector["quote"]]).decode()), "quote")
-    request, response = _bytes(vector["request"]), _bytes(vector["response"])
-    return _verdict(
-        verify_answer(_judge(vector, document), document, _given(vector["receipt"]), request, response),
-    )
+    request, response, headers = (_bytes(vector.get(role)) for role in ("request", "response", "headers"))
+    judged, receipt = _judge(vector, document), _given(vector["receipt"])
+    return _verdict(verify_answer(judged, document, receipt, request, response, headers=headers))
 
 
 def _manifest(vector: Vector) -> Found:
@@ -149,6 +149,7 @@ READERS: dict[str, Callable[[Vector], Found]] = {
     "report": _report,
     "quote": _quote,
     "answer": _answer,
+    "head": _answer,
     "manifest": _manifest,
     "policy": _policy_file,
     "json": _json,

@@ -89,6 +89,11 @@ class FrameSplitter:
         )
 
 
+def count_events(frames: bytes) -> int:
+    """How many frames these bytes end: events, and comments that a blank line ends."""
+    return len(_BLANK_LINE.findall(frames)) if b"\r" in frames else frames.count(b"\n\n")
+
+
 def is_whole_frame(leftover: bytes) -> bool:
     """Whether a splitter's leftover is a frame that only waited for a possible line feed."""
     return leftover == b"\r" or leftover.endswith((b"\r\r", b"\n\r"))

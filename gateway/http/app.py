@@ -20,12 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.attestation import AttestationEndpoints
+from gateway.http.audit import AuditEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
+from gateway.storage.samples import last_sample, list_samples
 from tee.errors import Malformed, Unavailable
 
 # Every origin may ask: a caller is known by its key, never by a cookie, and evidence is public.
@@ -33,7 +35,10 @@ _CORS: dict[str, Any] = {
     "allow_origins": ["*"],
     "allow_methods": ["*"],
     "allow_headers": ["*"],
-    "expose_headers": ["x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"],
+    "expose_headers": [
+        *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"),
+        *("content-digest", "signature", "signature-input"),
+    ],
 }
 
 
@@ -52,9 +57,11 @@ def build_app(instance: Instance) -> Starlette:
     pipeline, config = instance.pipeline, instance.config
     models = ModelsEndpoint(pipeline, config.models)
     attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
-    prove = partial(receipt_proof, instance.publisher)
+    prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
-    log = TransparencyEndpoints(instance.publisher)
+    log = TransparencyEndpoints(instance.epochs)
+    found = partial(last_sample, instance.engine), partial(list_samples, instance.engine)
+    audit = AuditEndpoints(pipeline, instance.epochs, config.audit_per_million, *found)
     routes: list[Route | Mount] = [
         *(
             Route(path, ChatEndpoint(service, pipeline, config.limits), methods=["POST"])
@@ -64,16 +71,14 @@ def build_app(instance: Instance) -> Starlette:
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
+        Route("/v1/audit/samples", audit.samples, methods=["GET"]),
+        Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
-        Route(LOG_PREFIX, log.about, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/head", log.head, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/checkpoint", log.checkpoint, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/consistency", log.consistency, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/tile/{{path:path}}", log.tile, methods=["GET"]),
-        Route(f"{LOG_PREFIX}/{{index}}", log.leaf, methods=["GET"]),
+        *_log_routes(LOG_PREFIX, log),
+        *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
     ]
@@ -88,6 +93,18 @@ def build_app(instance: Instance) -> Starlette:
         middleware=[Middleware(CORSMiddleware, **_CORS)],
         exception_handlers=_handlers(),
     )
+
+
+def _log_routes(prefix: str, log: TransparencyEndpoints) -> list[Route]:
+    """The log below one prefix: the live epoch's, or that of the epoch in the path."""
+    return [
+        Route(prefix, log.about, methods=["GET"]),
+        Route(f"{prefix}/head", log.head, methods=["GET"]),
+        Route(f"{prefix}/checkpoint", log.checkpoint, methods=["GET"]),
+        Route(f"{prefix}/consistency", log.consistency, methods=["GET"]),
+        Route(f"{prefix}/tile/{{path:path}}", log.tile, methods=["GET"]),
+        Route(f"{prefix}/{{index}}", log.leaf, methods=["GET"]),
+    ]
 
 
 def verifier_folder() -> Path | None:

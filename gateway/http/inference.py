@@ -7,6 +7,7 @@ import datetime as dt
 import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
 from gateway.errors import BodyTooLarge, UnknownModel
-from gateway.http.problems import NotFound, speaks_anthropic
+from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
@@ -51,14 +52,15 @@ class ChatEndpoint:
         # A client that takes nothing is as one that has left: it must hold neither a place nor the provider for ever.
         with suppress(TimeoutError):
             if isinstance(answer.body, bytes):
-                await _send_whole(answer, answer.body, send, self._limits.stall_seconds)
+                signature = self._pipeline.sign(answer, answer.body, (request.method, request.url.path))
+                await _send_whole(answer, answer.body, signature, send, self._limits.stall_seconds)
             else:
                 await _relay(answer, answer.body, send, self._limits.stall_seconds)
 
 
-async def _send_whole(answer: Answer, body: bytes, send: Send, stall: float) -> None:
+async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], send: Send, stall: float) -> None:
     """Send a buffered answer. Raises TimeoutError if the client takes none of it for `stall` seconds."""
-    head = Response(body, answer.status, _headers(answer), answer.content_type)
+    head = Response(body, answer.status, _headers(answer) | signature, answer.content_type)
     await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
     for at in range(0, max(1, len(body)), PIECE):
         piece, more = body[at : at + PIECE], at + PIECE < len(body)
@@ -140,7 +142,7 @@ class ReceiptsEndpoint:
         self._prove = prove
 
     async def receipt(self, request: Request) -> Response:
-        """The signed receipt. Raises NotFound, also for somebody else's."""
+        """The signed receipt. Raises NotFound, also for somebody else's; Pruned once retention has removed it."""
         found = await self._own(request)
         return Response(found.receipt, 200, PRIVATE, "application/json")
 
@@ -150,7 +152,7 @@ class ReceiptsEndpoint:
         try:
             document = await asyncio.to_thread(self._prove, found)
         except LookupError as error:
-            raise NotFound(f"{error.args[0]}: the next checkpoint will, within seconds.") from None
+            raise NotFound(f"{error.args[0]}.") from None
         return JSONResponse(document, headers=PRIVATE)
 
     async def _own(self, request: Request) -> LoggedReceipt:
@@ -158,7 +160,19 @@ class ReceiptsEndpoint:
         found = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
         if found is None:
             raise NotFound("No receipt of that id belongs to this key. A call still running has none yet.")
+        if found.pruned_at is not None:
+            raise Pruned(_removal(found, found.pruned_at))
         return found
+
+
+def _removal(found: LoggedReceipt, pruned_at: int) -> str:
+    """When a receipt went, by which policy, and what stays."""
+    moment = datetime.fromtimestamp(pruned_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f"This receipt was removed on {moment}: the gateway's policy was retention.receipt_days = {found.pruned_days}. "
+        f"Leaf {found.receipt_leaf} in epoch {found.receipt_epoch} of the log still commits to it, so a copy of "
+        "receipt and proof that you kept verifies as before."
+    )
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -182,8 +196,9 @@ async def read_body(request: Request, limit: int) -> bytes:
 def _demands(request: Request) -> Demands:
     """What the headers ask; they win over the body's members of the same meaning."""
     headers = request.headers
-    attestation = headers.get("x-sf-attestation", "on").lower() != "off"
-    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), attestation, headers)
+    wanted = headers.get("x-sf-attestation", "on").lower()
+    policy, provider = headers.get("x-sf-policy"), headers.get("x-sf-provider")
+    return Demands(policy, provider, wanted != "off", wanted == "checkpoints", headers)
 
 
 def _headers(answer: Answer) -> dict[str, str]:

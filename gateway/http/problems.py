@@ -22,6 +22,12 @@ class NotFound(GatewayError):
     status, error_type, code = 404, "invalid_request_error", "not_found"
 
 
+class Pruned(GatewayError):
+    """It was here, and retention has removed it."""
+
+    status, error_type, code = 410, "invalid_request_error", "receipt_pruned"
+
+
 class MethodNotAllowed(GatewayError):
     """The path exists and does not take this method."""
 

@@ -9,8 +9,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from gateway.epochs import Epochs, LogView
 from gateway.http.problems import NotFound
-from gateway.publisher import Leaf, Publisher
+from gateway.publisher import Leaf
 from gateway.storage.calls import LoggedReceipt
 from tee.canonical import digest, parse_json
 from tee.errors import Malformed
@@ -28,38 +29,41 @@ FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 class TransparencyEndpoints:
     """Read-only views of the published log. What is not in a checkpoint yet is not shown."""
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
+    def __init__(self, epochs: Epochs) -> None:
+        self._epochs = epochs
 
-    async def about(self, _request: Request) -> Response:
-        """`GET /attestation/transparency`: which log this is, and where its parts are."""
-        publisher = self._publisher
-        shown = publisher.shown
-        return JSONResponse(
-            {
-                "origin": publisher.origin,
-                "vkey": publisher.vkey,
-                "size": shown.checkpoint.size,
-                "checkpoint": shown.note.encode().decode(),
-                "links": {
-                    "checkpoint": "/attestation/transparency/checkpoint",
-                    "tiles": "/attestation/transparency/tile/",
-                    "leaf": "/attestation/transparency/{index}",
-                    "head": "/attestation/transparency/head",
-                    "consistency": "/attestation/transparency/consistency?from={size}&to={size}",
-                },
+    async def about(self, request: Request) -> Response:
+        """`GET /attestation/transparency[/epochs/{n}]`: which log this is, and where its parts are. Raises NotFound."""
+        view = await self._view(request)
+        prefix, shown = request.url.path.rstrip("/"), view.shown
+        document: dict[str, Any] = {
+            "origin": view.origin,
+            "vkey": view.vkey,
+            "epoch": view.epoch,
+            "size": shown.checkpoint.size,
+            "checkpoint": shown.note.encode().decode(),
+            "links": {
+                "checkpoint": f"{prefix}/checkpoint",
+                "tiles": f"{prefix}/tile/",
+                "leaf": f"{prefix}/{{index}}",
+                "head": f"{prefix}/head",
+                "consistency": f"{prefix}/consistency?from={{size}}&to={{size}}",
             },
-            headers=SHORT,
-        )
+        }
+        if "epoch" not in request.path_params:
+            document["links"] |= {"epoch": f"{prefix}/epochs/{{epoch}}"}
+            document["epochs"] = self._epochs.listing()
+        return JSONResponse(document, headers=SHORT)
 
     async def head(self, request: Request) -> Response:
         """`GET …/head`: the newest shown checkpoint, and the end of the hash chain at its size."""
-        shown = self._publisher.shown
+        view = await self._view(request)
+        shown = view.shown
         if "text/plain" in request.headers.get("accept", ""):
             return await self.checkpoint(request)
         chain = None
         if shown.checkpoint.size:
-            leaf = await self._show(shown.checkpoint.size - 1)
+            leaf = await _show(view, shown.checkpoint.size - 1)
             chain = chain_hash(leaf.leaf).hex()
         return JSONResponse(
             {
@@ -71,14 +75,14 @@ class TransparencyEndpoints:
             headers=SHORT,
         )
 
-    async def checkpoint(self, _request: Request) -> Response:
-        """`GET …/checkpoint`: the signed note."""
-        return Response(self._publisher.shown.note.encode(), 200, SHORT, TEXT)
+    async def checkpoint(self, request: Request) -> Response:
+        """`GET …/checkpoint`: the signed note. Raises NotFound."""
+        return Response((await self._view(request)).shown.note.encode(), 200, SHORT, TEXT)
 
     async def leaf(self, request: Request) -> Response:
         """`GET …/{index}`: a leaf and its proof; as tlog-proof for who asks for text. Raises NotFound."""
         index = parse_size(request.path_params["index"], "index")
-        shown = await self._show(index)
+        shown = await _show(await self._view(request), index)
         if "text/plain" in request.headers.get("accept", ""):
             return Response(shown.proof.encode(), 200, SHORT, TEXT)
         return JSONResponse(leaf_document(shown), headers=SHORT)
@@ -86,18 +90,24 @@ class TransparencyEndpoints:
     async def tile(self, request: Request) -> Response:
         """`GET …/tile/<level>/<number>[.p/<width>]`, `…/tile/entries/…`: bytes that never change. Raises NotFound."""
         tile = parse_tile_path(f"tile/{request.path_params['path']}")
-        raw = await _found(lambda: self._publisher.tile(tile))
+        view = await self._view(request)
+        raw = await _found(lambda: view.tile(tile))
         return Response(raw, 200, FOREVER, "application/octet-stream")
 
     async def consistency(self, request: Request) -> Response:
         """`GET …/consistency?from=&to=`: a convenience; the tiles hold the same. Raises NotFound."""
         old, new = (parse_size(request.query_params.get(name, ""), name) for name in ("from", "to"))
-        proof = await _found(lambda: self._publisher.consistency(old, new))
+        view = await self._view(request)
+        proof = await _found(lambda: view.consistency(old, new))
         return JSONResponse({"from": old, "to": new, "proof": [encode_base64(value) for value in proof]}, headers=SHORT)
 
-    async def _show(self, index: int) -> Leaf:
-        shown: Leaf = await _found(lambda: self._publisher.show(index))
-        return shown
+    async def _view(self, request: Request) -> LogView:
+        """The epoch that the path names; without one the live epoch. Raises NotFound."""
+        if "epoch" not in request.path_params:
+            return self._epochs.live
+        number = parse_size(request.path_params["epoch"], "epoch")
+        view: LogView = await _found(lambda: self._epochs.view(number))
+        return view
 
 
 def leaf_document(shown: Leaf) -> dict[str, Any]:
@@ -112,24 +122,32 @@ def leaf_document(shown: Leaf) -> dict[str, Any]:
     }
 
 
-def receipt_proof(publisher: Publisher, found: LoggedReceipt) -> dict[str, object]:
-    """Where the log has a call (SPEC §15.10). Raises LookupError while no checkpoint holds its receipt.
-
-    Leaves of an earlier epoch have no proof here: their tiles are on disk.
-    """
-    if found.receipt_epoch != publisher.epoch:
-        raise LookupError("The receipt stands in an earlier epoch of the log")
+def receipt_proof(epochs: Epochs, found: LoggedReceipt) -> dict[str, object]:
+    """Where the log has a call (SPEC §15.10). Its two leaves may stand in different epochs. Raises LookupError."""
     receipt = parse_json(found.receipt.encode(), "receipt")
     named = {"receipt_id": receipt["receipt_id"], "receipt_digest": digest(receipt), "salt": found.receipt_salt}
     route = None
-    if found.route_leaf is not None and found.route_epoch == publisher.epoch:
-        route = _leaf(publisher, found.route_leaf)
-    return {"document": named, "receipt": _leaf(publisher, found.receipt_leaf), "route": route}
+    if found.route_epoch is not None and found.route_leaf is not None:
+        route = proven_leaf(epochs, found.route_epoch, found.route_leaf)
+    return {
+        "document": named,
+        "receipt": proven_leaf(epochs, found.receipt_epoch, found.receipt_leaf),
+        "route": route,
+    }
 
 
-def _leaf(publisher: Publisher, index: int) -> dict[str, object]:
-    shown = publisher.show(index)
+def proven_leaf(epochs: Epochs, epoch: int, index: int) -> dict[str, object]:
+    """A leaf of any epoch with its tlog-proof. Raises LookupError in words for its caller."""
+    newest = epochs.live.newest
+    if epoch == epochs.live.epoch and (newest is None or index >= newest.checkpoint.size):
+        raise LookupError("No checkpoint holds it yet: the next one will, within seconds")
+    shown = epochs.view(epoch).show(index)
     return {"leaf_b64": encode_base64(shown.leaf), "proof": shown.proof.encode().decode()}
+
+
+async def _show(view: LogView, index: int) -> Leaf:
+    shown: Leaf = await _found(lambda: view.show(index))
+    return shown
 
 
 async def _found(read: Callable[[], Any]) -> Any:

@@ -22,6 +22,8 @@ class OpenCall:
     content_type: str | None
     sent_bytes: int
     sent_sha256: str | None
+    sent_events: int | None
+    checkpoint: str | None
     sent_code: str | None
 
 
@@ -41,29 +43,35 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of an answer has left, and its hash."""
+    """How much of an answer has left, its hash, and the newest checkpoint of it: JSON, or empty."""
 
     receipt_id: str
     status: int
     content_type: str
     sent_bytes: int
     sent_sha256: str
+    sent_events: int
+    checkpoint: str
     code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedText:
-    """A receipt that is being stored: its JSON, where the log will have it, and the salt of its commitment (64 hex)."""
+    """A receipt that is being stored: its JSON, where the log will have it, and the salt of its commitment (64 hex).
+
+    `closed_at` is when it was signed, seconds since 1970.
+    """
 
     text: str
     epoch: int
     leaf: int
     salt: str
+    closed_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedReceipt:
-    """A signed receipt, and where the log has it."""
+    """A signed receipt, and where the log has it. One that was pruned is empty, and so is its salt."""
 
     receipt: str
     route_epoch: int | None
@@ -71,6 +79,25 @@ class LoggedReceipt:
     receipt_epoch: int
     receipt_leaf: int
     receipt_salt: str
+    pruned_at: int | None
+    pruned_days: int | None
+
+
+# Built once: making a statement costs several times what running it does. Bound names must not be those of columns.
+_OPEN, _USED = insert(CALLS), insert(ACTIVITY)
+_ADVANCE = update(CALLS).where(CALLS.c.receipt_id == bindparam("_receipt_id")).values(draft=bindparam("_draft"))
+_CLOSE = (
+    update(CALLS)
+    .where(CALLS.c.receipt_id == bindparam("_receipt_id"), CALLS.c.receipt.is_(None))
+    .values(
+        receipt=bindparam("_text"),
+        receipt_epoch=bindparam("_epoch"),
+        receipt_leaf=bindparam("_leaf"),
+        receipt_salt=bindparam("_salt"),
+        closed_at=bindparam("_closed_at"),
+    )
+    .returning(CALLS.c.id)
+)
 
 
 def insert_call(
@@ -78,12 +105,12 @@ def insert_call(
 ) -> None:
     """Open a call."""
     values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
-    connection.execute(insert(CALLS).values(**values, route_epoch=route_epoch, route_leaf=route_leaf))
+    connection.execute(_OPEN, values | {"route_epoch": route_epoch, "route_leaf": route_leaf})
 
 
 def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
     """Replace the draft of an open call: it has learnt its route and what is forwarded."""
-    connection.execute(update(CALLS).where(CALLS.c.receipt_id == receipt_id).values(draft=draft))
+    connection.execute(_ADVANCE, {"_receipt_id": receipt_id, "_draft": draft})
 
 
 def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
@@ -96,6 +123,8 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
             content_type=bindparam("_content_type"),
             sent_bytes=bindparam("_sent_bytes"),
             sent_sha256=bindparam("_sent_sha256"),
+            sent_events=bindparam("_sent_events"),
+            checkpoint=bindparam("_checkpoint"),
             sent_code=bindparam("_sent_code"),
         )
     )
@@ -108,6 +137,8 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
                 "_content_type": row.content_type,
                 "_sent_bytes": row.sent_bytes,
                 "_sent_sha256": row.sent_sha256,
+                "_sent_events": row.sent_events,
+                "_checkpoint": row.checkpoint,
                 "_sent_code": row.code,
             }
             for row in rows
@@ -117,16 +148,13 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
 
 def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> bool:
     """Store the signed receipt, once, and what the call used. False where the call was closed before."""
-    statement = update(CALLS).where(CALLS.c.receipt_id == receipt_id, CALLS.c.receipt.is_(None))
-    values = {f"receipt_{name}": getattr(receipt, name) for name in ("epoch", "leaf", "salt")}
-    values["receipt"] = receipt.text
-    if connection.execute(statement.values(values)).rowcount != 1:
+    values = {f"_{name}": getattr(receipt, name) for name in LoggedText.__slots__}
+    number = connection.execute(_CLOSE, values | {"_receipt_id": receipt_id}).scalar_one_or_none()
+    if number is None:
         return False
-    if activity is None:
-        return True
-    number = connection.execute(select(CALLS.c.id).where(CALLS.c.receipt_id == receipt_id)).scalar_one()
-    row = {name: getattr(activity, name) for name in Activity.__slots__}
-    connection.execute(insert(ACTIVITY).values(call_id=number, **row))
+    if activity is not None:
+        row = {name: getattr(activity, name) for name in Activity.__slots__}
+        connection.execute(_USED, row | {"call_id": number})
     return True
 
 

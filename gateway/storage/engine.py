@@ -9,12 +9,14 @@ from sqlalchemy import (
     Column,
     Engine,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    UniqueConstraint,
     create_engine,
     event,
     inspect,
@@ -55,7 +57,9 @@ CALLS = Table(
     Column("content_type", String(128)),
     Column("sent_bytes", BigInteger, nullable=False, default=0),
     Column("sent_sha256", String(64)),
-    Column("sent_code", String(64)),  # over the four before it, by the gateway itself; `draft` begins with its own
+    Column("sent_events", BigInteger),
+    Column("checkpoint", Text),  # the newest that was signed of the stream, JSON; empty if there is none yet
+    Column("sent_code", String(64)),  # over the six before it, by the gateway itself; `draft` begins with its own
     Column("receipt", Text),
     # Where the log has it: the route if an upstream was chosen, the receipt once it is signed, perhaps an epoch later.
     Column("route_epoch", Integer),
@@ -63,6 +67,11 @@ CALLS = Table(
     Column("receipt_epoch", Integer),
     Column("receipt_leaf", BigInteger),
     Column("receipt_salt", String(64)),
+    # When the receipt was signed; when its texts were removed, and after how many days that was the policy.
+    Column("closed_at", BigInteger),
+    Column("pruned_at", BigInteger),
+    Column("pruned_days", Integer),
+    Index("calls_to_prune", "pruned_at", "closed_at"),
 )
 ACTIVITY = Table(
     "activity",
@@ -76,6 +85,19 @@ ACTIVITY = Table(
     Column("completion_tokens", BigInteger),
     Column("started_at", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
+)
+# One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
+SAMPLES = Table(
+    "samples",
+    SCHEMA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("receipt_id", String(40), nullable=False, unique=True),
+    Column("key_id", String(40), nullable=False, index=True),
+    Column("document", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),  # among the samples of its epoch, from 0 on
+    UniqueConstraint("epoch", "leaf"),
 )
 # The log: its leaves in order, and the roots of its complete subtrees of 256, 256², … leaves.
 LEAVES = Table(
@@ -113,6 +135,7 @@ __all__ = [
     "LEAVES",
     "LOG_HEADS",
     "QUOTES",
+    "SAMPLES",
     "SCHEMA",
     "SUBTREES",
     "Engine",
@@ -157,3 +180,4 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=5000")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")  # what retention removes must not stay in free pages

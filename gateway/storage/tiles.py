@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tee.log.tiles import Tile
+from tee.log.tiles import TILE_WIDTH, Tile
 
 CHECKPOINT = "checkpoint"
 
@@ -22,6 +22,8 @@ class TileFolder:
     def put(self, tile: Tile, encode: Callable[[], bytes]) -> None:
         """Write a tile; one that exists already is left as it is."""
         path = self._folder / tile.path()
+        if tile.width < TILE_WIDTH:
+            self._partial.add(tile.path())
         if not path.exists():
             _write(path, encode())
 
@@ -30,10 +32,10 @@ class TileFolder:
         _write(self._folder / CHECKPOINT, raw)
 
     def keep_partial(self, paths: set[str]) -> None:
-        """Drop the partial tiles that are neither of these nor of the time before: a reader may still be at those."""
+        """Drop the partial tiles that were put here and are none of these."""
         for path in self._partial - paths:
             (self._folder / path).unlink(missing_ok=True)
-        self._partial = paths
+        self._partial &= paths
 
 
 def _write(path: Path, raw: bytes) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import httpx2
 
-from tee.canonical import parse_json
+from tee.canonical import kind_of, parse_json, shown
 from tee.errors import Malformed, Unavailable
 from tee.keys.identity import require_members, text
 from tee.log.entry import MAX_LEAF_SIZE
@@ -69,6 +69,30 @@ class LogReader:
         require_members(page, {"vkey"}, "log")
         return parse_note_key(text(page["vkey"], "log.vkey"), "log.vkey")
 
+    def passed_epochs(self) -> list[tuple[int, str]]:
+        """Number and origin of every epoch before the live one, in order; none of plain files.
+
+        Raises Unavailable, Malformed.
+        """
+        try:
+            page = parse_json(self.get(self.prefix, MAX_HEAD_SIZE), "log")
+        except NotServed:
+            return []
+        rows = page.get("epochs", []) if isinstance(page, dict) else []
+        if not isinstance(rows, list):
+            raise Malformed("log.epochs", kind_of(rows), "a list")
+        epochs = []
+        for row in rows:
+            require_members(row, {"epoch", "origin"}, "log.epochs")
+            if type(row["epoch"]) is not int or row["epoch"] < 1:
+                raise Malformed("log.epochs.epoch", shown(row["epoch"]), "a number from 1 on")
+            epochs.append((row["epoch"], text(row["origin"], "log.epochs.origin")))
+        return sorted(epochs)
+
+    def of_epoch(self, number: int) -> LogReader:
+        """The same server's copy of an epoch that has passed."""
+        return replace(self, prefix=f"{self.prefix}/epochs/{number}")
+
     def witness_checkpoint(self, witness_url: str, origin: str) -> bytes:
         """What a witness cosigned last of this log. Raises Unavailable, NotServed if nothing."""
         return self.get(f"{witness_url.rstrip('/')}/{origin_digest(origin)}/checkpoint", MAX_NOTE_SIZE)
@@ -125,8 +149,8 @@ class LogReader:
                 body = bytearray()
                 async for chunk in response.aiter_raw():
                     body += chunk
-                    if len(body) > limit:
-                        raise Unavailable(url, f"answered more than {limit} bytes", retryable=False)
+                    if len(body) > limit:  # the words of a refusal may be longer than the file
+                        break
         except TimeoutError:
             raise Unavailable(url, f"no whole answer within {self.seconds:g} seconds", retryable=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -137,6 +161,8 @@ class LogReader:
         if response.status_code != 200:
             retryable = response.status_code in (429, 503)
             raise Unavailable(url, f"answered with status {response.status_code}", retryable=retryable)
+        if len(body) > limit:
+            raise Unavailable(url, f"answered more than {limit} bytes", retryable=False)
         return bytes(body)
 
 

@@ -16,11 +16,11 @@ from tee.log.entry import LogEntry
 from tee.log.following import (
     Distrusted,
     Followed,
+    first_origin,
     open_followed,
     read_on,
     require_growth,
     require_succession,
-    split_epoch,
 )
 from tee.log.note import NoteKey
 from tee.log.tiles import TILE_WIDTH
@@ -105,7 +105,9 @@ class Monitor:
         key, signed = open_followed(raw, self._known_key(mark, origin, look))
         self.book.keep(raw)
         look.origin, look.size, look.key = key.name, signed.checkpoint.size, key
-        self.book.save(self._read(mark, key, signed.checkpoint, raw, look), raw)
+        if mark is not None and mark.followed.key != key:
+            mark = self._read_passed(mark, look)
+        self.book.save(self._read(self.reader, mark, key, signed.checkpoint, raw, look), raw)
         for witness in self.policy.witnesses.values() if self.policy else ():
             look.witnesses[witness.name] = self._match(witness, key, signed.checkpoint, raw, look)
         self._require_quorum(signed, raw, look)
@@ -119,7 +121,7 @@ class Monitor:
                 raise Malformed("--log", self.given[0].encode(), wanted)
             return known
         for key in self.given:
-            if split_epoch(key.name)[0] == split_epoch(origin)[0]:
+            if first_origin(key.name) == first_origin(origin):
                 return key
         if self.given:
             names = ", ".join(key.name for key in self.given)
@@ -130,7 +132,29 @@ class Monitor:
         except Malformed as error:
             raise Distrusted(str(error)) from None
 
-    def _read(self, mark: Bookmark | None, key: NoteKey, new: Checkpoint, raw: bytes, look: Look) -> Followed:
+    def _read_passed(self, mark: Bookmark, look: Look) -> Bookmark:
+        """Read on in the epochs that have passed since the last look, as far as they are served."""
+        try:
+            epochs = self.reader.passed_epochs()
+        except Malformed as error:
+            raise Distrusted(str(error)) from None
+        at = next((at for at, (_, origin) in enumerate(epochs) if origin == mark.followed.key.name), len(epochs))
+        for number, _ in epochs[at:]:
+            reader = self.reader.of_epoch(number)
+            try:
+                raw = reader.checkpoint()
+                key, signed = open_followed(raw, mark.followed.key)
+                self.book.keep(raw)
+                followed = self._read(reader, mark, key, signed.checkpoint, raw, look)
+            except NotServed:  # what is missing then shows where the next epoch says what it follows
+                continue
+            mark = Bookmark(followed, signed.checkpoint, raw)
+            self.book.save(followed, raw)
+        return mark
+
+    def _read(
+        self, reader: LogReader, mark: Bookmark | None, key: NoteKey, new: Checkpoint, raw: bytes, look: Look
+    ) -> Followed:
         """Read what is new, and hold it against the tree and the chain. Raises Distrusted, Unavailable."""
         followed = mark.followed if mark else Followed(key)
         new_epoch = followed.key != key
@@ -138,12 +162,12 @@ class Monitor:
             followed = Followed(key, startup=followed.startup)
             if new.size == 0:  # else the next look would not know any more what this epoch has to follow
                 raise Distrusted("the new epoch is empty: it does not say what it follows", raw)
-        old, nodes = Checkpoint(key.name, followed.tree.size, followed.tree.root()), self.reader.nodes(new.size)
+        old, nodes = Checkpoint(key.name, followed.tree.size, followed.tree.root()), reader.nodes(new.size)
         try:
             require_growth(old, new, nodes)
             while followed.tree.size < new.size:
                 number, at = divmod(followed.tree.size, TILE_WIDTH)
-                leaves = self.reader.leaves(number, new.size)[at:]
+                leaves = reader.leaves(number, new.size)[at:]
                 followed, entries, changes = read_on(followed, leaves, new, nodes)
                 if new_epoch and mark is not None and entries[0].index == 0:
                     self._require_succession(entries[0], mark, raw, look)

@@ -69,10 +69,12 @@ class WorkloadLog:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A parsed workload document; `digest` is what the keyset's subject names."""
+    """A parsed workload document; `digest` is what the keyset's subject names. Keys are Ed25519, 32 bytes."""
 
     audience: str
     identity_key: bytes
+    http_signature_key: bytes | None
+    stream_key: bytes | None
     platform_kinds: tuple[str, ...]
     log: WorkloadLog | None
     document: dict[str, Any]
@@ -120,12 +122,15 @@ def parse_workload(document: Any) -> Workload:
         digest_text(value, f"workload.configuration.{name}")
     digest_text(build["source_digest"], "workload.build.source_digest")
     digest_text(document["seed_measurement"], "workload.seed_measurement")
-    for name in ("http_signature_key", "stream_key"):
-        if document[name] is not None:
-            hex_bytes(document[name], 32, f"workload.{name}")
+    http, stream = (
+        None if document[name] is None else hex_bytes(document[name], 32, f"workload.{name}")
+        for name in ("http_signature_key", "stream_key")
+    )
     return Workload(
         audience=text(document["audience"], "workload.audience"),
         identity_key=hex_bytes(document["identity_key"], 32, "workload.identity_key"),
+        http_signature_key=http,
+        stream_key=stream,
         platform_kinds=platform_kinds(document["platform_evidence"], "workload.platform_evidence"),
         log=_parse_log(document["log"]),
         document=document,

@@ -24,7 +24,7 @@ from tee.log.merkle import (
 from tee.log.note import NoteKey
 from tee.quote import encode_base64
 
-_EPOCH = re.compile(r"(.+)/([2-9]|[1-9][0-9]{1,9})", re.ASCII)
+_LATER = re.compile(r"(.+)/[0-9a-f]{16}", re.ASCII)
 
 
 class Distrusted(TeeError):
@@ -45,21 +45,21 @@ class Followed:
     startup: dict[str, Any] | None = None
 
 
-def split_epoch(origin: str) -> tuple[str, int]:
-    """The origin of a log's first epoch, and the number of this one."""
-    found = _EPOCH.fullmatch(origin)
-    return (found[1], int(found[2])) if found else (origin, 1)
+def first_origin(origin: str) -> str:
+    """The origin of a log's first epoch. Every later epoch has 16 random hex characters after it (SPEC §15.7)."""
+    found = _LATER.fullmatch(origin)
+    return found[1] if found else origin
 
 
 def open_followed(raw: bytes, known: NoteKey) -> tuple[NoteKey, SignedCheckpoint]:
     """The key of this epoch, and what it signed; a later epoch than the known one has the same key. Raises Distrusted.
 
-    An earlier epoch is refused: that log has ended.
+    The first epoch is refused after a later one: it has ended. Of two later ones only `require_succession` can tell.
     """
     try:
         origin = parse_checkpoint(raw, "checkpoint").checkpoint.origin
-        base, epoch = split_epoch(known.name)
-        if split_epoch(origin)[0] != base or split_epoch(origin)[1] < epoch:
+        base = first_origin(known.name)
+        if first_origin(origin) != base or (origin == base != known.name):
             raise Malformed("checkpoint.origin", shown(origin), f"{known.name}, or a later epoch of it")
         key = replace(known, name=origin)
         return key, open_checkpoint(raw, key, "checkpoint")
@@ -113,7 +113,7 @@ def read_on(
             raise Distrusted(f"leaf {at}: it says that it is leaf {entry.index}")
         if entry.prev != followed.head:
             raise Distrusted(f"leaf {at}: its `prev` is not the hash of the leaf before it")
-        if at == 0 and (entry.type == "log.continues") != (split_epoch(followed.key.name)[1] > 1):
+        if at == 0 and (entry.type == "log.continues") != (first_origin(followed.key.name) != followed.key.name):
             raise Distrusted(
                 f"leaf 0: {entry.type}, where log.continues begins every epoch after the first, and no other"
             )
@@ -132,5 +132,8 @@ def require_succession(first: LogEntry, last: Checkpoint) -> None:
     size = body.get("size")
     if type(size) is not int or size < last.size:
         raise Distrusted(f"the new epoch follows {shown(size)} leaves, and {last.size} were read here: leaves are lost")
-    if size == last.size and body.get("root_b64") != encode_base64(last.root):
+    if size > last.size:
+        words = f"the new epoch follows {size} leaves, and only {last.size} of them are served: the others are lost"
+        raise Distrusted(words)
+    if body.get("root_b64") != encode_base64(last.root):
         raise Distrusted(f"the new epoch follows another tree of {size} leaves than the one that was read here")

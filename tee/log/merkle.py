@@ -112,6 +112,24 @@ def prove_consistency(old: int, new: int, read: ReadNode) -> list[bytes]:
     return _hashes(reversed(ranges), read)
 
 
+def root_over(level: int, first: int, nodes: Sequence[bytes], size: int, read: ReadNode) -> bytes:
+    """The root of `size` leaves, made of these nodes of one level, `first` being their first, and of what is read.
+
+    They are at least one, and complete subtrees of that tree.
+    """
+    start, end = first << level, (first + len(nodes)) << level
+
+    def root(low: int, high: int) -> bytes:
+        if high <= start or end <= low:
+            return fold([read(*node) for node in covering(low, high)])
+        if high - low == 1 << level:
+            return nodes[(low >> level) - first]
+        middle = low + _split(high - low)
+        return hash_children(root(low, middle), root(middle, high))
+
+    return root(0, size)
+
+
 def root_from_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
     """The root that this proof leads to (RFC 9162 §2.1.3.2). Raises Malformed for a proof of the wrong shape."""
     _require_size("tree size", size)

@@ -66,6 +66,16 @@ def tiles_between(old: int, new: int) -> Iterable[Tile]:
             yield Tile(level, width // TILE_WIDTH, width % TILE_WIDTH)
 
 
+def partial_tiles(size: int) -> list[Tile]:
+    """The partial tiles of a tree of `size` leaves: at most one of the leaves, and one of each level."""
+    found = []
+    for level in (None, *range(MAX_TILE_LEVEL + 1)):
+        number, width = divmod(size >> (TILE_HEIGHT * (level or 0)), TILE_WIDTH)
+        if width:
+            found.append(Tile(level, number, width))
+    return found
+
+
 def tile_width(tile: Tile, size: int) -> int:
     """How wide this tile is in a tree of `size` leaves, 0 to 256."""
     entries = size >> (TILE_HEIGHT * (tile.level or 0))

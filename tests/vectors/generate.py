@@ -14,6 +14,7 @@ from tests.vectors import (
     faults_chain,
     faults_cose,
     faults_guest,
+    faults_head,
     faults_json,
     faults_leaf,
     faults_log,
@@ -23,13 +24,14 @@ from tests.vectors import (
     faults_policy,
     faults_quote,
     faults_report,
+    faults_stream,
     faults_table,
     faults_tcb,
 )
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "manifest", "policy", "json", "table", "tcb")
+STAGES = ("report", "quote", "answer", "head", "manifest", "policy", "json", "table", "tcb")
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),
@@ -99,6 +101,14 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (160, faults_answer.signatures),
     (200, faults_answer.members),
     (240, faults_answer.quotes),
+    (400, faults_stream.good),
+    (410, faults_stream.contradictions),
+    (420, faults_stream.signatures),
+    (430, faults_stream.members),
+    (0, faults_head.good),
+    (20, faults_head.contradictions),
+    (40, faults_head.signatures),
+    (70, faults_head.heads),
     (0, faults_manifest.good),
     (100, faults_manifest.given),
     (120, faults_manifest.signatures),

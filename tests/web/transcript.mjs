@@ -47,7 +47,9 @@ const ANSWERS = {
   quote: (request) => judgeQuote(request),
   answer: async (request) => {
     const bodies = [request.receipt, request.request, request.response, request.proof].map(bytesOf);
-    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies);
+    const past = request.earlier ? { ...request, document: request.earlier, nonce: null } : null;
+    const earlier = past && { verdict: await judgeQuote(past), document: quoteOf(past) };
+    return verifyAnswer(await judgeQuote(request), quoteOf(request), ...bodies, { earlier, headers: bytesOf(request.headers) });
   },
   manifest: async (request) => judgeQuote(request, await releasesOf(request)),
   release: async (request) =>

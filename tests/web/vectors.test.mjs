@@ -29,6 +29,7 @@ const NAMES = {
   report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
   quote: [...QUOTED, "document"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
+  head: [...QUOTED, "quote", "receipt", "request", "response", "headers"],
   manifest: [...QUOTED, "quote", "manifests", "seen"],
   policy: [...EVERY, "document"],
   json: [...EVERY, "input"],
@@ -94,6 +95,12 @@ const READERS = {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
     const bodies = [vector.receipt, vector.request, vector.response].map(optional);
     return shortOf(await verifyAnswer(await judge(vector, document), document, ...bodies));
+  },
+  head: async (vector) => {
+    const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
+    const given = [vector.receipt, vector.request, vector.response].map(optional);
+    const headers = base64Bytes(vector.headers);
+    return shortOf(await verifyAnswer(await judge(vector, document), document, ...given, null, { headers }));
   },
   manifest: async (vector) => {
     const { policy, now } = settingsOf(vector);

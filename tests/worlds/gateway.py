@@ -21,6 +21,7 @@ import httpx2
 from tee.canonical import digest_bytes
 from tee.evidence import Verdict
 from tee.log.receipt import Receipt, parse_receipt
+from tee.log.stream import checkpoint_of
 from tee.policy import parse_policy
 from tee.verify import verify_answer, verify_quote
 
@@ -45,7 +46,9 @@ class RunningGateway:
         self.state, self.port = state, free_port()
         self._command = command
         self.log = state.with_name(state.name + ".log")
-        self._environ = {**os.environ, **(environ or {}), "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
+        # Tests count leaves: which calls are sampled must not be left to chance.
+        chosen = {"SAFEROUTER_AUDIT_RATE": "0", **(environ or {})}
+        self._environ = {**os.environ, **chosen, "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
         self._options: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         if chip is not None:
@@ -93,13 +96,18 @@ class RunningGateway:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start, and wait until it is ready."""
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self.log.open("ab") as log:
             command = [*self._command, "serve", "--insecure-mock", "--demo", *self._options]
             self._process = subprocess.Popen(
                 command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        self.launch()
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -178,19 +186,28 @@ class RunningGateway:
         quote: dict[str, Any] = httpx2.get(f"{self.url}/attestation/keysets/{keyset_digest}", **PLAIN).json()
         return quote
 
-    def judge(self, raw: bytes, request: bytes | None = None, response: bytes | None = None) -> Verdict:
-        """What `tee` says of a receipt, under the evidence of the keyset that it names, at its own time."""
+    def judge(
+        self, raw: bytes, request: bytes | None = None, response: bytes | None = None, headers: bytes | None = None
+    ) -> Verdict:
+        """What `tee` says of a receipt, under the evidence of the keysets that it names, at its own time."""
         receipt = parse_receipt(raw)
-        quote = self.keyset_evidence(receipt.keyset_digest)
+        verdict, quote = self._judged_keyset(receipt.keyset_digest, receipt.served_at)
+        checkpoint, earlier = checkpoint_of(receipt), None
+        if checkpoint is not None and checkpoint.keyset_digest != receipt.keyset_digest:
+            earlier = self._judged_keyset(checkpoint.keyset_digest, checkpoint.time)
+        return verify_answer(verdict, quote, raw, request, response, earlier=earlier, headers=headers)
+
+    def _judged_keyset(self, digest: str, at: int) -> tuple[Verdict, dict[str, Any]]:
+        quote = self.keyset_evidence(digest)
         verdict = verify_quote(
             quote,
-            now=dt.datetime.fromtimestamp(receipt.served_at, dt.UTC),
+            now=dt.datetime.fromtimestamp(at, dt.UTC),
             policy=parse_policy(self.policy.read_bytes()),
             nonce=None,
             audience=self.url,
             accept_mock=True,
         )
-        return verify_answer(verdict, quote, raw, request, response)
+        return verdict, quote
 
     def verified(self, answered: Answered, *, complete: bool = True) -> Receipt:
         """The receipt of an answer, whose every check but that of completeness must pass."""

@@ -27,6 +27,7 @@ STARTUP: dict[str, Any] = {
     "build": {"version": "1.0"},
     "configuration": {"models": "sha256:" + "4" * 64, "providers": "sha256:" + "5" * 64},
 }
+NOT_FOUND = b"<Error><Code>NoSuchKey</Code></Error>" * 20  # longer than a small tile, as such pages are
 COMMITMENT = {"commitment": "sha256:" + "9" * 64}
 
 
@@ -101,11 +102,12 @@ def _handler(server: LogServer) -> type[BaseHTTPRequestHandler]:
             server.asked.append(path)
             body = server.answer(path)
             self.send_response(404 if body is None else 200)
-            self.send_header("content-length", str(len(body or b"")))
+            body = NOT_FOUND if body is None else body
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.flush()
             time.sleep(server.delay)
-            self.wfile.write(body or b"")
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Tests print nothing."""

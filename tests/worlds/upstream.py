@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
+import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 STREAM = "text/event-stream"
 HOLD_SECONDS = 20.0
@@ -132,11 +136,27 @@ class _Connection(socketserver.StreamRequestHandler):
         self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
 
 
+class _TlsServer(_Server):
+    context: ssl.SSLContext
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        # The handshake comes with the first read, in the connection's own thread.
+        raw, address = super().get_request()
+        return self.context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False), address
+
+    def handle_error(self, _request: Any, _address: Any) -> None:
+        """A client that refuses the certificate hangs up."""
+        assert isinstance(sys.exc_info()[1], OSError)
+
+
 @contextmanager
-def scripted_upstream() -> Iterator[ScriptedUpstream]:
-    """A ScriptedUpstream, listening."""
-    with _Server(("127.0.0.1", 0), _Connection) as server:
-        server.upstream = ScriptedUpstream(f"http://127.0.0.1:{server.server_address[1]}/v1")
+def scripted_upstream(context: ssl.SSLContext | None = None) -> Iterator[ScriptedUpstream]:
+    """A ScriptedUpstream, listening; behind TLS where a context is given, as `localhost`."""
+    with (_Server if context is None else _TlsServer)(("127.0.0.1", 0), _Connection) as server:
+        origin = "http://127.0.0.1" if context is None else "https://localhost"
+        server.upstream = ScriptedUpstream(f"{origin}:{server.server_address[1]}/v1")
+        if isinstance(server, _TlsServer) and context is not None:
+            server.context = context
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

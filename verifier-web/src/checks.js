@@ -45,6 +45,8 @@ export const CHECKS = [
   {"id": "receipt.request", "title": "The receipt commits to my request", "section": "SPEC §7", "question": "answer", "does_not_prove": "What an unattested upstream did with it."},
   {"id": "receipt.response", "title": "The receipt commits to the answer I got", "section": "SPEC §7", "question": "answer", "does_not_prove": "That the answer is true."},
   {"id": "receipt.complete", "title": "The receipt covers the whole answer", "section": "SPEC §7", "question": "answer", "does_not_prove": "That all of it reached you: compare the bytes that you hold."},
+  {"id": "receipt.stream", "title": "A beginning of the answer was signed for while it left", "section": "SPEC §7.4", "question": "answer", "does_not_prove": "What left after that beginning: receipt.response says that."},
+  {"id": "receipt.http-signature", "title": "The gateway signed the status and headers that I got", "section": "SPEC §7.5", "question": "answer", "does_not_prove": "Headers that the signature does not cover."},
   {"id": "receipt.log", "title": "The receipt is in the log", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That your other calls are."},
   {"id": "upstream.provenance", "title": "What is known of the upstream", "section": "SPEC §7", "question": "answer", "does_not_prove": "Weights of a third party's model."},
 ];

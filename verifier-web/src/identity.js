@@ -41,7 +41,8 @@ const CONFIGURATION_MEMBERS = ["providers", "models", "policies", "prices", "set
 /** The log that a workload writes; nobody has parsed its C2SP vkey yet. @typedef {{origin: string, vkey: string}} WorkloadLog */
 /**
  * A parsed workload document; the digest of `canonical` is what the keyset's subject names.
- * @typedef {{audience: string, identityKey: Uint8Array, platformKinds: string[], log: WorkloadLog | null,
+ * @typedef {{audience: string, identityKey: Uint8Array, httpSignatureKey: Uint8Array | null,
+ *   streamKey: Uint8Array | null, platformKinds: string[], log: WorkloadLog | null,
  *   document: Json, canonical: Uint8Array}} Workload
  */
 
@@ -79,12 +80,14 @@ export function parseWorkload(document) {
   for (const [name, value] of Object.entries(configuration)) digestText(value, `workload.configuration.${name}`);
   digestText(build.source_digest, "workload.build.source_digest");
   digestText(document.seed_measurement, "workload.seed_measurement");
-  for (const name of ["http_signature_key", "stream_key"]) {
-    if (document[name] !== null) hexBytes(document[name], 32, `workload.${name}`);
-  }
+  const [httpSignatureKey, streamKey] = ["http_signature_key", "stream_key"].map((name) =>
+    document[name] === null ? null : hexBytes(document[name], 32, `workload.${name}`),
+  );
   return Object.freeze({
     audience: requireText(document.audience, "workload.audience"),
     identityKey: hexBytes(document.identity_key, 32, "workload.identity_key"),
+    httpSignatureKey,
+    streamKey,
     platformKinds: platformKinds(document.platform_evidence, "workload.platform_evidence"),
     log: document.log === null ? null : parseLog(document.log),
     document,

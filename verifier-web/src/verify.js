@@ -8,6 +8,7 @@ import { authenticate, CHECKS as CHAIN_CHECKS, isoSeconds } from "./chain.js";
 import { BUILT_IN } from "./bulletins.js";
 import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidence.js";
 import { unprovenOf } from "./grade.js";
+import { CHECK as HEAD_CHECK, judgeHead } from "./httpsig.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
 import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, REQUIRED as LOG_REQUIRED } from "./logchecks.js";
 import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
@@ -15,6 +16,7 @@ import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
 import { accepting, CHECK as RELEASE_CHECK, checkRelease } from "./releases.js";
 import { parseReport } from "./report.js";
+import { CHECK as STREAM_CHECK, judgeStream } from "./stream.js";
 
 /** @typedef {import("./canonical.js").Json} Json */
 /** @typedef {import("./evidence.js").Check} Check */
@@ -119,12 +121,23 @@ export async function verifyQuote(document, options) {
 
 /**
  * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict. `proof` is
- * what the gateway serves of the receipt's place in the log, null if it is not at hand.
+ * what the gateway serves of the receipt's place in the log, null if it is not at hand; `earlier` the quote of the keyset
+ * that the receipt's stream checkpoint names, with the verdict on it, null where that is this quote's; `headers` the
+ * answer's head as the client got it, null if not at hand.
  * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
  * @param {Uint8Array | null} request @param {Uint8Array | null} response @param {Uint8Array | null} [proof]
+ * @param {{earlier?: {verdict: Verdict, document: Json} | null, headers?: Uint8Array | null}} [beside]
  * @returns {Promise<Verdict>}
  */
-export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request, response, proof = null) {
+export async function verifyAnswer(
+  quoteVerdict,
+  quoteDocument,
+  receipt,
+  request,
+  response,
+  proof = null,
+  { earlier = null, headers = null } = {},
+) {
   const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
   const required = [...quoteVerdict.required, ...RECEIPT_CHECKS];
   let quote;
@@ -132,10 +145,12 @@ export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request
     quote = decodeQuote(quoteDocument);
   } catch (error) {
     unparsed("bind.quote", error); // only a quote that does not parse is expected here
-    const skips = [...RECEIPT_CHECKS, RECEIPT].map((id) => skipped(id, "the quote does not parse"));
+    const skips = [...RECEIPT_CHECKS, STREAM_CHECK, HEAD_CHECK, RECEIPT].map((id) => skipped(id, "the quote does not parse"));
     return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
   }
   const found = await verifyReceipt(receipt, quote.keyset, request, response);
+  found.push(await judgeStream(receipt, quote.workload, response, workloadOf(earlier)));
+  found.push(await judgeHead(receipt, quote.workload, response, headers));
   const last = [await judgeReceipt(quote.workload.log, receipt, proof), checkUpstream(receipt)];
   const open = last.filter((check) => check.outcome === "skip").map(openLine);
   return newVerdict({
@@ -146,6 +161,10 @@ export async function verifyAnswer(quoteVerdict, quoteDocument, receipt, request
     notProven: [...notProven.filter((line) => !line.startsWith("upstream.")), ...open],
   });
 }
+
+/** The workload of an earlier keyset's quote; null where that was not given, or not verified. */
+const workloadOf = (earlier) =>
+  earlier?.verdict.verdict === "verified" ? decodeQuote(earlier.document).workload : null;
 
 /** What the receipt says of the upstream; until upstreams are attested this is never a pass. */
 function checkUpstream(raw) {

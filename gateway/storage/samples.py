@@ -1,0 +1,59 @@
+"""Audit samples: the documents that `audit` leaves commit to, kept for the key that made the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from gateway.storage.engine import CALLS, SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    """A sample, JSON, and where the log has its leaf."""
+
+    receipt_id: str
+    document: str
+    epoch: int
+    leaf: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleHead:
+    """The last `audit` leaf of a tree, and how many the tree has."""
+
+    leaf: int
+    entries: int
+
+
+def insert_sample(connection: Connection, sample: StoredSample) -> None:
+    """Store the sample of a call; a second one of the same call fails the transaction."""
+    last = select(SAMPLES.c.number).where(SAMPLES.c.epoch == sample.epoch).order_by(SAMPLES.c.leaf.desc()).limit(1)
+    number = connection.execute(last).scalar_one_or_none()
+    key = select(CALLS.c.key_id).where(CALLS.c.receipt_id == sample.receipt_id).scalar_subquery()
+    values = {name: getattr(sample, name) for name in StoredSample.__slots__}
+    connection.execute(insert(SAMPLES).values(**values, key_id=key, number=0 if number is None else number + 1))
+
+
+def last_sample(engine: Engine, epoch: int, size: int) -> SampleHead | None:
+    """The last `audit` leaf among the first `size` of an epoch; None where it has none."""
+    query = select(SAMPLES.c.leaf, SAMPLES.c.number).where(SAMPLES.c.epoch == epoch, SAMPLES.c.leaf < size)
+    with engine.connect() as connection:
+        row = connection.execute(query.order_by(SAMPLES.c.leaf.desc()).limit(1)).one_or_none()
+    return None if row is None else SampleHead(row.leaf, row.number + 1)
+
+
+def list_samples(engine: Engine, key_id: str, after: str | None, limit: int) -> list[StoredSample] | None:
+    """A key's own samples, newest first, from the one after `after` on; None where `after` is none of its samples."""
+    columns = [SAMPLES.c[name] for name in StoredSample.__slots__]
+    query = select(*columns).where(SAMPLES.c.key_id == key_id, SAMPLES.c.document.is_not(None))
+    with engine.connect() as connection:
+        if after is not None:
+            mark = select(SAMPLES.c.id).where(SAMPLES.c.receipt_id == after, SAMPLES.c.key_id == key_id)
+            start = connection.execute(mark).scalar_one_or_none()
+            if start is None:
+                return None
+            query = query.where(SAMPLES.c.id < start)
+        rows = connection.execute(query.order_by(SAMPLES.c.id.desc()).limit(limit)).all()
+    return [StoredSample(*row) for row in rows]
