@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.connectors.quirks_table import quirks_of
@@ -16,8 +16,11 @@ from gateway.dialects import anthropic_messages
 from gateway.dialects.anthropic_messages import decode_answer, decode_error, encode_answer, encode_error
 from gateway.dialects.anthropic_messages_request import decode_request, encode_request
 from gateway.dialects.anthropic_messages_stream import Decoder, Encoder
+from gateway.dialects.anthropic_messages_verbatim import MessagesPassage, attach_to_frame
+from gateway.dialects.dialect import CUT
 from gateway.dialects.fold import fold_events
 from gateway.dialects.quirks import Quirks
+from gateway.dialects.sse import parse_frame
 from gateway.errors import GatewayError, InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Block,
@@ -532,6 +535,47 @@ def test_arbitrary_and_mutated_streams_raise_only_gateway_errors(
             decode_answer(stream)
         except GatewayError as error:
             assert error.status == 502
+
+
+ERROR_FRAME = b"event: error\ndata: " + encode_error(CUT, 500) + b"\n\n"
+WIRE = sse(message_start(input_tokens=3), opened(0, type="text", text=""), delta(0, type="text_delta", text="a"))
+PIECES = [
+    WIRE,
+    sse(ended("end_turn", output_tokens=2)),
+    sse(STOP),
+    sse({"type": "ping"}),
+    sse({"type": "error", "error": {"type": "api_error", "message": "m"}}),
+    b": note\n\n",
+    b"data: {\n\n",
+    b"\r\n",
+    b"x",
+    b"data: ",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join), st.integers(1, 50))
+def test_a_verbatim_stream_keeps_its_bytes_in_any_chunking(stream: bytes, size: int) -> None:
+    def passed(step: int, attestation: dict[str, object] | None) -> bytes:
+        passage = MessagesPassage(REQUEST, 1)
+        pushed = b"".join(passage.push(stream[at : at + step]) for at in range(0, len(stream), step))
+        closing = passage.closing(attestation)
+        assert not (passage.seen().whole and ERROR_FRAME in closing)
+        return pushed + closing
+
+    plain = passed(size, None)
+    assert plain == passed(len(stream) + 1, None)
+    rest = plain.replace(ERROR_FRAME, b"", 1) if ERROR_FRAME in plain else plain
+    assert rest == stream
+    carried = passed(size, {"receipt_id": "r"})
+    assert carried.count(b'"_sf_attestation":{"receipt_id":"r"}') == 1
+
+
+def test_a_frame_in_several_lines_carries_the_attestation_all_the_same() -> None:
+    frame = b'event: error\ndata: {"type":"error",\ndata: "error":{"message":"m"}}\n\n'
+    event = parse_frame(attach_to_frame(frame, {"receipt_id": "r"}))
+    assert event.event == "error"
+    assert json.loads(event.data)["attestation"] == {"receipt_id": "r"}
 
 
 def test_recorded_streams_decode_to_the_end_and_are_written_anew() -> None:

@@ -138,7 +138,7 @@ def test_recorded_requests_can_be_asked_of_every_family() -> None:
     assert seen >= 200
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(JSON, max_size=3), st.lists(JSON, max_size=2), JSON, st.sampled_from(["user", "assistant", "tool"]))
 def test_no_request_raises_anything_but_a_refusal(content: Any, tools: Any, choice: Any, role: str) -> None:
     messages = [{"role": role, "content": content}, {"role": "assistant", "content": None, "tool_calls": content}]

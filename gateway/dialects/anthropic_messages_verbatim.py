@@ -57,13 +57,12 @@ class MessagesPassage:
         leftover, tail = self._splitter.finish(), b""
         if is_whole_frame(leftover) or self._tap(leftover):
             leftover, tail = b"", self._pass(leftover)
-        if attestation is not None and self._last >= 0:
+        ended = self._last >= 0 and (self._stopped or self._failed)
+        if ended and attestation is not None:
             self._held[self._last] = attach_to_frame(self._held[self._last], attestation)
         tail += b"".join(self._held)
-        if self._stopped or self._failed:
-            return tail
-        # Half a frame before our error would swallow the first line of it, so that goes last.
-        return tail + _error_frame(CUT, ours) + leftover
+        # Half a frame before an error of ours would swallow the first line of it, so that goes last.
+        return (tail if ended else tail + _error_frame(CUT, ours)) + leftover
 
     def seen(self) -> Seen:
         """What was learnt so far."""
@@ -74,9 +73,10 @@ class MessagesPassage:
         if kind in ("message_delta", "error"):
             self._last = len(self._held)
         elif not self._held or kind.startswith("content_block"):
-            # If something was held back, it was not the end after all.
             released = b"".join(self._held) + frame
-            self._held, self._held_size, self._last = [], 0, -1
+            if self._held:
+                # It was not the end after all.
+                self._held, self._held_size, self._last, self._stopped = [], 0, -1, False
             return released
         self._hold(frame)
         return b""
@@ -120,7 +120,8 @@ def attach_to_frame(frame: bytes, attestation: Attestation) -> bytes:
     if start >= 0 and read_json_object(frame[start:end]) is not None:
         return frame[:start] + attach_attestation(frame[start:end], attestation) + frame[end:]
     event = parse_frame(frame)
-    return b"event: message_delta\ndata: " + attach_attestation(event.data.encode(), attestation) + b"\n\n"
+    one_line = encode_json(json.loads(event.data))
+    return b"event: %b\ndata: %b\n\n" % (event.event.encode(), attach_attestation(one_line, attestation))
 
 
 def answer_facts(body: bytes) -> Seen:
