@@ -24,6 +24,7 @@ from tee.canonical import digest, digest_bytes, kind_of
 from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
+from tee.log.announcement import parse_announcement
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
 
@@ -78,6 +79,7 @@ class Config:
     platform_evidence: tuple[str, ...] = ()
     repo_url: str | None = None
     witnesses: WitnessPolicy | None = None
+    announcement: bytes | None = None  # shown to verifiers; it steers nothing, so no digest covers it
     sealing: SealingSettings = field(default_factory=SealingSettings)
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
@@ -147,7 +149,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    known |= {"platform_evidence", "audit_rate", "retention", *_LOG_STORE}
+    known |= {"platform_evidence", "audit_rate", "retention", "announcement", *_LOG_STORE}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
@@ -174,6 +176,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         platform_evidence=kinds,
         repo_url=_typed(document, "repo_url", str, None, "config"),
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
+        announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
@@ -234,6 +237,21 @@ def _witnesses(path: str | None) -> WitnessPolicy | None:
     except OSError as error:
         raise Malformed("config.witness_policy", error.strerror or "an unreadable file", "a readable file") from None
     return parse_witness_policy(raw, log_required=False)  # the key of this very log may not exist yet
+
+
+def _announcement(path: str | None) -> bytes | None:
+    """The proof that this release was announced, as its owner hands it out. Verifiers judge it."""
+    if path is None:
+        return None
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise Malformed("config.announcement", error.strerror or "an unreadable file", "a readable file") from None
+    try:
+        parse_announcement(raw)
+    except Malformed as error:
+        raise Malformed(f"config.{error.field}", error.found, error.wanted) from None
+    return raw
 
 
 def _demo_document() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from gateway.admission import Admission
+from gateway.announcements import read_outset
 from gateway.audit import AuditRecord
 from gateway.build import source_digest
 from gateway.config import Config
@@ -35,11 +36,11 @@ from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
-from gateway.witnesses import Quorum
 from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
+from tee.client.witnesses import Quorum
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
 from tee.collateral.kds import Kds
@@ -115,6 +116,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     boot_keys = BootKeys()
     workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key, boot_keys)
     keys = WorkloadKeys(identity, boot_keys, workload, config.keyset_seconds, time.time)
+    outset = read_outset(engine, history.sequencer.begin(), workload["identity_key"], workload["build"])
     writer = GroupCommit(engine, history.sequencer)
     if history.continues is not None:
         LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
@@ -122,7 +124,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
     epochs = load_epochs(publisher, history.signer.key, engine, config.state, config.state / TILES)
-    startup = StartupLog(writer, publisher)
+    startup = StartupLog(writer, publisher, outset)
     sampler = Sampler(config.audit_per_million, keys.sign_sample)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
     upstream = Upstream(config.limits)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from gateway.history import LogSigner
 from gateway.storage.log import StoredTree
 from gateway.storage.tiles import TileFolder
-from gateway.witnesses import Quorum
+from tee.client.witnesses import Quorum
 from tee.log.checkpoint import SignedCheckpoint, parse_checkpoint
 from tee.log.merkle import prove_consistency, prove_inclusion
 from tee.log.proof import LeafProof

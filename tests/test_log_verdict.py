@@ -175,6 +175,21 @@ def test_another_past_is_a_split_view(gateway: RunningGateway, operator: LyingPr
     assert " root: " in check(verdict, "log.consistency")["found"]
 
 
+def test_what_another_verifier_saw_meanwhile_is_compared_too(
+    gateway: RunningGateway, operator: LyingProxy, memory: Path
+) -> None:
+    assert verify(gateway, operator.origin, memory)[0] == 0
+    gateway.restart()
+
+    def meanwhile(proof: Document) -> Document:
+        changed(memory.with_name("checkpoints.json"), operator, root="00" * 32)
+        return proof
+
+    operator.lie, operator.lies_at = meanwhile, "/attestation/transparency/consistency"
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (1, "fail")
+
+
 def test_another_log_at_this_address_needs_my_word(gateway: RunningGateway, operator: LyingProxy, memory: Path) -> None:
     seen = memory.with_name("checkpoints.json")
     assert verify(gateway, operator.origin, memory)[0] == 0

@@ -56,7 +56,9 @@ def build_app(instance: Instance) -> Starlette:
     """The application of a running instance."""
     pipeline, config = instance.pipeline, instance.config
     models = ModelsEndpoint(pipeline, config.models)
-    attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
+    attestation = AttestationEndpoints(
+        instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement
+    )
     prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.epochs)
@@ -79,6 +81,7 @@ def build_app(instance: Instance) -> Starlette:
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
+        Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
     ]
