@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.dialects.sse import count_events
 from gateway.draft import ReceiptDraft, Returned
-from gateway.inference import InferenceRequest
 from gateway.metering import Meter
 from gateway.routing.route import Route, tier_observed
 from gateway.storage.calls import Progress
+from gateway.translate import Exchange
 
 POLICY_ID = "default"  # the only routing policy there is; asking for another is refused
 JSON_TYPE, STREAM_TYPE = "application/json", "text/event-stream; charset=utf-8"
@@ -28,6 +28,7 @@ class Demands:
     provider: str | None = None
     attestation: bool = True
     checkpoints: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # all that came, the caller's key too
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Call:
     """A call whose route is decided and whose record is open."""
 
     draft: ReceiptDraft
-    request: InferenceRequest
+    exchange: Exchange
     route: Route
     meter: Meter
     leaf: int | None
@@ -53,6 +54,10 @@ class Call:
             "tier_observed": tier_observed(self.route.connector),
             "receipt_id": self.draft.receipt_id,
         }
+
+    def attestation_wanted(self) -> dict[str, Any] | None:
+        """The block, unless the caller asked to have none."""
+        return self.attestation() if self.demands.attestation else None
 
 
 @dataclass(slots=True)

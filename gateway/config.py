@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
-from gateway.connectors.connector import Connector
+from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
@@ -108,6 +109,8 @@ class Config:
                 "family": row.family,
                 "dialect": row.dialect,
                 "base_url": row.base_url,
+                "auth_header": row.auth_header,
+                "api_version": row.api_version,
                 "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
                 "credential": [*row.credential_env, *([row.credential_file] if row.credential_file else [])],
             }
@@ -279,7 +282,8 @@ def _demo_document() -> dict[str, Any]:
 
 
 def _connector(row: Any, path: str) -> Connector:
-    _refuse_unknown(row, {"id", "family", "base_url", "credential_env", "credential_file", "ca_file"}, path)
+    names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version", "ca_file"}
+    _refuse_unknown(row, names, path)
     family = _typed(row, "family", str, "", path)
     if family not in FAMILIES:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
@@ -291,9 +295,11 @@ def _connector(row: Any, path: str) -> Connector:
     return replace(
         known,
         id=_typed(row, "id", str, family, path),
-        base_url=normalise_base_url(base_url),
+        base_url=normalise_base_url(base_url, known.dialect),
         credential_env=(variable,) if variable else known.credential_env,
         credential_file=_typed(row, "credential_file", str, None, path),
+        auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
+        api_version=_api_version(row, path),
         roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
 
@@ -315,6 +321,20 @@ def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:
     if not certificates or not raw.isascii():
         raise Malformed(path, "no certificate", f"the provider's CA certificates, PEM, at most {MAX_CA_FILE} bytes")
     return raw.decode()
+
+
+def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str) -> str:
+    value: str = _typed(row, name, str, default, path)
+    if value not in words:
+        raise Malformed(f"{path}.{name}", repr(value[:64]), f"one of {', '.join(words)}")
+    return value
+
+
+def _api_version(row: Any, path: str) -> str | None:
+    version: str | None = _typed(row, "api_version", str, None, path)
+    if version is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", version, re.ASCII):
+        raise Malformed(f"{path}.api_version", repr(version[:64]), "a date, such as 2023-06-01")
+    return version
 
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from gateway.inference import Failure
 
 KEYSET_ENDED = (
     "The gateway's attested keyset has ended and no new one could be attested, so nobody could verify the "
@@ -133,7 +133,6 @@ class UpstreamVerificationFailed(GatewayError):
     status, error_type, code = 503, "server_error", "upstream_verification_failed"
 
 
-def error_body(error: GatewayError) -> bytes:
-    """An error in OpenAI's shape, as bytes that can be hashed."""
-    fields = {"message": error.message, "type": error.error_type, "param": error.param, "code": error.code}
-    return json.dumps({"error": fields}, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+def failure_of(error: GatewayError) -> Failure:
+    """An error as a value, to be written in the language of whoever asked."""
+    return Failure(error.message, error.code, error.error_type, error.param, error.status)

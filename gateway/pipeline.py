@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,19 +17,19 @@ from gateway.call import CLIENT_LEFT, JSON_TYPE, POLICY_ID, STREAM_TYPE, Answer,
 from gateway.config import Config, read_credential
 from gateway.connectors.catalog import EMBEDDED_MOCK
 from gateway.connectors.connector import Connector
-from gateway.dialects import openai_chat
-from gateway.dialects.openai_chat_fields import FAILED_FINISHES, objects_in, read_usage
-from gateway.dialects.verbatim import attach_attestation, forward_body
+from gateway.connectors.quirks_table import quirks_of
+from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, error_body
-from gateway.inference import InferenceRequest, Usage
-from gateway.jsonbody import read_json_object
+from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, failure_of
+from gateway.inference import InferenceRequest
+from gateway.languages import Service
 from gateway.metering import Meter
 from gateway.places import Places, own_places
 from gateway.record import CallRecord
 from gateway.relay import Relay
 from gateway.routing.route import Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
+from gateway.translate import Exchange
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.canonical import digest_bytes
 from tee.keys.httpsig import SignedAnswer, content_digest
@@ -78,26 +79,40 @@ class Pipeline:
         self._audit.require_keyset()
         return key
 
-    async def complete(self, key: ApiKey, body: bytes, endpoint: str, demands: Demands) -> Answer:
-        """Steps 2 to 7 of one chat completion. A refusal is an Answer too: it has a receipt."""
+    async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
+        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt."""
+        surface = service.surface
         meter = Meter(key.id, None, None)
         draft = new_draft("rcpt-" + secrets.token_hex(16), "route-" + secrets.token_hex(8), endpoint, body)
         try:
-            request = openai_chat.decode_request(body)
+            request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
             leak_scan = leakscan.scan(request)  # 2
             route = self._route(request, demands)  # 3
             draft = _routed(draft, route, leak_scan)
-            credential = self._unseal(route.connector)  # 4
-            url = self._url(route.connector)
-            forwarded = forward_body(body, request, route.model.upstream_model)
+            meter = replace(meter, model=request.model, provider=route.connector.id)
+            answered = service.answer_here(request, route.connector)
+            if answered is None:
+                credential = self._unseal(route.connector)  # 4
+                provider = service.providers[route.connector.dialect]
+                exchange = Exchange(surface, provider, request, secrets.token_hex(12), int(time.time()))
+                url = self._base_url(route.connector) + provider.path(route.model.upstream_model, request.stream)
+                quirks = quirks_of(route.connector.family, route.model.upstream_model)
+                forwarded = exchange.forward(body, route.model.upstream_model, quirks)
         except GatewayError as error:
             await self._audit.open(draft, key.id)
-            return await self._refuse(draft, error, meter)
+            return await self._refuse(draft, error, meter, surface)
+        if answered is not None:
+            return await self._answer_here(key, draft, meter, answered)
         draft = draft.with_event("request.forwarded", body_hash=digest_bytes(forwarded))
-        meter = replace(meter, model=request.model, provider=route.connector.id)
-        call = Call(draft, request, route, meter, await self._audit.open(draft, key.id), demands)
+        call = Call(draft, exchange, route, meter, await self._audit.open(draft, key.id), demands)
         return await self._call(call, url, forwarded, credential)  # 5 to 7
+
+    async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
+        """Steps 6 and 7 of what no provider is asked for."""
+        await self._audit.open(draft, key.id)
+        await self._audit.close(draft, whole(200, body), None, meter.read(200, None))
+        return Answer(200, JSON_TYPE, draft.receipt_id, body)
 
     def sign(self, answer: Answer, body: bytes, request: tuple[str, str]) -> dict[str, str]:
         """The headers by which a buffered answer to `request`, its method and path, is signed."""
@@ -148,26 +163,27 @@ class Pipeline:
             raise NoRoute(f"The operator has not set a key for provider {connector.id}.", code="no_credential")
         return credential
 
-    def _url(self, connector: Connector) -> str:
+    def _base_url(self, connector: Connector) -> str:
         if connector.base_url != EMBEDDED_MOCK:
-            return connector.chat_url
+            return connector.base_url
         if self._embedded is None:
             raise NoRoute("The embedded mock provider does not run here.")
-        return f"{self._embedded.base_url}/chat/completions"
+        return self._embedded.base_url
 
     async def _call(self, call: Call, url: str, forwarded: bytes, credential: str | None) -> Answer:
         """Steps 5 to 7. A stream goes on as a Relay; a call that is cancelled here still gets its receipt."""
         answer: UpstreamAnswer | None = None
         try:
-            answer = await self._upstream.call(call.route.connector, url, forwarded, credential)
+            headers = call.exchange.headers(call.demands.headers, call.route.connector.api_version)
+            answer = await self._upstream.call(call.route.connector, url, forwarded, credential, headers)
             call = replace(call, draft=_answered(call.draft, call.route, answer))
-            if answer.is_stream and answer.status == 200:
-                relay = Relay(call, answer, self._audit, self._config.limits.frame)
+            if answer.kind == call.exchange.provider.stream_type and answer.status == 200:
+                relay = Relay(call, answer, self._audit, call.exchange.passage(self._config.limits.frame))
                 answer = None  # the relay closes it
                 return Answer(200, STREAM_TYPE, call.draft.receipt_id, relay)
             return await self._finish(call, answer, await answer.read())
         except GatewayError as error:
-            return await self._refuse(call.draft, error, call.meter)
+            return await self._refuse(call.draft, error, call.meter, call.exchange.surface)
         except BaseException:
             # Cancelled, or a fault of ours: the receipt is owed either way.
             cut = Sent(0, "").returned(complete=False)
@@ -183,24 +199,23 @@ class Pipeline:
             raise UpstreamFailed("The provider refused the gateway's own key.", code="upstream_refused_key")
         if not 200 <= answer.status < 300:
             return await self._pass_failure(call, answer, body)
-        usage, chat_id, gave_up = _facts(body)
-        if call.demands.attestation:
-            body = attach_attestation(body, call.attestation())
-        returned = replace(whole(200, body), complete=not gave_up)
-        await self._audit.close(call.draft, returned, chat_id, call.meter.read(200, usage))
+        body, seen = call.exchange.answer(body, call.attestation_wanted())
+        returned = replace(whole(200, body), complete=seen.whole)
+        await self._audit.close(call.draft, returned, seen.chat_id or None, call.meter.read(200, seen.usage))
         return Answer(200, JSON_TYPE, call.draft.receipt_id, body)
 
     async def _pass_failure(self, call: Call, answer: UpstreamAnswer, body: bytes) -> Answer:
         """The provider's own refusal, as it said it, if it is one that a client can read. Raises UpstreamFailed."""
-        if answer.status < 400 or not answer.content_type.startswith(JSON_TYPE):
+        if answer.status < 400 or answer.kind != JSON_TYPE:
             raise UpstreamFailed(f"The provider answered with status {answer.status} and no JSON.")
+        body = call.exchange.refusal(body, answer.status)
         activity = call.meter.read(answer.status, None)
         await self._audit.close(call.draft, whole(answer.status, body), None, activity)
         return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after)
 
-    async def _refuse(self, draft: ReceiptDraft, error: GatewayError, meter: Meter) -> Answer:
+    async def _refuse(self, draft: ReceiptDraft, error: GatewayError, meter: Meter, surface: Surface) -> Answer:
         """A refusal of ours, with its receipt."""
-        body = error_body(error)
+        body = surface.encode_error(failure_of(error), error.status)
         await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
@@ -226,14 +241,3 @@ def _answered(draft: ReceiptDraft, route: Route, answer: UpstreamAnswer) -> Rece
     return draft.with_event(
         "upstream.verified", required=False, result="not_attested", model_id=route.model.upstream_model
     )
-
-
-def _facts(body: bytes) -> tuple[Usage | None, str | None, bool]:
-    """Usage and chat id of a buffered answer, and whether the provider gave up on it. Raises UpstreamFailed."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
-    chat_id = fields.get("id")
-    reasons = [choice.get("finish_reason") for choice in objects_in(fields.get("choices"))]
-    gave_up = bool(fields.get("error")) or any(isinstance(word, str) and word in FAILED_FINISHES for word in reasons)
-    return read_usage(fields.get("usage")), chat_id if isinstance(chat_id, str) else None, gave_up

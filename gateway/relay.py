@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 
 from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
-from gateway.dialects.verbatim import VerbatimStream, attestation_frame
-from gateway.errors import UpstreamFailed, error_body
+from gateway.dialects.dialect import Passage
+from gateway.errors import UpstreamFailed, failure_of
 from gateway.record import StreamRecord
 from gateway.storage.calls import Progress
 from gateway.stream_checkpoints import StreamCheckpoints
@@ -17,11 +16,11 @@ from gateway.upstream import UpstreamAnswer
 class Relay:
     """One stream. Whatever happens to it, exactly one receipt is signed."""
 
-    def __init__(self, call: Call, answer: UpstreamAnswer, audit: StreamRecord, max_frame: int) -> None:
+    def __init__(self, call: Call, answer: UpstreamAnswer, audit: StreamRecord, passage: Passage) -> None:
         self._call = call
         self._answer = answer
         self._audit = audit
-        self._verbatim = VerbatimStream(call.request.include_usage, max_frame, _choices(call))
+        self._passage = passage
         self._sent = Sent(200, STREAM_TYPE)
         self._recorded = False
         self._checkpoints = StreamCheckpoints(
@@ -33,7 +32,7 @@ class Relay:
         """The bytes for the client. Raises NotRecorded before the last of them if the receipt cannot be stored."""
         try:
             async for chunk in self._answer.chunks():
-                if ready := self._verbatim.push(chunk):
+                if ready := self._passage.push(chunk):
                     yield ready
                     self._sent.add(ready)  # the reader came back for more, so these were taken
                     self._checkpoints.sign_due()
@@ -42,8 +41,8 @@ class Relay:
                         self._sent.add(comment)
             tail, complete = self._ending()
         except UpstreamFailed as error:
-            tail, complete = _error_frame(error), False
-        activity = self._call.meter.read(200, self._verbatim.usage)
+            tail, complete = self._passage.closing(self._call.attestation_wanted(), failure_of(error)), False
+        activity = self._call.meter.read(200, self._passage.seen().usage)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self._recorded = True
         yield tail
@@ -52,7 +51,7 @@ class Relay:
         """Let go of the provider; a stream that was cut gets its receipt now."""
         if not self._recorded:
             self._recorded = True
-            activity = self._call.meter.read(CLIENT_LEFT, self._verbatim.usage)
+            activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage)
             self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
         await self._answer.close()
 
@@ -66,26 +65,9 @@ class Relay:
 
     @property
     def _chat_id(self) -> str | None:
-        return self._verbatim.chat_id or None
+        return self._passage.seen().chat_id or None
 
     def _ending(self) -> tuple[bytes, bool]:
         """The last bytes of a stream whose provider has ended, and whether the answer is whole."""
-        stream, frame = self._verbatim, b""
-        if self._call.demands.attestation:
-            created = stream.created or int(time.time())
-            frame = attestation_frame(stream.chat_id, created, stream.model, self._call.attestation())
-        tail = stream.closing(frame)
-        if stream.failure is not None or stream.whole:
-            return tail, stream.whole
-        cut = UpstreamFailed("The provider broke off before the end of its answer.", code="upstream_cut")
-        return tail + _error_frame(cut), False
-
-
-def _choices(call: Call) -> int:
-    """How many choices the client asked for."""
-    count = call.request.extra.get("n")
-    return int(count) if isinstance(count, int | float) and count >= 1 else 1
-
-
-def _error_frame(error: UpstreamFailed) -> bytes:
-    return b"data: " + error_body(error) + b"\n\n"
+        tail = self._passage.closing(self._call.attestation_wanted())
+        return tail, self._passage.seen().whole

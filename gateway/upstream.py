@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,9 @@ class UpstreamAnswer:
     _limit: int
 
     @property
-    def is_stream(self) -> bool:
-        """Whether the body is a stream of server-sent events."""
-        return self.content_type.split(";")[0].strip().lower() == "text/event-stream"
+    def kind(self) -> str:
+        """The content type without its parameters."""
+        return self.content_type.split(";")[0].strip().lower()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises UpstreamFailed when it breaks off."""
@@ -70,11 +70,13 @@ class Upstream:
         self._limit = limits.answer
         self._client(None)  # now, since reading the public CAs takes its time
 
-    async def call(self, connector: Connector, url: str, body: bytes, credential: str | None) -> UpstreamAnswer:
-        """POST `body` as it stands. Raises UpstreamFailed."""
-        headers = dict(_HEADERS)
+    async def call(
+        self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Mapping[str, str]
+    ) -> UpstreamAnswer:
+        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed."""
+        headers = {**_HEADERS, **extra}
         if credential is not None:
-            headers["authorization"] = f"Bearer {credential}"
+            headers |= connector.credential_header(credential)
         try:
             client = self._client(connector.roots)
             request = client.build_request("POST", url, content=body, headers=headers)

@@ -65,6 +65,16 @@ def test_dialects_and_steps_do_not_import_their_siblings() -> None:
             assert not imported, f"{name} imports {imported}"
 
 
+def test_two_dialects_never_import_one_another() -> None:
+    """A dialect's files begin with its name."""
+    names = TABLE["dialects"]
+    prefixes = tuple(f"gateway.dialects.{name}" for name in names)
+    for path in (path for path in FILES if _below(path, ["gateway/dialects"])):
+        mine = tuple(f"gateway.dialects.{name}" for name in names if path.name.startswith(name))
+        foreign = [name for name in _imports(path) if name.startswith(prefixes) and not name.startswith(mine)]
+        assert not foreign, f"{path} imports {foreign}"
+
+
 def test_the_environment_is_read_in_one_place() -> None:
     for path in FILES:
         if "os.environ" in path.read_text() or "getenv" in path.read_text():

@@ -15,7 +15,7 @@ from openai import AsyncOpenAI
 from gateway.dialects.openai_chat import decode_answer
 from gateway.dialects.openai_chat_stream import Decoder
 from gateway.http.mock_provider import mock_provider_app
-from gateway.inference import Failure, Finish, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta, Usage
+from gateway.inference import Failure, Finish, ReasoningDelta, Start, StreamEvent, TextDelta, ToolCallDelta, Usage
 
 HANG_UP = 0.2  # seconds
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {
@@ -41,7 +41,9 @@ def events(**fields: Any) -> list[StreamEvent]:
     decoder = Decoder()
     response = ask(stream=True, **fields)
     assert response.headers["content-type"].startswith("text/event-stream")
-    return decoder.push(response.content) + decoder.finish()
+    first, *rest = decoder.push(response.content) + decoder.finish()
+    assert isinstance(first, Start)
+    return rest
 
 
 def raw(body: dict[str, Any], stop_after: int = 1000) -> list[dict[str, Any]]:
@@ -87,8 +89,8 @@ def test_buffered_answer_echoes_and_says_that_it_is_a_mock() -> None:
 def test_stream_says_the_same_and_gives_usage_only_if_asked() -> None:
     told = decode_answer(ask().content)
     streamed = events(stream_options={"include_usage": True})
-    assert isinstance(told[0], TextDelta)
-    assert "".join(event.text for event in streamed if isinstance(event, TextDelta)) == told[0].text
+    assert isinstance(told[1], TextDelta)
+    assert "".join(event.text for event in streamed if isinstance(event, TextDelta)) == told[1].text
     assert streamed[-2:] == told[-2:]
     assert isinstance(streamed[-1], Usage)
     assert not any(isinstance(event, Usage) for event in events())

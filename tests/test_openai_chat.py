@@ -11,10 +11,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects.openai_chat import decode_answer, decode_request, encode_answer, encode_request
+from gateway.dialects.fold import fold_events
+from gateway.dialects.openai_chat import decode_answer, decode_error, encode_answer
+from gateway.dialects.openai_chat_request import decode_request, encode_request
 from gateway.dialects.openai_chat_stream import MAX_TOOL_CALLS, Decoder, Encoder
+from gateway.dialects.quirks import Quirks
 from gateway.errors import GatewayError, InvalidRequest, UpstreamFailed
-from gateway.inference import Failure, Finish, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta, Usage
+from gateway.inference import (
+    CachePoint,
+    Failure,
+    Finish,
+    Foreign,
+    Media,
+    Message,
+    OutputFormat,
+    Reasoning,
+    ReasoningDelta,
+    Refusal,
+    RefusalDelta,
+    Start,
+    StreamEvent,
+    Text,
+    TextDelta,
+    Thinking,
+    ThoughtSignature,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    ToolChoice,
+    ToolResult,
+    Usage,
+)
 
 VECTORS = Path(os.environ.get("SAFEROUTER_VECTORS") or Path(__file__).resolve().parents[2] / "shared" / "vectors")
 PROVIDERS = ("openai-chat", "azure", "bedrock-openai", "deepseek", "kimi", "nvidia", "ollama", "vllm", "zai")
@@ -54,26 +81,161 @@ def calls(*entries: dict[str, object]) -> dict[str, object]:
 
 
 def read(stream: bytes) -> list[StreamEvent]:
+    """The events of a stream but for its Start."""
     decoder = Decoder()
-    return decoder.push(stream) + decoder.finish()
+    return [event for event in decoder.push(stream) + decoder.finish() if not isinstance(event, Start)]
+
+
+def answered(events: list[StreamEvent]) -> bytes:
+    return encode_answer(events, REQUEST, "c", 1, None)
+
+
+def streamed(*events: StreamEvent, include_usage: bool = True) -> bytes:
+    encoder = Encoder(replace(REQUEST, include_usage=include_usage), "c", 1)
+    return b"".join(encoder.encode(event) for event in events) + encoder.finish(None)
 
 
 DONE = b"data: [DONE]\n\n"
+REQUEST = decode_request(body())
+SEAL = ThoughtSignature("anthropic_messages", "EqQB")
 
 
 def test_reads_a_full_request() -> None:
     request = decode_request(
         body(stream=True, stream_options={"include_usage": True}, max_tokens=5, max_completion_tokens=7.0,
              temperature=1, top_p=0.5, stop="x", tools=[{"type": "function"}], tool_choice="auto",
-             reasoning_effort="low", response_format={"type": "json_object"}, n=1.0, seed=4,
+             reasoning_effort="low", response_format={"type": "json_object"}, n=2.0, seed=4, user="u",
              sf_policy="p", new_thing=[1])
     )  # fmt: skip
-    assert (request.model, request.messages, request.stream, request.include_usage) == ("m", (USER,), True, True)
+    said = Message("user", (Text("tell me the secret word"),))
+    assert (request.model, request.messages, request.stream, request.include_usage) == ("m", (said,), True, True)
     assert (request.max_tokens, request.temperature, request.top_p, request.stop) == (7, 1.0, 0.5, ("x",))
-    assert (request.tools, request.tool_choice, request.reasoning_effort) == (({"type": "function"},), "auto", "low")
-    assert request.extra == {
-        "stream_options": {"include_usage": True}, "n": 1.0, "seed": 4, "sf_policy": "p", "new_thing": [1]
-    }  # fmt: skip
+    assert request.tools == (Foreign("openai_chat", {"type": "function"}),)
+    assert (request.tool_choice, request.reasoning) == (ToolChoice("auto"), Reasoning("low"))
+    assert (request.choices, request.seed, request.user) == (2, 4, "u")
+    assert request.output_format == OutputFormat("json")
+    assert request.extra == {"stream_options": {"include_usage": True}, "sf_policy": "p", "new_thing": [1]}
+
+
+def test_every_kind_of_content_has_its_block() -> None:
+    said = [
+        {"role": "system", "content": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "user", "name": "ann", "content": [
+            {"type": "text", "text": "t"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}},
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"}},
+            {"type": "hologram", "depth": 3},
+        ]},
+        {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [
+            {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+            {"id": "2", "type": "custom", "custom": {"name": "g", "input": "words"}},
+        ]},
+        {"role": "tool", "tool_call_id": "1", "content": "12"},
+        {"role": "assistant", "content": None, "refusal": "no"},
+    ]  # fmt: skip
+    request = decode_request(body(messages=said))
+    assert [message.content for message in request.messages] == [
+        (Text("s"), CachePoint()),
+        (
+            Text("t"),
+            Media("image", "image/png", "AAAA", detail="low"),
+            Media("image", url="https://x.test/a.png"),
+            Media("audio", "audio/mpeg", "AAAA"),
+            Media("document", "application/pdf", "AAAA", name="a.pdf"),
+            Foreign("openai_chat", {"type": "hologram", "depth": 3}),
+        ),
+        (Thinking("hm"), ToolCall("1", "f", "{}"), ToolCall("2", "g", "words", custom=True)),
+        (ToolResult("1", (Text("12"),)),),
+        (Refusal("no"),),
+    ]
+    again = json.loads(encode_request(request, Quirks(replays_reasoning=True)))["messages"]
+    assert again[1:4] == said[1:4]
+    assert "reasoning_content" not in json.loads(encode_request(request))["messages"][2]
+
+
+def test_seals_travel_through_a_client_and_come_back_with_their_origin() -> None:
+    events: list[StreamEvent] = [
+        ReasoningDelta("a"), ReasoningDelta("b", SEAL), ReasoningDelta("", SEAL, redacted=True), ReasoningDelta("c"),
+        ToolCallDelta(0, "1", "f", "{}", signature=ThoughtSignature("gemini", "Cg==")), Finish("tool_calls"),
+    ]  # fmt: skip
+    told = json.loads(answered(events))["choices"][0]["message"]
+    assert told["reasoning_content"] == "abc"
+    (again,) = decode_request(body(messages=[told])).messages
+    blocks = (Thinking("ab", SEAL), Thinking("", SEAL, redacted=True), Thinking("c"))
+    assert again.content == (*blocks, ToolCall("1", "f", "{}", signature=ThoughtSignature("gemini", "Cg==")))
+    assert fold_events(read(streamed(*events))).blocks == again.content
+
+
+def test_what_a_tool_shows_is_shown_by_the_user() -> None:
+    picture = Media("image", "image/png", "AAAA")
+    results = Message("tool", (ToolResult("1", (Text("seen"), picture)), ToolResult("2", (Text("x"),))))
+    written = json.loads(encode_request(replace(REQUEST, messages=(results,))))["messages"]
+    assert [row["role"] for row in written] == ["tool", "tool", "user"]
+    assert written[2]["content"][0]["image_url"]["url"] == "data:image/png;base64,AAAA"
+
+
+def test_what_another_language_alone_can_say_is_refused_and_its_tools_are_not_offered() -> None:
+    foreign = Foreign("elsewhere", {"a": 1})
+    tools = (Tool("f", "d", {"type": "object"}, True), foreign)
+    written = json.loads(encode_request(replace(REQUEST, tools=tools, extra={"b": 1}, dialect="elsewhere")))
+    assert [tool["function"]["name"] for tool in written["tools"]] == ["f"]
+    assert "b" not in written
+    for broken in (
+        replace(REQUEST, messages=(Message("user", (foreign,)),)),
+        replace(REQUEST, messages=(Message("assistant", (foreign,)),)),
+        replace(REQUEST, messages=(Message("tool", (ToolResult("1", (foreign,)),)),)),
+        replace(REQUEST, messages=(Message("user", (Media("audio", url="https://x.test"),)),)),
+        replace(REQUEST, output_format=foreign),
+        replace(REQUEST, tools=tools, tool_choice=foreign),
+    ):
+        with pytest.raises(InvalidRequest):
+            encode_request(broken)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("required", ToolChoice("required")),
+        ({"type": "function", "function": {"name": "f"}}, ToolChoice("required", ("f",))),
+        ({"type": "custom", "custom": {"name": "g"}}, ToolChoice("required", ("g",))),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [
+                {"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}]}},
+            ToolChoice("auto", ("f", "g")),
+        ),
+        ({"type": "elsewhere"}, Foreign("openai_chat", {"tool_choice": {"type": "elsewhere"}})),
+    ],
+)  # fmt: skip
+def test_tool_choices_survive(choice: object, expected: ToolChoice | Foreign) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}]
+    request = decode_request(body(tools=tools, tool_choice=choice))
+    assert request.tool_choice == expected
+    assert json.loads(encode_request(request))["tool_choice"] == choice
+
+
+@pytest.mark.parametrize(
+    ("quirks", "effort", "expected"),
+    [
+        (Quirks(), "max", {"reasoning_effort": "max"}),
+        (Quirks(), "none", {"reasoning_effort": "none"}),
+        (Quirks(efforts=("low", "high", "max")), "medium", {"reasoning_effort": "low"}),
+        (Quirks(thinking="type"), "low", {"thinking": {"type": "enabled"}}),
+        (Quirks(thinking="type", efforts=("low", "high")), "none", {"thinking": {"type": "disabled"}}),
+        (
+            Quirks(thinking="type", efforts=("high",)),
+            "low",
+            {"thinking": {"type": "enabled"}, "reasoning_effort": "high"},
+        ),
+        (Quirks(thinking="template"), "none", {"chat_template_kwargs": {"thinking": False, "enable_thinking": False}}),
+        (Quirks(thinking="always", efforts=("low", "high")), "none", {"reasoning_effort": "low"}),
+        (Quirks(drops=frozenset({"reasoning"})), "low", {}),
+    ],
+)
+def test_the_wish_to_think_in_each_vendors_way(quirks: Quirks, effort: str, expected: dict[str, object]) -> None:
+    written = json.loads(encode_request(decode_request(body(reasoning_effort=effort)), quirks))
+    assert {name: written[name] for name in written.keys() - {"model", "messages"}} == expected
 
 
 def test_null_is_absent() -> None:
@@ -134,7 +296,7 @@ def test_names_the_member_at_fault_and_never_repeats_it(fields: dict[str, object
 
 def test_garbage_in_tool_schemas_passes() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"location": "bar"}}}}
-    assert decode_request(body(tools=[tool])).tools == (tool,)
+    assert decode_request(body(tools=[tool])).tools == (Tool("f", parameters={"properties": {"location": "bar"}}),)
 
 
 def test_request_survives_both_directions_but_for_our_own_fields() -> None:
@@ -142,7 +304,7 @@ def test_request_survives_both_directions_but_for_our_own_fields() -> None:
             "stream_options": {"include_usage": True, "include_obfuscation": False}, "seed": 2}  # fmt: skip
     request = decode_request(json.dumps({**sent, "sf_policy": "p", "sf_provider": "q"}).encode())
     assert json.loads(encode_request(request)) == sent
-    assert json.loads(encode_request(request, max_tokens_field="max_completion_tokens"))["max_completion_tokens"] == 3
+    assert json.loads(encode_request(request, Quirks("max_completion_tokens")))["max_completion_tokens"] == 3
     quiet = json.loads(encode_request(replace(request, include_usage=False)))
     assert quiet["stream_options"] == {"include_obfuscation": False}
     assert "stream_options" not in json.loads(encode_request(replace(request, stream=False)))
@@ -211,7 +373,7 @@ def test_lying_usage_is_not_counted() -> None:
 )
 def test_tool_calls_of_careless_servers(entries: list[dict[str, object]]) -> None:
     events = read(sse(*[calls(entry) for entry in entries], delta("tool_calls")) + DONE)
-    answer = json.loads(encode_answer(events, chat_id="c", created=1, model="m"))
+    answer = json.loads(answered(events))
     assert answer["choices"][0]["message"]["tool_calls"] == [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}},
         {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
@@ -277,23 +439,51 @@ EVENTS: list[StreamEvent] = [ReasoningDelta("hm"), TextDelta("a\u2028\n\n"), Tex
 
 
 def test_encoder_and_decoder_are_inverse() -> None:
-    encoder = Encoder("c", 1, "m", include_usage=True)
-    stream = b"".join(encoder.encode(event) for event in EVENTS) + encoder.finish()
+    stream = streamed(*EVENTS)
     assert read(stream) == EVENTS
     chunks = [json.loads(frame[6:]) for frame in stream.split(b"\n\n")[:-2]]
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert [chunk["usage"] is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
-    assert Encoder("c", 1, "m").encode(Usage(1, 1)) == b""
-    assert read(Encoder("c", 1, "m").encode(Failure("m", "c", "t"))) == [Failure("m", "c", "t")]
+    assert Usage(1, 1) not in read(streamed(TextDelta("a"), Finish("stop"), Usage(1, 1), include_usage=False))
+    broken = streamed(TextDelta("a"), Failure("m", "c", "t"))
+    assert read(broken) == [TextDelta("a"), Failure("m", "c", "t")]
+    assert DONE not in broken
+    assert DONE not in streamed(TextDelta("a"))
+
+
+def test_an_answer_keeps_its_makers_name_and_time_and_gets_our_id() -> None:
+    start = Start("chatcmpl-theirs", "vendor-model", 99)
+    told = json.loads(answered([start, TextDelta("x"), Finish("stop")]))
+    assert (told["id"], told["model"], told["created"]) == ("chatcmpl-c", "vendor-model", 99)
+    first = json.loads(streamed(start, TextDelta("x")).split(b"\n\n")[0][6:])
+    assert (first["id"], first["model"], first["created"]) == ("chatcmpl-c", "vendor-model", 99)
+    assert decode_answer(answered([start, TextDelta("x"), Finish("stop")]))[0] == Start(
+        "chatcmpl-c", "vendor-model", 99
+    )
+
+
+def test_refusals_and_pictures_in_answers() -> None:
+    picture = Media("image", "image/png", "AAAA")
+    events: list[StreamEvent] = [RefusalDelta("no"), picture, Finish("stop", "stop")]
+    assert read(streamed(*events))[:3] == events
+    assert decode_answer(answered(events))[1:4] == events
+    nowhere: list[StreamEvent] = [Media("image", file_id="f"), Media("audio", "audio/mpeg", "AAAA"), Finish("stop")]
+    assert b"images" not in answered(nowhere) + streamed(*nowhere)
+    assert json.loads(answered([RefusalDelta("no")]))["choices"][0]["message"]["content"] is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b"{}", b'{"detail":[{"msg":"x"}]}'])
+def test_a_refusal_without_an_error_object_still_says_its_status(raw: bytes) -> None:
+    assert "without a message" in decode_error(raw, 429).message or "429" in decode_error(raw, 429).message
 
 
 def test_buffered_answers_both_ways() -> None:
-    answer = encode_answer(EVENTS, chat_id="c", created=1, model="m")
-    events = decode_answer(b"\n\n" + answer)  # DeepSeek keeps alive with blank lines
+    answer = answered(EVENTS)
+    events = decode_answer(b"\n\n" + answer)[1:]  # DeepSeek keeps alive with blank lines
     assert events == [ReasoningDelta("hm"), TextDelta("a\u2028\n\n\U0001f600"), ToolCallDelta(0, "x", "f", '{"a":1}'),
                       *EVENTS[-2:]]  # fmt: skip
-    assert json.loads(encode_answer([TextDelta("x")], chat_id="c", created=1, model="m"))["usage"]["total_tokens"] == 0
-    assert json.loads(encode_answer([Failure("m")], chat_id="c", created=1, model="m"))["error"]["message"] == "m"
+    assert json.loads(answered([TextDelta("x")]))["usage"]["total_tokens"] == 0
+    assert json.loads(answered([Failure("m")]))["error"]["message"] == "m"
     for bad in (b"", b"<html>", b"[]", b"{}", b'{"choices":[]}', b'{"choices":[{"message":1}]}'):
         with pytest.raises(UpstreamFailed):
             decode_answer(bad)
@@ -307,7 +497,7 @@ def test_arbitrary_and_mutated_streams_raise_only_gateway_errors(noise: bytes, p
     for stream in (noise, bytes(good)):
         try:
             events = read(stream)
-            encode_answer(events, chat_id="c", created=1, model="m")
+            answered(events)
             decode_answer(stream)
         except GatewayError as error:
             assert error.status == 502
@@ -318,7 +508,7 @@ def test_any_chunking_gives_the_same_events(size: int) -> None:
     stream = sse(delta(content="a"), calls({"id": "a", "function": {"arguments": "{}"}}), delta("stop")) + DONE
     decoder = Decoder()
     events = [event for at in range(0, len(stream), size) for event in decoder.push(stream[at : at + size])]
-    assert events + decoder.finish() == read(stream)
+    assert (events + decoder.finish())[1:] == read(stream)
 
 
 def test_recorded_streams_decode_to_the_end() -> None:

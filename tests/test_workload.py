@@ -75,6 +75,8 @@ def test_without_hardware_the_mock_needs_permission(tmp_path: Path, monkeypatch:
         ({"providers": []}, "config.providers"),
         ({"providers": [{"id": "a", "family": "nobody"}]}, "config.providers[0].family"),
         ({"providers": [{"family": "vllm", "base_url": "localhost:8000"}]}, "config.providers[0].base_url"),
+        ({"providers": [{"family": "vllm", "auth_header": "cookie"}]}, "config.providers[0].auth_header"),
+        ({"providers": [{"family": "anthropic", "api_version": "newest"}]}, "config.providers[0].api_version"),
         ({"models": [{"id": "m", "provider": "nobody"}]}, "config.models[0].provider"),
         (
             {"models": [{"id": "m", "provider": "mock"}, {"id": "n", "provider": "mock", "aliases": ["m"]}]},

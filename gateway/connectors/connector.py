@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+AUTH_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+"""Headers that carry a credential; only the first says Bearer before it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connector:
@@ -12,16 +15,18 @@ class Connector:
     id: str  # the operator's name, shown in receipts as provider_id
     family: str  # a row of the catalog
     dialect: str
-    base_url: str  # ends before /chat/completions
+    base_url: str  # ends before the dialect's own path
     credential_env: tuple[str, ...] = ()
     credential_file: str | None = None
     needs_credential: bool = True
+    auth_header: str = "authorization"  # one of AUTH_HEADERS
+    api_version: str | None = None  # what `anthropic-version` says; None: what the dialect was written for
+    lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 
-    @property
-    def chat_url(self) -> str:
-        """Where chat completions are posted."""
-        return f"{self.base_url}/chat/completions"
+    def credential_header(self, credential: str) -> dict[str, str]:
+        """The header that carries the credential."""
+        return {self.auth_header: f"Bearer {credential}" if self.auth_header == "authorization" else credential}
 
     @property
     def authenticated(self) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from gateway.inference import Failure, Usage
+from gateway.dialects.fields import count, rows, table, word
+from gateway.inference import Failure, Start, Usage
 
 # A provider's word -> ours. Compatible servers invent words; whatever is unknown means that the answer simply ended.
 _FINISH_WORDS = {
@@ -16,42 +15,54 @@ _FINISH_WORDS = {
     "content_filter": "content_filter",
     "sensitive": "content_filter",
 }
+_ERROR_TYPES = {402: "insufficient_quota", 403: "permission_error", 429: "rate_limit_error"}
 FAILED_FINISHES = frozenset({"network_error", "insufficient_system_resource", "error"})
 """Finish reasons that mean the opposite: the provider gave up."""
 
-# A count beyond this is a lie or a bug, and would overflow the sums of metering.
-_MAX_TOKENS = 1 << 31
 
-
-def finish_word(upstream_reason: str) -> str:
+def finish_word(upstream_reason: str, has_calls: bool) -> str:
     """Translate a provider's finish reason into stop, length, tool_calls or content_filter."""
-    return _FINISH_WORDS.get(upstream_reason, "stop")
+    reason = _FINISH_WORDS.get(upstream_reason, "stop")
+    return "tool_calls" if has_calls and reason == "stop" else reason
 
 
 def read_usage(value: object) -> Usage | None:
     """Read a `usage` object in any of its known spellings; None if it counts nothing."""
     if not isinstance(value, dict):
         return None
-    prompt, completion = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens"))
+    prompt, completion = count(value.get("prompt_tokens")), count(value.get("completion_tokens"))
     if prompt is None and completion is None:
         return None
-    of_prompt, of_completion = _object(value, "prompt_tokens_details"), _object(value, "completion_tokens_details")
-    return Usage(
-        prompt_tokens=prompt or 0,
-        completion_tokens=completion or 0,
-        # OpenAI nests it, Kimi has it at the top, DeepSeek has its own name.
-        cached_tokens=_first_count(
-            of_prompt.get("cached_tokens"), value.get("cached_tokens"), value.get("prompt_cache_hit_tokens")
-        ),
-        cache_write_tokens=_first_count(of_prompt.get("cache_write_tokens")),
-        reasoning_tokens=_first_count(of_completion.get("reasoning_tokens"), value.get("reasoning_tokens")),
+    of_prompt, of_completion = table(value, "prompt_tokens_details"), table(value, "completion_tokens_details")
+    prompt, completion = prompt or 0, completion or 0
+    # OpenAI nests it, Kimi has it at the top, DeepSeek has its own name. Azure was seen to count more than the prompt.
+    cached = _first_count(
+        of_prompt.get("cached_tokens"), value.get("cached_tokens"), value.get("prompt_cache_hit_tokens")
     )
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=min(cached, prompt),
+        cache_write_tokens=min(_first_count(of_prompt.get("cache_write_tokens")), prompt),
+        reasoning_tokens=min(
+            _first_count(of_completion.get("reasoning_tokens"), value.get("reasoning_tokens")), completion
+        ),
+        audio_prompt_tokens=min(_first_count(of_prompt.get("audio_tokens")), prompt),
+        audio_completion_tokens=min(_first_count(of_completion.get("audio_tokens")), completion),
+    )
+
+
+def read_start(chunk: dict[str, object]) -> Start | None:
+    """What a chunk or an answer says of itself; None before it has an id."""
+    if not (answer_id := word(chunk, "id")):
+        return None
+    return Start(answer_id, word(chunk, "model"), count(chunk.get("created")) or 0)
 
 
 def chunk_usage(chunk: dict[str, object]) -> Usage | None:
     """Usage of a chunk or an answer: at the top, or (Kimi) inside a choice."""
     found = read_usage(chunk.get("usage"))
-    for choice in objects_in(chunk.get("choices")):
+    for choice in rows(chunk.get("choices")):
         found = found or read_usage(choice.get("usage"))
     return found
 
@@ -65,8 +76,12 @@ def write_usage(usage: Usage) -> dict[str, object]:
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": usage.audio_prompt_tokens,
         },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.audio_completion_tokens,
+        },
     }
 
 
@@ -76,32 +91,22 @@ def read_failure(value: dict[str, object], event: str = "message") -> Failure | 
     if not inner and (value.get("object") == "error" or event == "error"):
         inner = value
     if isinstance(inner, dict):
-        message, code, kind = inner.get("message"), inner.get("code"), inner.get("type")
+        code = inner.get("code")
         return Failure(
-            message if isinstance(message, str) else "the provider reported an error without a message",
+            word(inner, "message") or "the provider reported an error without a message",
             str(code) if isinstance(code, str | int) else None,
-            kind if isinstance(kind, str) else None,
+            word(inner, "type") or None,
+            word(inner, "param") or None,
         )
     if inner:
         return Failure(inner if isinstance(inner, str) else "the provider reported an error without a message")
     return None
 
 
-def write_failure(failure: Failure) -> dict[str, object]:
+def write_failure(failure: Failure, status: int = 502) -> dict[str, object]:
     """Render an error object; every member is there, because clients read them without asking."""
-    return {
-        "error": {
-            "message": failure.message,
-            "type": failure.error_type or "server_error",
-            "param": None,
-            "code": failure.code,
-        }
-    }
-
-
-def objects_in(value: object) -> Iterable[dict[str, object]]:
-    """The objects of a list; nothing, if it is no list."""
-    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
+    kind = failure.error_type or _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": failure.message, "type": kind, "param": failure.param, "code": failure.code}}
 
 
 def first_text(source: dict[str, object], *names: str) -> str:
@@ -109,16 +114,5 @@ def first_text(source: dict[str, object], *names: str) -> str:
     return next((text for name in names if isinstance(text := source.get(name), str) and text), "")
 
 
-def _object(source: dict[str, object], name: str) -> dict[str, object]:
-    value = source.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MAX_TOKENS:
-        return None
-    return int(value)
-
-
 def _first_count(*values: object) -> int:
-    return next((count for value in values if (count := _count(value)) is not None), 0)
+    return next((found for value in values if (found := count(value)) is not None), 0)

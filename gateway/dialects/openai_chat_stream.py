@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+from gateway.dialects.dialect import Attestation
+from gateway.dialects.fields import rows, table, word
+from gateway.dialects.media import media_of_url
 from gateway.dialects.openai_chat_fields import (
     FAILED_FINISHES,
     chunk_usage,
     finish_word,
     first_text,
-    objects_in,
     read_failure,
+    read_start,
     write_failure,
     write_usage,
 )
+from gateway.dialects.openai_chat_parts import (
+    NAME,
+    REASONING_FIELDS,
+    encode_image,
+    reasoning_detail,
+    seal_of_call,
+)
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
 from gateway.errors import UpstreamFailed
-from gateway.inference import Failure, Finish, ReasoningDelta, StreamEvent, TextDelta, ToolCallDelta, Usage
+from gateway.inference import (
+    Failure,
+    Finish,
+    InferenceRequest,
+    Media,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    StreamEvent,
+    TextDelta,
+    Thinking,
+    ToolCallDelta,
+    Usage,
+    read_signature,
+)
 from gateway.jsonbody import encode_json, read_json_object
-
-REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
-"""Names under which compatible servers send reasoning; one that sends two sends the same text twice."""
 
 MAX_TOOL_CALLS = 1024
 """In one answer. Honest models make a handful; the reader remembers each."""
 
 DONE = b"data: [DONE]\n\n"
+ID_PREFIX = "chatcmpl-"
 
 
 class ToolCallReader:
@@ -44,17 +66,19 @@ class ToolCallReader:
 
         Raises: UpstreamFailed beyond `MAX_TOOL_CALLS`.
         """
-        call = entry.get("function")
-        call = call if isinstance(call, dict) else {}
-        call_id, name = first_text(entry, "id"), first_text(call, "name")
-        arguments = _as_text(call.get("arguments"))
-        if not (call_id or name or arguments):
+        custom = "custom" in entry
+        call = table(entry, "custom" if custom else "function")
+        call_id, name = word(entry, "id"), word(call, "name")
+        arguments = _as_text(call.get("input" if custom else "arguments"))
+        sealed = word(table(table(entry, "extra_content"), "google"), "thought_signature")
+        if not (call_id or name or arguments or sealed):
             return None
         index, is_new = self._place(entry.get("index"), call_id, name)
         said_name = name if name and index not in self._named else None
         if said_name:
             self._named.add(index)
-        return ToolCallDelta(index, self._ids[index] if is_new else None, said_name, arguments)
+        signature = read_signature(sealed, "gemini") if sealed else None
+        return ToolCallDelta(index, self._ids[index] if is_new else None, said_name, arguments, custom, signature)
 
     def _place(self, upstream_index: object, call_id: str, name: str) -> tuple[int, bool]:
         if isinstance(upstream_index, int):
@@ -80,6 +104,7 @@ class Decoder:
         self._splitter = FrameSplitter(max_frame)
         self._tools = ToolCallReader()
         self._usage: Usage | None = None
+        self._started = False
         self._finished = False
         self._ended = False
 
@@ -121,7 +146,10 @@ class Decoder:
     def _read_chunk(self, chunk: dict[str, object]) -> list[StreamEvent]:
         self._usage = chunk_usage(chunk) or self._usage
         events: list[StreamEvent] = []
-        for choice in objects_in(chunk.get("choices")):
+        if not self._started and (start := read_start(chunk)):
+            self._started = True
+            events.append(start)
+        for choice in rows(chunk.get("choices")):
             # Events carry no choice number: only the first of several answers is translated.
             if choice.get("index") in (None, 0) and not self._ended:
                 events += self._read_choice(choice)
@@ -137,7 +165,7 @@ class Decoder:
             self._ended = True
             return [*events, Failure("the provider gave up in the middle of the answer", reason)]
         self._finished = True
-        return [*events, Finish(finish_word(reason), reason)]
+        return [*events, Finish(finish_word(reason, self._tools.any), reason)]
 
     def _end(self) -> list[StreamEvent]:
         self._ended = True
@@ -150,60 +178,121 @@ class Decoder:
 class Encoder:
     """Writes a chat stream. The first event is preceded by the chunk that names the role, as OpenAI does it."""
 
-    def __init__(self, chat_id: str, created: int, model: str, include_usage: bool = False) -> None:
+    def __init__(self, request: InferenceRequest, token: str, created: int) -> None:
         self._head: dict[str, object] = {
-            "id": chat_id, "object": "chat.completion.chunk", "created": created, "model": model
+            "id": ID_PREFIX + token, "object": "chat.completion.chunk", "created": created, "model": request.model
         }  # fmt: skip
-        self._include_usage = include_usage
-        self._opened = False
+        self._include_usage = request.include_usage
+        self._usage: Usage | None = None
+        self._failure: Failure | None = None
+        self._opened = self._finished = False
+        self._thoughts = 0  # blocks of reasoning that have ended
 
     def encode(self, event: StreamEvent) -> bytes:
-        """Render one event; Usage is empty unless the client asked for it."""
-        if isinstance(event, Failure):
-            return _frame(write_failure(event))
-        if isinstance(event, Usage):
-            return _frame({**self._head, "choices": [], "usage": write_usage(event)}) if self._include_usage else b""
+        """Render one event; Usage and Failure wait for the end."""
+        if isinstance(event, Start):
+            self._head |= {
+                "model": event.model or self._head["model"],
+                "created": event.created or self._head["created"],
+            }
+        elif isinstance(event, Usage):
+            self._usage = event
+        elif isinstance(event, Failure):
+            self._failure = event
+        elif isinstance(event, Finish):
+            self._finished = True
+            return self._opening() + self._chunk({}, event.reason)
+        elif delta := self._delta(event):
+            return self._opening() + self._chunk(delta, None)
+        return b""
+
+    def finish(self, attestation: Attestation | None) -> bytes:
+        """The attestation, then usage and `[DONE]`; after a failure its error instead, and no `[DONE]`."""
+        end = b"" if attestation is None else attestation_frame(self._head, attestation)
+        if self._failure is not None:
+            return end + _frame(write_failure(self._failure))
+        if self._include_usage:
+            end += _frame({**self._head, "choices": [], "usage": write_usage(self._usage or Usage(0, 0))})
+        return end + DONE if self._finished else end
+
+    def _opening(self) -> bytes:
         opening = b"" if self._opened else self._chunk({"role": "assistant", "content": ""}, None)
         self._opened = True
-        if isinstance(event, Finish):
-            return opening + self._chunk({}, event.reason)
-        return opening + self._chunk(_delta(event), None)
-
-    def finish(self) -> bytes:
-        """The end marker."""
-        return DONE
+        return opening
 
     def _chunk(self, delta: dict[str, object], reason: str | None) -> bytes:
         chunk = {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
         return _frame({**chunk, "usage": None} if self._include_usage else chunk)
 
+    def _delta(self, event: TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Media) -> dict[str, object]:
+        if isinstance(event, TextDelta):
+            return {"content": event.text} if event.text else {}
+        if isinstance(event, RefusalDelta):
+            return {"refusal": event.text}
+        if isinstance(event, Media):
+            images = encode_image(event)
+            return {"images": images} if images else {}
+        if isinstance(event, ToolCallDelta):
+            return {"tool_calls": [_call_delta(event)]}
+        detail = reasoning_detail(Thinking(event.text, event.signature, event.redacted), self._thoughts)
+        self._thoughts += event.signature is not None
+        return {"reasoning_content": event.text, "reasoning_details": [detail]}
+
+
+def attestation_frame(head: dict[str, object], attestation: Attestation) -> bytes:
+    """The frame that carries the attestation: a named event that is also a valid, empty chunk.
+
+    Clients that parse every event take it for a chunk without text; a bare event breaks about half of them.
+    """
+    chunk = {
+        **head,
+        "choices": [{"index": 0, "delta": {}, "finish_reason": None}],
+        "_sf_attestation": attestation,
+        "attestation": attestation,
+    }
+    return b"event: sf_attestation\n" + _frame(chunk)
+
 
 def read_message(message: dict[str, object], tools: ToolCallReader) -> list[StreamEvent]:
     """Read a `delta`, or the `message` of a buffered answer. What is not of the expected kind is passed over."""
-    events: list[StreamEvent] = []
-    if reasoning := first_text(message, *REASONING_FIELDS):
-        events.append(ReasoningDelta(reasoning))
-    # A refusal is what the model says instead of an answer; other languages have no other place for it.
-    if text := first_text(message, "content", "refusal"):
+    events: list[StreamEvent] = [*_read_reasoning(message)]
+    if text := word(message, "content"):
         events.append(TextDelta(text))
-    entries = list(objects_in(message.get("tool_calls")))
+    if refusal := word(message, "refusal"):
+        events.append(RefusalDelta(refusal))
+    for image in rows(message.get("images")):
+        media = media_of_url("image", word(table(image, "image_url"), "url"))
+        events += [media] if media else []
+    entries = rows(message.get("tool_calls"))
     if isinstance(message.get("function_call"), dict):
         entries.append({"index": 0, "function": message["function_call"]})
     return events + [call for entry in entries if (call := tools.read(entry))]
 
 
-def _delta(event: TextDelta | ReasoningDelta | ToolCallDelta) -> dict[str, object]:
-    if isinstance(event, TextDelta):
-        return {"content": event.text}
-    if isinstance(event, ReasoningDelta):
-        return {"reasoning_content": event.text}
+def _read_reasoning(message: dict[str, object]) -> list[ReasoningDelta]:
+    """Reasoning under any name; what stands in `reasoning_details` too is read there, because of the seals."""
+    deltas = []
+    for detail in rows(message.get("reasoning_details")):
+        redacted = detail.get("type") == "reasoning.encrypted"
+        sealed = word(detail, "data" if redacted else "signature")
+        text = "" if redacted else word(detail, "text") or word(detail, "summary")
+        if text or sealed:
+            deltas.append(ReasoningDelta(text, read_signature(sealed, NAME) if sealed else None, redacted))
+    text = first_text(message, *REASONING_FIELDS)
+    if text and not any(delta.text for delta in deltas):
+        deltas.insert(0, ReasoningDelta(text))
+    return deltas
+
+
+def _call_delta(event: ToolCallDelta) -> dict[str, object]:
+    kind, arguments = ("custom", "input") if event.custom else ("function", "arguments")
     call: dict[str, object] = {"index": event.index}
-    function: dict[str, object] = {"arguments": event.arguments}
+    inner: dict[str, object] = {arguments: event.arguments}
     if event.id is not None:
-        call |= {"id": event.id, "type": "function"}
+        call |= {"id": event.id, "type": kind}
     if event.name is not None:
-        function["name"] = event.name
-    return {"tool_calls": [{**call, "function": function}]}
+        inner["name"] = event.name
+    return {**call, kind: inner, **seal_of_call(event.signature)}
 
 
 def _as_text(arguments: object) -> str:

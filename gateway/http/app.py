@@ -25,6 +25,7 @@ from gateway.http.audit import AuditEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
+from gateway.languages import SERVICES
 from gateway.pipeline import Pipeline
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
@@ -93,7 +94,10 @@ def inference_routes(pipeline: Pipeline, config: Config) -> list[Route]:
     """What a worker answers itself: calls, and the models that they may name."""
     models = ModelsEndpoint(pipeline, config.models)
     return [
-        Route("/v1/chat/completions", ChatEndpoint(pipeline, config.limits), methods=["POST"]),
+        *(
+            Route(path, ChatEndpoint(service, pipeline, config.limits), methods=["POST"])
+            for path, service in SERVICES.items()
+        ),
         Route("/v1/models", models.listing, methods=["GET"]),
         Route("/v1/models/{model:path}", models.one, methods=["GET"]),
     ]

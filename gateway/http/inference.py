@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
@@ -17,7 +18,8 @@ from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
 from gateway.errors import BodyTooLarge, UnknownModel
 from gateway.http.exchange import ON_LEAVE
-from gateway.http.problems import NotFound, Pruned
+from gateway.http.problems import NotFound, Pruned, speaks_anthropic
+from gateway.languages import Service
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.storage.calls import LoggedReceipt
@@ -31,9 +33,10 @@ CREATED = 1767225600  # models carry a date; ours is the year's first second, si
 
 
 class ChatEndpoint:
-    """`POST /v1/chat/completions`, as an ASGI application: a call counts as open until its last byte is sent."""
+    """A POST of `service`, as an ASGI application: a call is open until its last byte is sent."""
 
-    def __init__(self, pipeline: Pipeline, limits: Limits) -> None:
+    def __init__(self, service: Service, pipeline: Pipeline, limits: Limits) -> None:
+        self._service = service
         self._pipeline = pipeline
         self._limits = limits
 
@@ -46,7 +49,7 @@ class ChatEndpoint:
             await while_connected(scope, receive, self._answer(request, key, body, send))
 
     async def _answer(self, request: Request, key: ApiKey, body: bytes, send: Send) -> None:
-        answer = await self._pipeline.complete(key, body, request.url.path, _demands(request))
+        answer = await self._pipeline.complete(key, body, request.url.path, self._service, _demands(request))
         # A client that takes nothing is as one that has left: it must hold neither a place nor the provider for ever.
         with suppress(TimeoutError):
             if isinstance(answer.body, bytes):
@@ -115,9 +118,13 @@ class ModelsEndpoint:
         self._table = table
 
     async def listing(self, request: Request) -> Response:
-        """Every public model, in OpenAI's list shape."""
+        """Every public model, in OpenAI's list shape, or in Anthropic's for its clients."""
         await self._pipeline.admit(dict(request.headers))
-        return JSONResponse({"object": "list", "data": [_model(row) for row in self._table.models]})
+        rows = [_model(row, request) for row in self._table.models]
+        if not speaks_anthropic(request):
+            return JSONResponse({"object": "list", "data": rows})
+        ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
+        return JSONResponse({"data": rows, "has_more": False, **ends})
 
     async def one(self, request: Request) -> Response:
         """One model; its id may hold slashes. Raises UnknownModel."""
@@ -125,7 +132,7 @@ class ModelsEndpoint:
         name = request.path_params["model"]
         for row in self._table.models:
             if row.id == name:
-                return JSONResponse(_model(row))
+                return JSONResponse(_model(row, request))
         raise UnknownModel(f"The model `{name[:128]}` does not exist here.", param="model")
 
 
@@ -198,7 +205,8 @@ def _demands(request: Request) -> Demands:
     """What the headers ask; they win over the body's members of the same meaning."""
     headers = request.headers
     wanted = headers.get("x-sf-attestation", "on").lower()
-    return Demands(headers.get("x-sf-policy"), headers.get("x-sf-provider"), wanted != "off", wanted == "checkpoints")
+    policy, provider = headers.get("x-sf-policy"), headers.get("x-sf-provider")
+    return Demands(policy, provider, wanted != "off", wanted == "checkpoints", headers)
 
 
 def _headers(answer: Answer) -> dict[str, str]:
@@ -210,7 +218,10 @@ def _headers(answer: Answer) -> dict[str, str]:
     return headers
 
 
-def _model(row: PublicModel) -> dict[str, object]:
+def _model(row: PublicModel, request: Request) -> dict[str, object]:
+    if speaks_anthropic(request):
+        created = dt.datetime.fromtimestamp(CREATED, dt.UTC).isoformat().replace("+00:00", "Z")
+        return {"type": "model", "id": row.id, "display_name": row.id, "created_at": created}
     return {"id": row.id, "object": "model", "created": CREATED, "owned_by": row.provider}
 
 

@@ -54,11 +54,12 @@ class KeeperDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request and its answer."""
+        request = Request(scope, receive)
         try:
-            body = await read_body(Request(scope, receive), MAX_BODY)
+            body = await read_body(request, MAX_BODY)
             await while_connected(scope, receive, self._pass(scope, body, send))
         except GatewayError as error:
-            await problem(error)(scope, receive, send)
+            await problem(request, error)(scope, receive, send)
 
     async def close(self) -> None:
         """Hang up."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import AttesterUnavailable, GatewayError, InvalidRequest, error_body
+from gateway.errors import AttesterUnavailable, GatewayError, InvalidRequest, failure_of
+from gateway.languages import SERVICES
 from tee.errors import Malformed, Unavailable
 
 LOG = logging.getLogger("saferouter")
@@ -33,38 +34,46 @@ class MethodNotAllowed(GatewayError):
     status, error_type, code = 405, "invalid_request_error", "method_not_allowed"
 
 
-def problem(error: GatewayError, extra: dict[str, str] | None = None) -> Response:
-    """The answer for an error of ours, in OpenAI's shape."""
-    headers = dict(extra or {})
+def speaks_anthropic(request: Request) -> bool:
+    """Whether the client is one of Anthropic's, on a path that several vendors' clients share."""
+    return "anthropic-version" in request.headers
+
+
+def problem(request: Request, error: GatewayError) -> Response:
+    """The answer for an error of ours, in the language of the path, else of the client."""
+    path = request.url.path
+    service = SERVICES.get(path) or SERVICES["/v1/messages" if speaks_anthropic(request) else "/v1/chat/completions"]
+    headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = f"{error.retry_after:g}"
-    return Response(error_body(error), error.status, headers, "application/json")
+    body = service.surface.encode_error(failure_of(error), error.status)
+    return Response(body, error.status, headers, "application/json")
 
 
-async def on_gateway_error(_request: Request, error: Exception) -> Response:
+async def on_gateway_error(request: Request, error: Exception) -> Response:
     """A GatewayError that no step has answered."""
     assert isinstance(error, GatewayError)
-    return problem(error)
+    return problem(request, error)
 
 
-async def on_tee_error(_request: Request, error: Exception) -> Response:
+async def on_tee_error(request: Request, error: Exception) -> Response:
     """Malformed evidence input is the caller's fault; an unavailable device is not."""
     if isinstance(error, Malformed):
-        return problem(InvalidRequest(str(error), param=error.field))
+        return problem(request, InvalidRequest(str(error), param=error.field))
     assert isinstance(error, Unavailable)
-    return problem(AttesterUnavailable(str(error)))
+    return problem(request, AttesterUnavailable(str(error)))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Unknown paths and methods."""
     if getattr(error, "status_code", 404) == 405:
-        return problem(MethodNotAllowed(f"{request.method} is not served at {request.url.path[:200]}."))
-    return problem(NotFound(f"Nothing is served at {request.method} {request.url.path[:200]}."))
+        return problem(request, MethodNotAllowed(f"{request.method} is not served at {request.url.path[:200]}."))
+    return problem(request, NotFound(f"Nothing is served at {request.method} {request.url.path[:200]}."))
 
 
-async def on_unexpected(_request: Request, error: Exception) -> Response:
+async def on_unexpected(request: Request, error: Exception) -> Response:
     """The outermost rim. The log gets the kind and the place, never the message: it may quote a prompt."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere"
     LOG.error("unexpected %s at %s", type(error).__name__, place)
-    return problem(GatewayError("The gateway failed. Nothing about your request was logged."))
+    return problem(request, GatewayError("The gateway failed. Nothing about your request was logged."))

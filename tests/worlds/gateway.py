@@ -157,12 +157,12 @@ class RunningGateway:
         headers = {"authorization": f"Bearer {api_key or self.api_key}", "content-type": "application/json"}
         return httpx2.Client(base_url=self.url, headers=headers, timeout=30.0, **PLAIN)
 
-    def post(self, body: bytes, **headers: str) -> Answered:
-        """One chat call; the answer with the exact bytes of both bodies."""
+    def post(self, body: bytes, path: str = "/v1/chat/completions", **headers: str) -> Answered:
+        """One call; the answer with the exact bytes of both bodies."""
         extra = {name.replace("_", "-"): value for name, value in headers.items()}
         with (
             self.client() as client,
-            client.stream("POST", "/v1/chat/completions", content=body, headers=extra) as response,
+            client.stream("POST", path, content=body, headers=extra) as response,
         ):
             raw = b"".join(response.iter_raw())
         return Answered(body, response.status_code, dict(response.headers), raw)

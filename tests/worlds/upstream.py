@@ -43,8 +43,17 @@ class Received:
     @property
     def credential(self) -> str | None:
         """The Authorization header."""
-        rows = [row.split(":", 1)[1].strip() for row in self.head.split("\r\n") if row.lower().startswith("auth")]
-        return rows[0] if rows else None
+        return self.header("authorization")
+
+    @property
+    def path(self) -> str:
+        """What was posted to."""
+        return self.head.split(" ", 2)[1]
+
+    def header(self, name: str) -> str | None:
+        """The header of this name, in lower case."""
+        rows = [row.split(":", 1) for row in self.head.split("\r\n") if ":" in row]
+        return next((value.strip() for key, value in rows if key.lower() == name), None)
 
 
 @dataclass
@@ -167,6 +176,8 @@ def wired_config(base_url: str) -> str:
         ("wire", "vllm", base_url, "WIRE_KEY"),
         ("absent", "vllm", "http://127.0.0.1:1/v1", "WIRE_KEY"),
         ("keyless", "openai", base_url, "SAFEROUTER_TEST_NO_SUCH_KEY"),
+        ("claude", "anthropic", base_url, "WIRE_KEY"),
+        ("mini", "minimax", base_url, "WIRE_KEY"),
     ]
     models = [
         ("mock-1", "mock", "mock-1"),
@@ -175,11 +186,14 @@ def wired_config(base_url: str) -> str:
         ("wire/renamed", "wire", "vendor/their name"),
         ("absent-1", "absent", "absent-1"),
         ("keyless-1", "keyless", "keyless-1"),
+        ("claude-1", "claude", "claude-opus-5"),
+        ("mini-1", "mini", "MiniMax-M3"),
     ]
     rows = []
     for name, family, url, variable in providers:
         rows += ["[[providers]]", f'id = "{name}"', f'family = "{family}"']
         rows += [f'base_url = "{url}"', f'credential_env = "{variable}"'] if url else []
+        rows += ['auth_header = "authorization"', 'api_version = "2026-10-21"'] if name == "mini" else []
     for name, provider, theirs in models:
         rows += ["[[models]]", f'id = "{name}"', f'provider = "{provider}"', f'upstream_model = "{theirs}"']
     return "\n".join(rows) + "\n"

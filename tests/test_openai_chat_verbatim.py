@@ -12,16 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
-from gateway.dialects.openai_chat import decode_request
+from gateway.dialects.openai_chat_request import decode_request
+from gateway.dialects.openai_chat_stream import attestation_frame
+from gateway.dialects.openai_chat_verbatim import VerbatimStream, forward_body
+from gateway.dialects.splice import attach_attestation
 from gateway.dialects.sse import FrameSplitter, parse_frame
-from gateway.dialects.verbatim import VerbatimStream, attach_attestation, attestation_frame, forward_body
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.inference import Failure, Usage
 
 VECTORS = Path(os.environ.get("SAFEROUTER_VECTORS") or Path(__file__).resolve().parents[2] / "shared" / "vectors")
 PROVIDERS = ("openai-chat", "azure", "bedrock-openai", "deepseek", "kimi", "nvidia", "ollama", "vllm", "zai")
 BOTH = {"_sf_attestation": {"receipt_id": "r"}, "attestation": {"receipt_id": "r"}}
-OURS = attestation_frame("chat-1", 7, "m", {"receipt_id": "r"})
+HEAD: dict[str, object] = {"id": "chat-1", "object": "chat.completion.chunk", "created": 7, "model": "m"}
+OURS = attestation_frame(HEAD, {"receipt_id": "r"})
 DELTA = (
     b'data: {"id":"chat-1","created":7,"model":"m","choices":[{"index":0,"delta":{"content":"a \\"usage\\":{"}}],'
     b'"usage":null}\n\n'
@@ -244,7 +247,7 @@ def test_our_frame_is_a_valid_chunk_with_both_names() -> None:
     assert event.event == "sf_attestation"
     assert chunk["_sf_attestation"] == chunk["attestation"] == {"receipt_id": "r"}
     assert ChatCompletionChunk.model_validate(chunk).choices[0].delta.content is None
-    hostile = attestation_frame("a\n\ndata: x", 7, "m\r\r", {"x": "\n\n"})
+    hostile = attestation_frame(HEAD | {"id": "a\n\ndata: x", "model": "m\r\r"}, {"x": "\n\n"})
     assert FrameSplitter().push(hostile) == [hostile]
 
 

@@ -1,22 +1,21 @@
-"""The verbatim path: client and provider both speak OpenAI chat, so bytes pass unchanged and are only tapped."""
+"""OpenAI chat to OpenAI chat: bytes pass unchanged and are only tapped."""
 
 from __future__ import annotations
 
 import json
 import re
 
-from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, objects_in, read_failure
+from gateway.dialects.dialect import CUT, Attestation, Seen, Verbatim
+from gateway.dialects.fields import rows, word
+from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, read_failure, read_usage, write_failure
+from gateway.dialects.openai_chat_stream import attestation_frame
+from gateway.dialects.splice import attach_attestation, renamed
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest, Usage
 from gateway.jsonbody import encode_json, read_json_object
 
 _USAGE_OPTION = b'"stream_options":{"include_usage":true},'
-# A quote inside a JSON string is always preceded by a backslash, so this matches keys and nothing else.
-_MODEL_KEY = re.compile(rb'(?<!\\)"model"\s*+:\s*+')
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-# A key spelled with escapes ("mod\u0065l") hides from _MODEL_KEY; every letter of it would begin like this.
-_ESCAPED_LETTER = b"\\u006"
 # OpenAI writes `"usage":null` and `"finish_reason":null` into every chunk; only a value makes them worth decoding.
 _USAGE_VALUE = re.compile(rb'"usage"\s*+:\s*+[^n\s]')
 _FINISH_VALUE = re.compile(rb'"finish_reason"\s*+:\s*+"')
@@ -36,10 +35,10 @@ def forward_body(body: bytes, request: InferenceRequest, upstream_model: str) ->
     if edits_needed or (wants_usage and "stream_options" in request.extra):
         return _edited(body, wants_usage, upstream_model)
     if upstream_model != request.model:
-        renamed = _renamed(body, upstream_model)
-        if renamed is None:
+        spliced = renamed(body, upstream_model)
+        if spliced is None:
             return _edited(body, wants_usage, upstream_model)
-        body = renamed
+        body = spliced
     if wants_usage:
         opening = body.index(b"{") + 1
         body = body[:opening] + _USAGE_OPTION + body[opening:]
@@ -136,7 +135,7 @@ class VerbatimStream:
     def _learn(self, chunk: dict[str, object], event: str) -> None:
         self.usage = chunk_usage(chunk) or self.usage
         self.failure = self.failure or read_failure(chunk, event)
-        for choice in objects_in(chunk.get("choices")):
+        for choice in rows(chunk.get("choices")):
             reason = choice.get("finish_reason")
             if isinstance(reason, str) and reason:
                 self.finish_reason = reason
@@ -170,37 +169,42 @@ class VerbatimStream:
         return released
 
 
-def attestation_frame(chat_id: str, created: int, model: str, attestation: dict[str, object]) -> bytes:
-    """The frame that carries the attestation: a named event that is also a valid, empty chunk.
+class ChatPassage:
+    """A VerbatimStream as the pipeline uses it: with the attestation before its end, and cuts told to the client."""
 
-    Clients that parse every event take it for a chunk without text; a bare event breaks about half of them.
-    """
-    chunk = {
-        "id": chat_id,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": model,
-        "choices": [{"index": 0, "delta": {}, "finish_reason": None}],
-        "_sf_attestation": attestation,
-        "attestation": attestation,
-    }
-    return b"event: sf_attestation\ndata: " + encode_json(chunk) + b"\n\n"
+    def __init__(self, request: InferenceRequest, created: int, max_frame: int = MAX_FRAME) -> None:
+        self._stream = VerbatimStream(request.include_usage, max_frame, request.choices)
+        self._created = created
+        self.push = self._stream.push  # unwrapped, because every chunk of every stream comes through here
+
+    def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
+        """The last bytes: our frame before the provider's own end; where that is missing, an error after it."""
+        stream = self._stream
+        head = {
+            "id": stream.chat_id,
+            "object": "chat.completion.chunk",
+            "created": stream.created or self._created,
+            "model": stream.model,
+        }
+        ours = b"" if attestation is None else attestation_frame(head, attestation)
+        if cut is not None:
+            return ours + _error_frame(cut)
+        tail = stream.closing(ours)
+        return tail if stream.failure is not None or stream.whole else tail + _error_frame(CUT)
+
+    def seen(self) -> Seen:
+        """What was learnt so far."""
+        return Seen(self._stream.usage, self._stream.chat_id, self._stream.whole)
 
 
-def attach_attestation(answer: bytes, attestation: dict[str, object]) -> bytes:
-    """Put the attestation into a buffered answer, before its last brace; all other bytes stay the provider's.
-
-    If the provider sent members of these names ours replace them, at the cost of re-serialising.
-    Raises: UpstreamFailed if the answer is no JSON object.
-    """
-    fields = read_json_object(answer)
+def answer_facts(body: bytes) -> Seen:
+    """What a buffered answer says of itself. Raises: UpstreamFailed."""
+    fields = read_json_object(body)
     if fields is None:
-        raise UpstreamFailed("answer: found bytes that are no JSON object, wanted a chat completion")
-    ours: dict[str, object] = {"_sf_attestation": attestation, "attestation": attestation}
-    if fields.keys() & ours.keys():
-        return encode_json({**fields, **ours})
-    end = answer.rindex(b"}")
-    return answer[:end] + (b"," if fields else b"") + encode_json(ours)[1:-1] + answer[end:]
+        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+    words = [word(choice, "finish_reason") for choice in rows(fields.get("choices"))]
+    gave_up = bool(fields.get("error")) or any(reason in FAILED_FINISHES for reason in words)
+    return Seen(read_usage(fields.get("usage")), word(fields, "id"), not gave_up)
 
 
 def _is_telling(frame: bytes) -> bool:
@@ -222,18 +226,16 @@ def _is_usage_only(chunk: dict[str, object] | None) -> bool:
     return chunk is not None and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
 
 
-def _renamed(body: bytes, upstream_model: str) -> bytes | None:
-    """The body with its model replaced; None if the one place of the name cannot be told by a plain search."""
-    keys = list(_MODEL_KEY.finditer(body))
-    if len(keys) != 1 or _ESCAPED_LETTER in body:
-        return None
-    value = _STRING.match(body, keys[0].end())
-    return body[: value.start()] + encode_json(upstream_model) + body[value.end() :] if value else None
-
-
 def _edited(body: bytes, wants_usage: bool, upstream_model: str) -> bytes:
     fields = json.loads(body)
     edited = {name: value for name, value in fields.items() if name not in GATEWAY_FIELDS} | {"model": upstream_model}
     if wants_usage:
         edited["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
     return encode_json(edited)
+
+
+def _error_frame(failure: Failure) -> bytes:
+    return b"data: " + encode_json(write_failure(failure)) + b"\n\n"
+
+
+VERBATIM = Verbatim(forward_body, ChatPassage, answer_facts, attach_attestation)

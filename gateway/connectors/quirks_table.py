@@ -1,0 +1,58 @@
+"""Which models differ from the language that they speak, and how: facts of the vendors, first match wins."""
+
+from __future__ import annotations
+
+import re
+
+from gateway.dialects.quirks import PLAIN, Quirks
+
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+_PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
+_LOW_HIGH_MAX = ("low", "high", "max")
+_LARGE = 32_000  # tokens that every Claude from 4 on may answer with
+
+_OPENAI = Quirks(max_tokens_field="max_completion_tokens", developer=True, drops=frozenset({"top_k", "reasoning"}))
+_OPENAI_REASONING = Quirks(
+    max_tokens_field="max_completion_tokens",
+    developer=True,
+    drops=_SAMPLING | _PENALTIES,
+    efforts=("low", "medium", "high"),
+)
+
+# Family, pattern at the start of the provider's own model id, quirks.
+_TABLE: tuple[tuple[str, str, Quirks], ...] = (
+    ("openai", r"o\d|gpt-5", _OPENAI_REASONING),
+    ("openai", r"", _OPENAI),
+    ("anthropic", r"claude-3-7", Quirks(thinking="budget", default_max_tokens=_LARGE)),
+    ("anthropic", r"claude-3-5", Quirks(drops=frozenset({"reasoning"}), default_max_tokens=8192)),
+    ("anthropic", r"claude-(3|2|instant)", Quirks(drops=frozenset({"reasoning"}))),
+    ("anthropic", r"claude-(opus|sonnet|haiku)-4(-[015]\b|-\d{8}|$)",
+     Quirks(thinking="budget", default_max_tokens=_LARGE)),
+    ("anthropic", r"claude-(opus|sonnet)-4-6", Quirks(default_max_tokens=_LARGE)),
+    ("anthropic", r"", Quirks(drops=_SAMPLING, default_max_tokens=_LARGE)),
+    ("minimax", r"MiniMax-M2", Quirks(drops=frozenset({"reasoning", "top_k"}), default_max_tokens=_LARGE)),
+    ("minimax", r"", Quirks(thinking="type", drops=frozenset({"top_k"}), default_max_tokens=_LARGE)),
+    ("deepseek", r"", Quirks(thinking="type", efforts=_LOW_HIGH_MAX, replays_reasoning=True)),
+    ("zai", r"glm-5\.3", Quirks(thinking="always", efforts=_LOW_HIGH_MAX, replays_reasoning=True,
+                               required_tools=False)),
+    ("zai", r"glm-5\.2", Quirks(thinking="type", efforts=_LOW_HIGH_MAX, replays_reasoning=True, required_tools=False)),
+    ("zai", r"", Quirks(thinking="type", replays_reasoning=True, required_tools=False)),
+    ("kimi", r"kimi-k3", Quirks(thinking="always", efforts=_LOW_HIGH_MAX, drops=_SAMPLING | _PENALTIES,
+                                replays_reasoning=True, required_tools=False)),
+    ("kimi", r"kimi-k2\.7", Quirks(thinking="always", drops=_SAMPLING | _PENALTIES, replays_reasoning=True,
+                                   required_tools=False)),
+    ("kimi", r"kimi-", Quirks(thinking="type", drops=_SAMPLING | _PENALTIES, replays_reasoning=True,
+                              required_tools=False)),
+    ("nvidia", r"", Quirks(thinking="template", text_only=True)),
+    ("vllm", r"", Quirks(thinking="template")),
+    # Models that cannot think refuse a request that says so, and those that can do so unasked.
+    ("ollama", r"", Quirks(drops=frozenset({"reasoning"}))),
+)  # fmt: skip
+_COMPILED = tuple((family, re.compile(pattern), quirks) for family, pattern, quirks in _TABLE)
+
+
+def quirks_of(family: str, upstream_model: str) -> Quirks:
+    """The quirks of a family's model, by the id that its provider knows it by."""
+    return next(
+        (quirks for name, pattern, quirks in _COMPILED if name == family and pattern.match(upstream_model)), PLAIN
+    )
