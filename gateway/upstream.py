@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -65,10 +66,10 @@ class Upstream:
     def __init__(self, limits: Limits, *, stock: bool) -> None:
         """`stock`: by httpx2's own transport."""
         self._stock = stock
-        self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
-        self._clients: dict[str | None, httpx2.AsyncClient] = {}  # by whom they trust: a connection must not be shared
+        self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds).as_dict()
+        self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}  # by whom they trust: nothing is shared
         self._limit = limits.answer
-        self._client(None)  # now, since reading the public CAs takes its time
+        self._transport(None)  # now, since reading the public CAs takes its time
 
     async def call(
         self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Mapping[str, str]
@@ -78,9 +79,10 @@ class Upstream:
         if credential is not None:
             headers |= connector.credential_header(credential)
         try:
-            client = self._client(connector.roots)
-            request = client.build_request("POST", url, content=body, headers=headers)
-            response = await client.send(request, stream=True)
+            # Not through a client of httpx2: it would keep one caller's cookies for the next, and follow redirects.
+            extensions = {"timeout": self._timeout}
+            request = httpx2.Request("POST", _parse_url(url), headers=headers, content=body, extensions=extensions)
+            response = await self._transport(connector.roots).handle_async_request(request)
         except _FAULTS as error:
             raise _failure(error) from None
         if response.headers.get("content-encoding", "identity") != "identity":
@@ -97,22 +99,22 @@ class Upstream:
 
     async def close(self) -> None:
         """Drop all connections."""
-        for client in self._clients.values():
-            await client.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
 
-    def _client(self, roots: str | None) -> httpx2.AsyncClient:
-        if roots not in self._clients:
+    def _transport(self, roots: str | None) -> httpx2.AsyncBaseTransport:
+        if roots not in self._transports:
             # trust_env off: a proxy named in the environment would see every prompt; a CA named there is not attested.
             context = httpx2.create_ssl_context(trust_env=False) if roots is None else new_context(roots)
             pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
             stock = httpx2.AsyncHTTPTransport(verify=context, limits=pool, trust_env=False) if self._stock else None
-            self._clients[roots] = httpx2.AsyncClient(
-                transport=stock or LeanTransport(context),
-                timeout=self._timeout,
-                trust_env=False,
-                follow_redirects=False,
-            )
-        return self._clients[roots]
+            self._transports[roots] = stock or LeanTransport(context)
+        return self._transports[roots]
+
+
+@lru_cache(512)  # one for each model of each provider
+def _parse_url(url: str) -> httpx2.URL:
+    return httpx2.URL(url)
 
 
 def _retry_after(response: httpx2.Response) -> str | None:

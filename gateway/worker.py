@@ -15,7 +15,7 @@ from gateway.boot_keys import decode_boot_keys
 from gateway.build import source_digest
 from gateway.config import Config, decode_config
 from gateway.http.pass_on import KeeperDoor, build_worker_app
-from gateway.http.server import STOP_SECONDS, SharedListener, serve_app
+from gateway.http.server import STOP_SECONDS, SharedListener, serve_app, settle_memory
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.remote_record import KeeperLink, RemoteRecord
@@ -44,6 +44,7 @@ async def run() -> None:
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     pipeline = Pipeline(config, Admission(link.find_key), record, upstream, embedded, places)
+    settle_memory()
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
     server = serve_app(build_worker_app(pipeline, config, door), listener, config, stop)
     reporting = asyncio.create_task(record.report_progress())

@@ -7,10 +7,11 @@ import json
 import re
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from openai import OpenAI
 
 from tee.canonical import digest_bytes
@@ -38,8 +39,8 @@ def test_a_long_stream_carries_its_newest_checkpoint_in_the_receipt(
     checkpoint = checkpoint_of(receipt)
     assert checkpoint is not None
     assert checkpoint.keyset_digest == receipt.keyset_digest
-    assert 300 - 64 < checkpoint.events <= 300
-    assert checkpoint.size == checkpoint.events * len(DELTA)
+    assert 300 - 64 < checkpoint.events <= 301
+    assert checkpoint.body_hash == digest_bytes(PLAIN[: checkpoint.size])
     stream = receipt.events["stream"]
     assert (stream["bytes"], stream["events"], stream["complete"]) == (len(PLAIN), 302, True)
     check = live_gateway.judge(live_gateway.fetch_receipt(answered.receipt_id), ASKED, PLAIN).check("receipt.stream")
@@ -77,7 +78,7 @@ def test_checkpoints_in_the_stream_verify_before_it_ends(
         ) as response,
     ):
         pieces, got = response.iter_raw(), b""
-        while got.count(DELTA) < 200 or len(COMMENT.findall(got)) < 3:
+        while got.count(DELTA) < 200 or not COMMENT.search(got):
             got += next(pieces)
         receipt_id = response.headers["x-receipt-id"]
     assert COMMENT.sub(b"", got) == DELTA * 200
@@ -124,6 +125,9 @@ def killed_stream(gateway: RunningGateway, body: bytes) -> tuple[str, bytes]:
             got += next(pieces)
         time.sleep(0.5)
         gateway.kill()
+        with suppress(httpx2.ReadError, httpx2.RemoteProtocolError):
+            for piece in pieces:  # what was on its way had left, and may be signed for
+                got += piece
         return response.headers["x-receipt-id"], got
 
 
