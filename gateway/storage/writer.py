@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -39,7 +40,7 @@ class NotRecorded(GatewayError):
 @dataclass(frozen=True, slots=True)
 class _Job:
     operation: Operation
-    done: Future[Any]
+    done: Future[Any] | asyncio.Future[Any]
 
 
 class GroupCommit:
@@ -54,13 +55,16 @@ class GroupCommit:
 
     def submit(self, operation: Operation) -> Future[Any]:
         """Queue an operation; its future resolves to its result once durable, or raises NotRecorded."""
-        job = _Job(operation, Future())
-        self._jobs.put(job)
-        return job.done
+        done: Future[Any] = Future()
+        self._jobs.put(_Job(operation, done))
+        return done
 
     async def durable(self, operation: Operation) -> Any:
         """Submit and wait. A cancelled caller stops waiting; the operation is carried out all the same."""
-        return await asyncio.shield(asyncio.wrap_future(self.submit(operation)))
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(lambda it: it.cancelled() or it.exception())  # its caller may have gone
+        self._jobs.put(_Job(operation, done))
+        return await asyncio.shield(done)
 
     def stop(self) -> None:
         """Write everything that was submitted, then end."""
@@ -86,9 +90,26 @@ class GroupCommit:
                 results = [job.operation(transaction) for job in jobs]
                 self._sequencer.write(sequence, connection)
         except Exception as error:  # the rim of this thread: if it died, every later call would wait for ever
-            for job in jobs:
-                job.done.set_exception(NotRecorded(f"The call could not be recorded ({type(error).__name__})."))
+            words = f"The call could not be recorded ({type(error).__name__})."
+            _tell([partial(job.done.set_exception, NotRecorded(words)) for job in jobs], jobs)
             return
         self._sequencer.adopt(sequence)
-        for job, result in zip(jobs, results, strict=True):
-            job.done.set_result(result)
+        _tell([partial(job.done.set_result, result) for job, result in zip(jobs, results, strict=True)], jobs)
+
+
+def _tell(words: list[Callable[[], None]], jobs: list[_Job]) -> None:
+    """Tell each job's waiter: threads from here, a loop from within, which is woken once for all of its own."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
+    for say, job in zip(words, jobs, strict=True):
+        if isinstance(job.done, Future):
+            say()
+        else:
+            by_loop.setdefault(job.done.get_loop(), []).append(say)
+    for loop, said in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_say, said)
+
+
+def _say(words: list[Callable[[], None]]) -> None:
+    for say in words:
+        say()
