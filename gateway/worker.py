@@ -14,6 +14,7 @@ from gateway.admission import Admission
 from gateway.boot_keys import decode_boot_keys
 from gateway.build import source_digest
 from gateway.config import Config, decode_config
+from gateway.http import connections
 from gateway.http.pass_on import KeeperDoor, build_worker_app
 from gateway.http.server import STOP_SECONDS, SharedListener, serve_app, settle_memory
 from gateway.pipeline import Embedded, Pipeline
@@ -45,6 +46,7 @@ async def run() -> None:
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     pipeline = Pipeline(config, Admission(link.find_key), record, upstream, embedded, places)
     settle_memory()
+    connections.use(stock=config.stock_http)
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
     server = serve_app(build_worker_app(pipeline, config, door), listener, config, stop)
     reporting = asyncio.create_task(record.report_progress())
