@@ -444,6 +444,19 @@ def frames(stream: bytes) -> list[dict[str, object]]:
     return found
 
 
+def check_one_by_one(events: list[StreamEvent]) -> None:
+    """Blocks are numbered in order, and each is closed before the next opens; pieces are of the open one."""
+    number, is_open = -1, False
+    for frame in frames(streamed(*events)):
+        if frame["type"] == "content_block_start":
+            number, is_open = number + 1, not is_open
+            assert is_open and frame["index"] == number
+        elif str(frame["type"]).startswith("content_block"):
+            assert is_open and frame["index"] == number
+            is_open = frame["type"] == "content_block_delta"
+    assert not is_open
+
+
 def test_encoder_and_decoder_are_inverse() -> None:
     stream = streamed(*EVENTS)
     again = read(stream)
@@ -453,10 +466,7 @@ def test_encoder_and_decoder_are_inverse() -> None:
     kinds = [frame["type"] for frame in frames(stream)]
     assert kinds[0] == "message_start"
     assert kinds[-2:] == ["message_delta", "message_stop"]
-    open_blocks = 0
-    for kind in kinds:
-        open_blocks += (kind == "content_block_start") - (kind == "content_block_stop")
-        assert 0 <= open_blocks <= 1
+    check_one_by_one(EVENTS)
 
 
 def test_the_attestation_rides_in_message_delta_or_in_the_error() -> None:
@@ -476,6 +486,89 @@ def test_the_name_of_a_call_may_come_late() -> None:
         Finish("tool_calls"),
     ]  # fmt: skip
     assert fold_events(read(streamed(*pieces))).blocks == (ToolCall("x", "f", '{"a":1}'),)
+
+
+def test_one_block_is_open_at_a_time_however_calls_interleave() -> None:
+    pieces: list[StreamEvent] = [
+        ToolCallDelta(0, "x", "f", '{"a":'), ToolCallDelta(1, "y", "g", '{"b":'), TextDelta("and "),
+        ToolCallDelta(0, None, None, "1}"), ToolCallDelta(1, None, None, "2}"), TextDelta("so"), Finish("tool_calls"),
+    ]  # fmt: skip
+    check_one_by_one(pieces)
+    assert fold_events(read(streamed(*pieces))).blocks == (
+        ToolCall("x", "f", '{"a":1}'), ToolCall("y", "g", '{"b":2}'), Text("and so"),
+    )  # fmt: skip
+
+
+def test_a_whole_call_makes_room_for_the_next_at_once() -> None:
+    encoder = Encoder(REQUEST, "c", 1)
+    encoder.encode(ToolCallDelta(0, "x", "f", '{"a":'))
+    encoder.encode(ToolCallDelta(0, None, None, "1}"))
+    assert b'"id":"y"' in encoder.encode(ToolCallDelta(1, "y", "g", "{"))
+    assert encoder.encode(ToolCallDelta(0, None, None, " ")) == b""
+    with pytest.raises(UpstreamFailed, match="after the end of their call"):
+        encoder.encode(ToolCallDelta(0, None, None, ',"b":2}'))
+
+
+def test_what_waits_for_an_open_call_is_bounded() -> None:
+    encoder = Encoder(REQUEST, "c", 1)
+    encoder.encode(ToolCallDelta(0, "x", "f", "{"))
+    with pytest.raises(UpstreamFailed, match="beside an open call"):
+        for _ in range(9):
+            encoder.encode(ToolCallDelta(1, "y", "g", "x" * (1 << 20)))
+    alone = Encoder(REQUEST, "c", 1)
+    alone.encode(ToolCallDelta(0, "x", "f", '{"a":"'))
+    assert all(alone.encode(ToolCallDelta(0, None, None, "x" * (1 << 20))) for _ in range(9))
+    alone.encode(ToolCallDelta(0, None, None, '"}'))
+    alone.encode(ToolCallDelta(1, "y", "g", "{}"))
+    assert b'"id":"y"' in alone.finish(None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "{", '"a"', ":1", "}", "{}"])), max_size=14))
+def test_any_interleaving_reads_as_the_buffered_answer_does(pieces: list[tuple[int, str]]) -> None:
+    """Number 3 stands for text. A call that goes on after its end is refused by the stream alone."""
+    begun: set[int] = set()
+    events: list[StreamEvent] = []
+    for index, said in pieces:
+        first = index not in begun
+        begun.add(index)
+        call = (
+            ToolCallDelta(index, f"id{index}", f"f{index}", said) if first else ToolCallDelta(index, None, None, said)
+        )
+        events.append(TextDelta(said) if index == 3 else call)
+    events = [event for event in events if event != TextDelta("")] + [Finish("tool_calls")]
+    try:
+        stream = streamed(*events)
+    except UpstreamFailed as error:
+        assert "after the end of their call" in error.message
+        return
+    check_one_by_one(events)
+    wanted = [replace(block, arguments=block.arguments.strip() or "{}") if isinstance(block, ToolCall) else block
+              for block in fold_events(events).blocks]  # fmt: skip
+    assert list(fold_events(read(stream)).blocks) == wanted
+
+
+def test_a_picture_in_an_answer_is_a_markdown_image_of_its_own() -> None:
+    picture = Media("image", "image/png", "AAAA")
+    events: list[StreamEvent] = [TextDelta("here"), picture, TextDelta("so"), Finish("stop")]
+    said = ["here", "![image](data:image/png;base64,AAAA)", "so"]
+    whole = json.loads(encode_answer(events, REQUEST, "c", 1, None))
+    assert [part["text"] for part in whole["content"]] == said
+    check_one_by_one(events)
+    blocks = [frame for frame in frames(streamed(*events)) if frame["type"] == "content_block_delta"]
+    assert [frame["delta"] for frame in blocks] == [{"type": "text_delta", "text": words} for words in said]
+    linked = encode_answer([Media("image", url="https://x.test/a.png")], REQUEST, "c", 1, None)
+    assert b"![image](https://x.test/a.png)" in linked
+
+
+@pytest.mark.parametrize("media", [Media("image", file_id="f"), Media("audio", "audio/mpeg", "AAAA")])
+def test_what_no_block_can_show_fails_and_does_not_vanish(media: Media) -> None:
+    with pytest.raises(UpstreamFailed, match="no place"):
+        encode_answer([TextDelta("a"), media, Finish("stop")], REQUEST, "c", 1, None)
+    encoder = Encoder(REQUEST, "c", 1)
+    encoder.encode(ToolCallDelta(0, "x", "f", "{"))
+    with pytest.raises(UpstreamFailed, match="no place"):
+        encoder.encode(media)
+    assert b"message_stop" not in encoder.finish(None)
 
 
 def test_a_foreign_seal_of_a_call_comes_back_with_it() -> None:

@@ -12,7 +12,7 @@ from gateway.dialects.anthropic_messages_fields import (
     write_finish,
     write_usage,
 )
-from gateway.dialects.anthropic_messages_parts import encode_call, encode_thinking
+from gateway.dialects.anthropic_messages_parts import encode_call, encode_thinking, picture_in_words
 from gateway.dialects.anthropic_messages_request import decode_request, encode_request
 from gateway.dialects.anthropic_messages_stream import MAX_TOOL_CALLS, Decoder, Encoder
 from gateway.dialects.anthropic_messages_verbatim import VERBATIM
@@ -24,6 +24,7 @@ from gateway.inference import (
     Block,
     Failure,
     InferenceRequest,
+    Media,
     ReasoningDelta,
     Refusal,
     Start,
@@ -71,7 +72,10 @@ def decode_answer(body: bytes) -> list[StreamEvent]:
 def encode_answer(
     events: list[StreamEvent], request: InferenceRequest, token: str, _created: int, attestation: Attestation | None
 ) -> bytes:
-    """Write a buffered answer from the events of a whole stream; an error object if it ended in Failure."""
+    """Write a buffered answer from the events of a whole stream; an error object if it ended in Failure.
+
+    Raises: UpstreamFailed for what has no place in this language.
+    """
     reply = fold_events(events)
     ours = {} if attestation is None else {"_sf_attestation": attestation, "attestation": attestation}
     if reply.failure is not None:
@@ -123,6 +127,8 @@ def _write_block(block: Block) -> list[dict[str, object]]:
         return [{"type": "text", "text": block.text}] if block.text else []
     if isinstance(block, Thinking):
         return [encode_thinking(block)]
+    if isinstance(block, Media):
+        return [{"type": "text", "text": picture_in_words(block)}]
     if not isinstance(block, ToolCall):
         return []
     seal = [encode_thinking(Thinking("", block.signature))] if block.signature else []

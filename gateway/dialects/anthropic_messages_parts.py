@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from gateway.dialects.anthropic_messages_fields import NAME
 from gateway.dialects.fields import table, word
-from gateway.errors import InvalidRequest
+from gateway.dialects.media import data_url
+from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Block,
     CachePoint,
@@ -144,6 +145,17 @@ def encode_thinking(block: Thinking) -> dict[str, object]:
     if block.redacted:
         return {"type": "redacted_thinking", "data": sealed}
     return {"type": "thinking", "thinking": block.text, "signature": sealed}
+
+
+def picture_in_words(media: Media) -> str:
+    """A picture that a model made, as a Markdown image: an answer of Anthropic's holds words and calls only.
+
+    Raises: UpstreamFailed for anything that Markdown cannot show.
+    """
+    url = media.url or data_url(media)
+    if media.kind != "image" or not url:
+        raise UpstreamFailed(f"answer: found {media.kind} content, which Anthropic's language has no place for")
+    return f"![{media.name or 'image'}]({url})"
 
 
 def cache_point(part: dict[str, object]) -> CachePoint | None:

@@ -12,6 +12,7 @@ from gateway.dialects.anthropic_messages_fields import (
     write_finish,
     write_usage,
 )
+from gateway.dialects.anthropic_messages_parts import picture_in_words
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import table, word
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
@@ -20,6 +21,7 @@ from gateway.inference import (
     Failure,
     Finish,
     InferenceRequest,
+    Media,
     ReasoningDelta,
     RefusalDelta,
     Start,
@@ -34,6 +36,11 @@ from gateway.jsonbody import encode_json, read_json_object
 
 MAX_TOOL_CALLS = 1024
 """In one answer. Honest models make a handful; the decoder remembers each."""
+
+MAX_WAITING = 8 * 1024 * 1024
+"""Bytes of what must wait for an open tool call to end: two whole frames of a provider."""
+
+_PIECE_COST = 256  # bytes of memory that a piece takes besides its text
 
 
 class Decoder:
@@ -165,6 +172,9 @@ class Decoder:
         return last if self._finished else [Finish("tool_calls" if self._call_count else "stop"), *last]
 
 
+_Piece = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Media
+
+
 class Encoder:
     """Writes a Messages stream: one block at a time, each closed before the next begins."""
 
@@ -177,11 +187,21 @@ class Encoder:
         self._opened = self._refused = False
         self._index = -1  # of the last block
         self._open = ""  # its kind while it is open, empty after
-        self._calls: dict[int, int] = {}  # our index of a call -> its block's
-        self._nameless: dict[int, ToolCallDelta] = {}  # calls whose name is still to come
+        self._calling: int | None = None  # our index of the call whose block is open
+        self._arguments: list[str] = []  # of that call, until somebody asks whether they are whole
+        self._arguments_size = 0
+        self._whole: bool | None = None  # the answer, which stays: asked once per call, it costs no more than reading
+        self._ended_calls: set[int] = set()
+        self._named_calls: set[int] = set()
+        self._waiting: list[list[_Piece]] = []  # blocks to come, each with its pieces, in the order of their first
+        self._waiting_calls: dict[int, list[_Piece]] = {}
+        self._waiting_size = 0
 
     def encode(self, event: StreamEvent) -> bytes:
-        """Render one event; Finish, Usage and Failure wait for the end, a Usage at the start for message_start."""
+        """Render one event; Finish, Usage and Failure wait for the end, a Usage at the start for message_start.
+
+        Raises: UpstreamFailed for what has no place in this language, and for more than may wait.
+        """
         if isinstance(event, Start):
             self._model = event.model or self._model
         elif isinstance(event, Usage):
@@ -190,19 +210,17 @@ class Encoder:
             self._finish = event
         elif isinstance(event, Failure):
             self._failure = event
-        elif isinstance(event, TextDelta | RefusalDelta):
+        else:
+            if isinstance(event, Media):
+                picture_in_words(event)  # refused now: at the end it would be too late
             self._refused = self._refused or isinstance(event, RefusalDelta)
-            return self._text(event.text)
-        elif isinstance(event, ReasoningDelta):
-            return self._reasoning(event)
-        elif isinstance(event, ToolCallDelta):
-            return self._call(event)
+            return self._say(event)
         return b""
 
     def finish(self, attestation: Attestation | None) -> bytes:
         """message_delta with the attestation in it, and message_stop; after a failure an error that carries it."""
         ours = {} if attestation is None else {"_sf_attestation": attestation, "attestation": attestation}
-        end = self._opening() + self._stop()
+        end = self._opening() + self._release(ended=True) + self._stop()
         if self._failure is not None:
             return end + _frame({**write_failure(self._failure, self._failure.status or 500), **ours})
         if self._finish is None:
@@ -231,17 +249,19 @@ class Encoder:
     def _stop(self) -> bytes:
         if not self._open:
             return b""
-        self._open = ""
+        if self._calling is not None:
+            self._ended_calls.add(self._calling)
+        self._open, self._calling = "", None
         return _frame({"type": "content_block_stop", "index": self._index})
 
-    def _piece(self, index: int, kind: str, name: str, text: str) -> bytes:
-        return _frame({"type": "content_block_delta", "index": index, "delta": {"type": kind, name: text}})
+    def _piece(self, kind: str, name: str, text: str) -> bytes:
+        return _frame({"type": "content_block_delta", "index": self._index, "delta": {"type": kind, name: text}})
 
     def _text(self, text: str) -> bytes:
         if not text:
             return b""
         before = b"" if self._open == "text" else self._begin("text", {"text": ""})
-        return before + self._piece(self._index, "text_delta", "text", text)
+        return before + self._piece("text_delta", "text", text)
 
     def _reasoning(self, event: ReasoningDelta) -> bytes:
         sealed = event.signature.written_by(NAME) if event.signature else ""
@@ -251,31 +271,103 @@ class Encoder:
             return b""
         written = b"" if self._open == "thinking" else self._begin("thinking", {"thinking": "", "signature": ""})
         if event.text:
-            written += self._piece(self._index, "thinking_delta", "thinking", event.text)
+            written += self._piece("thinking_delta", "thinking", event.text)
         if sealed:
-            written += self._piece(self._index, "signature_delta", "signature", sealed) + self._stop()
+            written += self._piece("signature_delta", "signature", sealed) + self._stop()
         return written
 
-    def _call(self, event: ToolCallDelta) -> bytes:
-        """A call's block opens once its name is known; until then its pieces wait."""
+    def _say(self, event: _Piece) -> bytes:
+        """Write a piece whose block is open or may open; any other waits, since one block is open at a time."""
+        if isinstance(event, ToolCallDelta):
+            if event.index == self._calling:
+                return self._more(event.arguments)
+            if event.index in self._ended_calls:
+                return self._late(event)
+            if event.name:
+                self._named_calls.add(event.index)
+        elif self._calling is None and not self._waiting:
+            return self._write(event)
+        self._wait(event)
+        return self._release(ended=False)
+
+    def _wait(self, event: _Piece) -> None:
+        self._waiting_size += _PIECE_COST + len(_text_of(event))
+        if self._waiting_size > MAX_WAITING:
+            raise UpstreamFailed(f"tool_calls: found more than {MAX_WAITING} bytes beside an open call, wanted its end")
+        if isinstance(event, ToolCallDelta):
+            if event.index not in self._waiting_calls:
+                self._waiting_calls[event.index] = []
+                self._waiting.append(self._waiting_calls[event.index])
+            self._waiting_calls[event.index].append(event)
+        elif self._waiting and not isinstance(self._waiting[-1][0], ToolCallDelta):
+            self._waiting[-1].append(event)
+        else:
+            self._waiting.append([event])
+
+    def _release(self, *, ended: bool) -> bytes:
+        """Write the blocks whose turn has come, at the end all of them."""
         written = b""
-        if event.index not in self._calls:
-            earlier = self._nameless.pop(event.index, ToolCallDelta(event.index, None, None, ""))
-            arguments, signature = earlier.arguments + event.arguments, event.signature or earlier.signature
-            event = ToolCallDelta(event.index, event.id or earlier.id, event.name, arguments, signature=signature)
-            if not event.name:
-                self._nameless[event.index] = event
-                return b""
-            block: dict[str, object] = {"id": event.id or f"call_{event.index}", "name": event.name, "input": {}}
-            written = self._seal_of_next(event.signature) + self._begin("tool_use", block)
-            self._calls[event.index] = self._index
-        if not event.arguments:
-            return written
-        return written + self._piece(self._calls[event.index], "input_json_delta", "partial_json", event.arguments)
+        while self._waiting and (ended or self._may_begin(self._waiting[0][0])):
+            pieces = self._waiting.pop(0)
+            self._waiting_size -= sum(_PIECE_COST + len(_text_of(piece)) for piece in pieces)
+            calls = [piece for piece in pieces if isinstance(piece, ToolCallDelta)]
+            written += self._begin_call(calls) if calls else b"".join(map(self._write, pieces))
+        return written
+
+    def _may_begin(self, first: _Piece) -> bool:
+        """A call begins once its name is known, and everything once the open call is whole."""
+        if isinstance(first, ToolCallDelta) and first.index not in self._named_calls:
+            return False
+        if self._calling is not None and self._whole is None:
+            self._whole = read_json_object("".join(self._arguments)) is not None
+            self._arguments = []
+        return self._calling is None or self._whole is True
+
+    def _write(self, event: _Piece) -> bytes:
+        if isinstance(event, ReasoningDelta):
+            return self._reasoning(event)
+        if isinstance(event, Media):
+            words = picture_in_words(event)
+            return self._begin("text", {"text": ""}) + self._piece("text_delta", "text", words) + self._stop()
+        return self._text(_text_of(event))
+
+    def _begin_call(self, pieces: list[ToolCallDelta]) -> bytes:
+        index = pieces[0].index
+        del self._waiting_calls[index]
+        call_id = next((piece.id for piece in pieces if piece.id), f"call_{index}")
+        name = next((piece.name for piece in pieces if piece.name), "")
+        seal = next((piece.signature for piece in pieces if piece.signature), None)
+        block: dict[str, object] = {"id": call_id, "name": name, "input": {}}
+        written = self._seal_of_next(seal) + self._begin("tool_use", block)
+        self._calling, self._arguments, self._arguments_size, self._whole = index, [], 0, None
+        return written + self._more("".join(piece.arguments for piece in pieces))
+
+    def _more(self, arguments: str) -> bytes:
+        """Some more arguments of the open call."""
+        if not arguments:
+            return b""
+        if self._whole is None:
+            self._arguments.append(arguments)
+            self._arguments_size += _PIECE_COST + len(arguments)
+            if self._arguments_size > MAX_WAITING:
+                self._arguments, self._whole = [], False  # others wait for the end, which is always right
+        return self._piece("input_json_delta", "partial_json", arguments)
+
+    def _late(self, event: ToolCallDelta) -> bytes:
+        """Arguments of a call that was whole: blanks change nothing, and anything else would have changed the call."""
+        if event.arguments.strip():
+            raise UpstreamFailed("tool_calls: found arguments after the end of their call, wanted none")
+        return b""
 
     def _seal_of_next(self, signature: ThoughtSignature | None) -> bytes:
         """Another vendor's seal of a tool call: Anthropic's own has no place, but blocks of thinking come back."""
         return self._reasoning(ReasoningDelta("", signature)) if signature else b""
+
+
+def _text_of(event: _Piece) -> str:
+    if isinstance(event, ToolCallDelta):
+        return event.arguments
+    return event.url or event.data if isinstance(event, Media) else event.text
 
 
 def _frame(value: dict[str, object]) -> bytes:

@@ -42,7 +42,7 @@ class Encoder(Protocol):
     """
 
     def encode(self, event: StreamEvent) -> bytes:
-        """Render one event; empty if it is kept back, or if this language has no place for it."""
+        """Render one event; empty if it is kept back. Raises: UpstreamFailed if this language has no place for it."""
 
     def finish(self, attestation: Attestation | None) -> bytes:
         """Render the end. Without a Finish, or after a Failure, it must not look like a whole answer."""

@@ -62,7 +62,10 @@ def decode_answer(body: bytes) -> list[StreamEvent]:
 def encode_answer(
     events: list[StreamEvent], request: InferenceRequest, token: str, created: int, attestation: Attestation | None
 ) -> bytes:
-    """Write a buffered answer from the events of a whole stream; an error object if it ended in Failure."""
+    """Write a buffered answer from the events of a whole stream; an error object if it ended in Failure.
+
+    Raises: UpstreamFailed for what has no place in this language.
+    """
     reply = fold_events(events)
     block: dict[str, object] = (
         {} if attestation is None else {"_sf_attestation": attestation, "attestation": attestation}
@@ -100,7 +103,7 @@ def _message(blocks: tuple[Block, ...]) -> dict[str, object]:
     text = "".join(block.text for block in blocks if isinstance(block, Text))
     calls = [encode_call(block) for block in blocks if isinstance(block, ToolCall)]
     thoughts = [block for block in blocks if isinstance(block, Thinking)]
-    images = [image for block in blocks if isinstance(block, Media) for image in encode_image(block)]
+    images = [encode_image(block) for block in blocks if isinstance(block, Media)]
     refusal = "".join(block.text for block in blocks if isinstance(block, Refusal)) or None
     # OpenAI sends null content beside tool calls and refusals, and clients branch on it.
     message: dict[str, object] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.dialects.fields import read_objects, rows, table, word
 from gateway.dialects.media import data_url, media_of_url
 from gateway.dialects.quirks import Quirks
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Block,
     CachePoint,
@@ -139,9 +139,11 @@ def reasoning_detail(block: Thinking, index: int) -> dict[str, object]:
     return detail if sealed is None else {**detail, "signature": sealed}
 
 
-def encode_image(media: Media) -> list[dict[str, object]]:
-    """The entries of `images` for something that a model made: one for a picture, none for what has no place."""
-    return [_encode_part(media)] if media.kind == "image" and (media.data or media.url) else []
+def encode_image(media: Media) -> dict[str, object]:
+    """The entry of `images` for a picture that a model made. Raises: UpstreamFailed for what has no place there."""
+    if media.kind != "image" or not (media.data or media.url):
+        raise UpstreamFailed(f"answer: found {media.kind} content, which OpenAI chat has no place for")
+    return _encode_part(media)
 
 
 def _extra(message: dict[str, object]) -> dict[str, object]:

@@ -189,7 +189,7 @@ class Encoder:
         self._thoughts = 0  # blocks of reasoning that have ended
 
     def encode(self, event: StreamEvent) -> bytes:
-        """Render one event; Usage and Failure wait for the end."""
+        """Render one event; Usage and Failure wait for the end. Raises: UpstreamFailed for what has no place here."""
         if isinstance(event, Start):
             self._head |= {
                 "model": event.model or self._head["model"],
@@ -230,8 +230,7 @@ class Encoder:
         if isinstance(event, RefusalDelta):
             return {"refusal": event.text}
         if isinstance(event, Media):
-            images = encode_image(event)
-            return {"images": images} if images else {}
+            return {"images": [encode_image(event)]}
         if isinstance(event, ToolCallDelta):
             return {"tool_calls": [_call_delta(event)]}
         detail = reasoning_detail(Thinking(event.text, event.signature, event.redacted), self._thoughts)
