@@ -85,7 +85,10 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What one tool gave back. `name` is empty where only the id of the call is known; `custom` as in its ToolCall."""
+    """What one tool gave back. `name` is empty where only the id of the call is known; `custom` as in its ToolCall.
+
+    A language that has no member for `is_error` says it in words.
+    """
 
     call_id: str
     content: tuple[Text | Media | Foreign, ...]
@@ -120,7 +123,8 @@ class Message:
     """One turn. `role` is system, developer, user, assistant or tool.
 
     A tool message holds ToolResults and CachePoints only, and no other message holds a ToolResult. A system prompt that
-    stands outside the turns comes first, as a system message. `extra` belongs to the request's dialect.
+    stands outside the turns comes first, as a system message. `extra` belongs to the request's dialect. A language that
+    has no member for `name` says it in words.
     """
 
     role: str
@@ -307,4 +311,4 @@ class Failure:
 
 
 StreamEvent = Start | TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Media | Usage | Finish | Failure
-"""One step of an answer, streamed or not. Media comes whole."""
+"""One step of an answer, streamed or not. Media comes whole; a language that cannot show it fails the answer."""

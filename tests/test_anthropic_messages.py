@@ -265,6 +265,31 @@ def test_a_chat_of_another_language_becomes_turns() -> None:
     assert only_system["messages"] == [{"role": "user", "content": [{"type": "text", "text": "b"}]}]
 
 
+def test_the_names_of_speakers_are_words() -> None:
+    sent = written(
+        Message("system", (Text("a"),), "rules"),
+        Message("user", (Text("b"),), "Bob"), Message("user", (Text("c"),), "Eve"),
+        Message("assistant", (Thinking("y", SEAL), ToolCall("1", "f", "{}")), "critic"),
+        Message("user", (), "Bob"),
+    )  # fmt: skip
+    said = [[part.get("text", part["type"]) for part in turn["content"]] for turn in sent["messages"]]  # type: ignore[attr-defined]
+    assert said == [["Bob:", "b", "Eve:", "c"], ["thinking", "critic:", "tool_use"]]
+    assert sent["system"] == [{"type": "text", "text": "rules:"}, {"type": "text", "text": "a"}]
+
+
+def test_what_is_said_of_a_document_stays_beside_it() -> None:
+    pdf = {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}
+    words = {"type": "text", "media_type": "text/plain", "data": "DATA"}
+    turn = {"role": "user", "content": [
+        {"type": "document", "source": words}, {"type": "document", "source": words, "title": "T", "context": "C"},
+        {"type": "document", "source": pdf, "title": "P", "context": "D"}, {**PICTURE, "context": "no document"},
+    ]}  # fmt: skip
+    assert decode_request(body(messages=[turn])).messages[0].content == (
+        Text("DATA"), Text("Document title: T\nDocument context: C\n\nDATA"), Text("Document context: D"),
+        Media("document", "application/pdf", "AAAA", name="P"), Media("image", "image/png", "AAAA"),
+    )  # fmt: skip
+
+
 def test_what_anthropic_does_not_know_is_left_out_or_refused() -> None:
     sent = written(seed=4, presence_penalty=1.0, stop=("\n", "x"), temperature=1.7, top_p=0.5, max_tokens=None,
                    extra={"logprobs": True}, output_format=OutputFormat("json"), user="u")  # fmt: skip
@@ -278,6 +303,8 @@ def test_what_anthropic_does_not_know_is_left_out_or_refused() -> None:
     for fields in (
         {"choices": 2},
         {"tools": (Tool("f"),), "tool_choice": foreign},
+        {"tools": (foreign,), "tool_choice": foreign},
+        {"tools": (foreign,), "tool_choice": ToolChoice("required")},
         {"output_format": foreign},
     ):
         with pytest.raises(InvalidRequest):

@@ -176,6 +176,12 @@ def test_what_a_tool_shows_is_shown_by_the_user() -> None:
     assert written[2]["content"][0]["image_url"]["url"] == "data:image/png;base64,AAAA"
 
 
+def test_the_model_is_told_that_a_tool_failed() -> None:
+    results = Message("tool", (ToolResult("1", (Text("no route"),), is_error=True), ToolResult("2", (), is_error=True)))
+    written = json.loads(encode_request(replace(REQUEST, messages=(results,))))["messages"]
+    assert [row["content"] for row in written] == ["The tool failed.\nno route", "The tool failed."]
+
+
 def test_what_another_language_alone_can_say_is_refused_and_its_tools_are_not_offered() -> None:
     foreign = Foreign("elsewhere", {"a": 1})
     tools = (Tool("f", "d", {"type": "object"}, True), foreign)
@@ -189,6 +195,8 @@ def test_what_another_language_alone_can_say_is_refused_and_its_tools_are_not_of
         replace(REQUEST, messages=(Message("user", (Media("audio", url="https://x.test"),)),)),
         replace(REQUEST, output_format=foreign),
         replace(REQUEST, tools=tools, tool_choice=foreign),
+        replace(REQUEST, tools=(foreign,), tool_choice=foreign),
+        replace(REQUEST, tools=(foreign,), tool_choice=ToolChoice("required")),
     ):
         with pytest.raises(InvalidRequest):
             encode_request(broken)
@@ -297,6 +305,12 @@ def test_names_the_member_at_fault_and_never_repeats_it(fields: dict[str, object
 def test_garbage_in_tool_schemas_passes() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"location": "bar"}}}}
     assert decode_request(body(tools=[tool])).tools == (Tool("f", parameters={"properties": {"location": "bar"}}),)
+
+
+def test_what_only_this_language_says_survives_in_it() -> None:
+    spoken = {"role": "assistant", "content": None, "audio": {"id": "audio_1"}}
+    sent = {"model": "m", "messages": [USER, spoken, USER], "functions": [{"name": "f"}], "function_call": "auto"}
+    assert json.loads(encode_request(decode_request(json.dumps(sent).encode()))) == sent
 
 
 def test_request_survives_both_directions_but_for_our_own_fields() -> None:

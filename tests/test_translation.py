@@ -138,6 +138,24 @@ def test_recorded_requests_can_be_asked_of_every_family() -> None:
     assert seen >= 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"functions": [{"name": "f"}], "function_call": {"name": "f"}}, "functions"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
+        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "audio": {"id": "audio_1"}},
+                       {"role": "user", "content": "go"}]}, "messages"),
+    ],
+)  # fmt: skip
+def test_what_a_chat_client_alone_can_say_is_refused_by_name(sent: dict[str, object], param: str) -> None:
+    asked = {"model": "m", "messages": [{"role": "user", "content": "q"}], **sent}
+    with pytest.raises(InvalidRequest) as refused:
+        MESSAGES.PROVIDER.encode_request(CHAT.SURFACE.decode_request(json.dumps(asked).encode()), quirks_of("x", "m"))
+    assert refused.value.param == param
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(JSON, max_size=3), st.lists(JSON, max_size=2), JSON, st.sampled_from(["user", "assistant", "tool"]))
 def test_no_request_raises_anything_but_a_refusal(content: Any, tools: Any, choice: Any, role: str) -> None:

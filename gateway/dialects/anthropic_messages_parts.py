@@ -64,6 +64,8 @@ def decode_content(content: object, place: str) -> list[Block]:
         if isinstance(block, ToolCall) and isinstance(seal, Thinking) and _seals_next(seal):
             block = replace(block, signature=seal.signature)
             blocks.pop()
+        if isinstance(block, Media) and (context := _document_words(part, "context")):
+            blocks.append(Text(context))
         blocks.append(block)
         if point := cache_point(part):
             blocks.append(point)
@@ -92,7 +94,7 @@ def encode_tool(tool: Tool) -> dict[str, object]:
 
 def encode_system(messages: list[Message]) -> list[dict[str, object]]:
     """Write the system prompt. Raises: InvalidRequest for anything but words."""
-    return [part for message in messages for part in encode_content(message.content)]
+    return [part for message in messages for part in encode_content(_with_name(message))]
 
 
 def encode_turns(messages: list[Message]) -> list[dict[str, object]]:
@@ -103,7 +105,7 @@ def encode_turns(messages: list[Message]) -> list[dict[str, object]]:
     turns: list[dict[str, object]] = []
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
-        parts = encode_content(message.content)
+        parts = encode_content(_with_name(message))
         if turns and turns[-1]["role"] == role:
             earlier = turns[-1]["content"]
             assert isinstance(earlier, list)
@@ -123,6 +125,17 @@ def encode_content(blocks: tuple[Block, ...]) -> list[dict[str, object]]:
         elif part := _encode_block(block):
             parts.append(part)
     return parts
+
+
+def _with_name(message: Message) -> tuple[Block, ...]:
+    """The content, led by the name of who said it: Anthropic has no member for it, and a chat of several needs it.
+
+    Thinking stays first, where Anthropic demands it.
+    """
+    if not message.name or not message.content:
+        return message.content
+    at = next((at for at, block in enumerate(message.content) if not isinstance(block, Thinking)), len(message.content))
+    return (*message.content[:at], Text(f"{message.name}:"), *message.content[at:])
 
 
 def tool_input(arguments: str) -> dict[str, object]:
@@ -196,13 +209,21 @@ def _decode_media(part: dict[str, object], kind: str) -> Text | Media | None:
     source, name = table(part, "source"), word(part, "title")
     data, media_type = word(source, "data"), word(source, "media_type")
     if source.get("type") == "text" and data:
-        return Text(data)
+        said = _document_words(part, "title", "context")
+        return Text(f"{said}\n\n{data}" if said else data)
     if source.get("type") == "base64" and data:
         return Media(kind, media_type, data, name=name)
     if url := word(source, "url"):
         return Media(kind, url=url, name=name)
     file_id = word(source, "file_id")
     return Media(kind, file_id=file_id, name=name) if file_id else None
+
+
+def _document_words(part: dict[str, object], *names: str) -> str:
+    """What a client says of a document beside its bytes, as words: no other language has members for it."""
+    if word(part, "type") != "document":
+        return ""
+    return "\n".join(f"Document {name}: {said}" for name in names if (said := word(part, name)))
 
 
 def _encode_block(block: Block) -> dict[str, object] | None:

@@ -20,6 +20,7 @@ from gateway.dialects.fields import (
     read_object,
     read_objects,
     read_strings,
+    refuse_unmet,
     table,
     word,
 )
@@ -79,7 +80,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     optional: dict[str, object] = {
         "system": encode_system(system) or None,
         "tools": tools or None,
-        "tool_choice": _encode_choice(request) if tools else None,
+        "tool_choice": _encode_choice(request, offered=bool(tools)),
         # Thinking allows no other temperature than 1, and new models not even that.
         "temperature": None if thinks or request.temperature is None else min(request.temperature, 1.0),
         "top_p": None if thinks or request.temperature is not None else request.top_p,
@@ -200,12 +201,17 @@ def _encode_tools(request: InferenceRequest) -> list[dict[str, object]]:
     return written
 
 
-def _encode_choice(request: InferenceRequest) -> dict[str, object] | None:
+def _encode_choice(request: InferenceRequest, *, offered: bool) -> dict[str, object] | None:
     choice = request.tool_choice
     if isinstance(choice, Foreign):
         if choice.dialect != NAME:
-            raise InvalidRequest.at("tool_choice", f"a form that only {choice.dialect} has", "one that Anthropic has")
+            member = "functions" if "functions" in choice.value else "tool_choice"
+            wanted = "`tools` and `tool_choice`" if member == "functions" else "one that Anthropic has"
+            raise InvalidRequest.at(member, f"a form that only {choice.dialect} has", wanted)
         return choice.value
+    if not offered:
+        refuse_unmet(choice)
+        return None
     written: dict[str, object] | None = None
     if choice is not None:
         forced = choice.mode == "required" and len(choice.names) == 1

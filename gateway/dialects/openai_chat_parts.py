@@ -29,7 +29,7 @@ REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 """Names under which compatible servers send reasoning; one that sends two sends the same text twice."""
 
 _PLACED = frozenset(
-    {"role", "content", "name", "refusal", "tool_calls", "tool_call_id", "function_call", "reasoning_details",
+    {"role", "content", "name", "refusal", "audio", "tool_calls", "tool_call_id", "function_call", "reasoning_details",
      *REASONING_FIELDS}
 )  # fmt: skip
 _AUDIO_TYPES = {"mp3": "audio/mpeg"}
@@ -57,6 +57,9 @@ def decode_message(message: dict[str, object], place: str) -> Message:
     blocks: list[Block] = [*_decode_thinking(message), *content]
     if refusal := word(message, "refusal"):
         blocks.append(Refusal(refusal))
+    if isinstance(message.get("audio"), dict):
+        # What an earlier answer said aloud, by its id: only the provider that said it has the words.
+        blocks.append(Foreign(NAME, {"audio": message["audio"]}))
     blocks += [_decode_call(call) for call in calls]
     if legacy := table(message, "function_call"):
         blocks.append(ToolCall(f"call_{word(legacy, 'name')}", word(legacy, "name"), word(legacy, "arguments")))
@@ -245,6 +248,7 @@ def _encode_content(message: Message, quirks: Quirks) -> object:
 
 def _encode_assistant(message: Message, quirks: Quirks) -> dict[str, object]:
     text, thoughts, calls = "", "", []
+    spoken: dict[str, object] = {}
     for block in message.content:
         if isinstance(block, Text | Refusal):
             text += block.text
@@ -254,10 +258,13 @@ def _encode_assistant(message: Message, quirks: Quirks) -> dict[str, object]:
             calls.append(encode_call(block))
         elif isinstance(block, Foreign) and isinstance(call := _own(block).get("tool_call"), dict):
             calls.append(call)
+        elif isinstance(block, Foreign) and "audio" in _own(block):
+            spoken = block.value
         elif not isinstance(block, CachePoint):
             raise _no_place(block)
-    # OpenAI takes null content beside tool calls only.
-    said: dict[str, object] = {"role": "assistant", "content": text if text or not calls else None}
+    # OpenAI takes null content beside tool calls and speech only.
+    said: dict[str, object] = {"role": "assistant", "content": text if text or not (calls or spoken) else None}
+    said |= spoken
     if thoughts and quirks.replays_reasoning:
         said["reasoning_content"] = thoughts
     if message.name:
@@ -266,7 +273,7 @@ def _encode_assistant(message: Message, quirks: Quirks) -> dict[str, object]:
 
 
 def _encode_result(result: ToolResult) -> dict[str, object]:
-    words = []
+    words = ["The tool failed."] if result.is_error else []  # OpenAI has no member for it
     for part in result.content:
         if isinstance(part, Foreign):
             raise _no_place(part)

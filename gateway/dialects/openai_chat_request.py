@@ -12,6 +12,7 @@ from gateway.dialects.fields import (
     read_objects,
     read_strings,
     read_text,
+    refuse_unmet,
     rows,
     table,
     word,
@@ -82,10 +83,11 @@ def decode_request(body: bytes) -> InferenceRequest:
 
 
 def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
-    """Write a request for a provider. Raises: InvalidRequest for content of other languages."""
+    """Write a request for a provider. Raises: InvalidRequest for content and choices of other languages."""
+    tools = _encode_tools(request)
     optional: dict[str, object] = {
-        "tools": _encode_tools(request),
-        "tool_choice": _encode_choice(request, quirks),
+        "tools": tools,
+        "tool_choice": _encode_choice(request, tools, quirks),
         "parallel_tool_calls": request.parallel_tool_calls,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
@@ -131,6 +133,9 @@ def _messages(fields: dict[str, object]) -> tuple[Message, ...]:
 
 def _tool_choice(fields: dict[str, object]) -> ToolChoice | Foreign | None:
     choice = fields.get("tool_choice")
+    if fields.get("functions") or fields.get("function_call") is not None:
+        # The form before `tools`: who sends it reads no `tool_calls`, so no other language can answer it.
+        return Foreign(NAME, {name: fields.get(name) for name in ("tool_choice", "functions", "function_call")})
     if choice is None:
         return None
     if isinstance(choice, str):
@@ -191,17 +196,18 @@ def _encode_tools(request: InferenceRequest) -> list[dict[str, object]] | None:
     return written or None
 
 
-def _encode_choice(request: InferenceRequest, quirks: Quirks) -> object:
+def _encode_choice(request: InferenceRequest, tools: list[dict[str, object]] | None, quirks: Quirks) -> object:
     choice = request.tool_choice
-    if choice is None or not request.tools:
-        return None
     if isinstance(choice, Foreign):
         return _own(choice, "tool_choice")
+    if choice is None or not tools:
+        refuse_unmet(choice)
+        return None
     if choice.mode == "required" and not quirks.required_tools:
         return "auto"
     if not choice.names:
         return choice.mode
-    custom = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.custom}
+    custom = {tool.name for tool in request.tools or () if isinstance(tool, Tool) and tool.custom}
     named = [
         {"type": "custom", "custom": {"name": name}}
         if name in custom
@@ -247,4 +253,4 @@ def _encode_reasoning(reasoning: Reasoning | None, quirks: Quirks) -> dict[str, 
 def _own(value: Foreign, name: str) -> object:
     if value.dialect != NAME:
         raise InvalidRequest.at(name, f"a form that only {value.dialect} has", "one that this model's provider has")
-    return value.value[name]
+    return value.value.get(name)
