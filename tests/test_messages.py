@@ -218,6 +218,42 @@ def test_anthropics_client_is_answered_by_a_chat_provider(
     assert upstream.got.credential == f"Bearer {UPSTREAM_CREDENTIAL}"
 
 
+def chat_stream(*deltas: dict[str, object]) -> bytes:
+    rows: list[dict[str, object]] = [{"id": "c-1", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    rows.append({"id": "c-1", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    return b"".join(b"data: " + json.dumps(row).encode() + b"\n\n" for row in rows) + b"data: [DONE]\n\n"
+
+
+def call_delta(index: int, arguments: str, name: str = "") -> dict[str, object]:
+    opening = {"id": f"t{index}", "type": "function"} if name else {}
+    function = {"arguments": arguments, **({"name": name} if name else {})}
+    return {"tool_calls": [{"index": index, **opening, "function": function}]}
+
+
+def test_anthropics_client_reads_pictures_and_calls_that_came_interleaved(
+    claude: Anthropic, upstream: ScriptedUpstream
+) -> None:
+    picture: dict[str, object] = {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}
+    sent = (picture, call_delta(0, '{"a":', "f"), call_delta(1, '{"b":', "g"), call_delta(0, "1}"), call_delta(1, "2}"))
+    upstream.play(Recording(chat_stream(*sent), piece=40))
+    with claude.messages.stream(model="wire-1", max_tokens=9, messages=[{"role": "user", "content": "hi"}]) as stream:
+        final = stream.get_final_message()
+    shown, *calls = final.content
+    assert shown.type == "text" and shown.text == "![image](data:image/png;base64,AAAA)"
+    found = [(call.id, call.name, call.input) for call in calls if call.type == "tool_use"]
+    assert found == [("t0", "f", {"a": 1}), ("t1", "g", {"b": 2})]
+
+
+def test_a_call_that_goes_on_after_its_end_breaks_the_stream(
+    live_gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
+    sent = (call_delta(0, "{}", "f"), call_delta(1, "{}", "g"), call_delta(0, '{"a":1}'))
+    upstream.play(Recording(chat_stream(*sent)))
+    answered = live_gateway.post(message_body("hi", "wire-1", stream=True), MESSAGES)
+    assert b"message_stop" not in answered.raw and b"after the end of their call" in answered.raw
+    sent_on(live_gateway, upstream, answered, complete=False)
+
+
 @pytest.mark.parametrize("vendor", ["openai-chat", "azure", "deepseek", "kimi", "nvidia", "vllm", "zai", "ollama"])
 def test_anthropics_client_reads_what_chat_vendors_really_stream(
     claude: Anthropic, upstream: ScriptedUpstream, vendor: str

@@ -154,6 +154,7 @@ def test_what_a_chat_client_alone_can_say_is_refused_by_name(sent: dict[str, obj
     with pytest.raises(InvalidRequest) as refused:
         MESSAGES.PROVIDER.encode_request(CHAT.SURFACE.decode_request(json.dumps(asked).encode()), quirks_of("x", "m"))
     assert refused.value.param == param
+    assert ("audio" in refused.value.message) is ("messages" in sent)
 
 
 @settings(max_examples=300, deadline=None)

@@ -265,4 +265,6 @@ def _encode_media(media: Media) -> dict[str, object]:
 
 def _no_place(block: Block) -> InvalidRequest:
     kind = block.kind if isinstance(block, Media) else type(block).__name__.lower()
+    if isinstance(block, Foreign) and "audio" in block.value:
+        kind = "audio"
     return InvalidRequest.at("messages", f"{kind} content that this model's provider has no place for", "other content")
