@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
+from gateway.connectors.catalog import ANY_PROJECT, EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
@@ -189,14 +189,20 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
     """The provider's key: from its file, else the first variable that is set. Read per call, never kept.
 
-    One that no header can carry (not one line of printable ASCII) counts as missing.
+    One that no header can carry (not one line of printable ASCII) counts as missing. The variable of a service account
+    holds the place of its file, whose lines are joined: in JSON they are mere layout.
     """
     found = [environ.get(name, "") for name in connector.credential_env]
-    if connector.credential_file is not None:
+    file = connector.credential_file
+    if connector.service_account:
+        file = file or next((name for name in found if name), None)
+    if file is not None:
         try:
-            found = [Path(connector.credential_file).read_text(errors="replace")]
+            found = [Path(file).read_text(errors="replace")]
         except OSError:
             return None
+    if connector.service_account:
+        found = [" ".join(value.splitlines()) for value in found]
     keys = [value.strip() for value in found]
     return next((key for key in keys if key and key.isascii() and key.isprintable()), None)
 
@@ -275,6 +281,8 @@ def _connector(row: Any, path: str) -> Connector:
     base_url = _typed(row, "base_url", str, known.base_url, path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
+    if f"/{ANY_PROJECT}/" in base_url:
+        raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
     return replace(
         known,
         id=_typed(row, "id", str, family, path),

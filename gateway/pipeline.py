@@ -28,13 +28,10 @@ from gateway.metering import Meter
 from gateway.relay import Relay
 from gateway.routing.route import Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
-from gateway.translate import Exchange
+from gateway.translate import OUR_KEY_STATUSES, Exchange, refused_key
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.canonical import digest_bytes
 from tee.keys.httpsig import SignedAnswer, content_digest
-
-# The provider's word on our own key is our problem: shown as 401 it would send the client to change its key.
-OUR_KEY_STATUSES = (401, 402, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +183,7 @@ class Pipeline:
     async def _finish(self, call: Call, answer: UpstreamAnswer, body: bytes) -> Answer:
         """Steps 6 and 7 of a buffered answer. Raises UpstreamFailed."""
         if answer.status in OUR_KEY_STATUSES:
-            raise UpstreamFailed("The provider refused the gateway's own key.", code="upstream_refused_key")
+            raise refused_key()
         if not 200 <= answer.status < 300:
             return await self._pass_failure(call, answer, body)
         body, seen = call.exchange.answer(body, call.attestation_wanted())

@@ -22,6 +22,7 @@ class Connector:
     auth_header: str = "authorization"  # one of AUTH_HEADERS
     api_version: str | None = None  # what `anthropic-version` says; None: what the dialect was written for
     lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
+    service_account: bool = False  # the credential is a key file of Google's, which buys tokens
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 
     def credential_header(self, credential: str) -> dict[str, str]:
