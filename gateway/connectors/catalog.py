@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from gateway.connectors.connector import Connector
 
-OPENAI_CHAT, ANTHROPIC = "openai_chat", "anthropic_messages"
+OPENAI_CHAT, ANTHROPIC, GEMINI = "openai_chat", "anthropic_messages", "gemini"
 EMBEDDED_MOCK = "mock:embedded"  # the provider that the gateway runs beside itself, for trying things out
 
 FAMILIES: dict[str, Connector] = {
@@ -31,6 +31,14 @@ FAMILIES: dict[str, Connector] = {
             auth_header="x-api-key",
             lacks=frozenset({"anthropic_count_tokens"}),
         ),
+        Connector(
+            "gemini",
+            "gemini",
+            GEMINI,
+            "https://generativelanguage.googleapis.com/v1beta",
+            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            auth_header="x-goog-api-key",
+        ),
         Connector("deepseek", "deepseek", OPENAI_CHAT, "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
         Connector("zai", "zai", OPENAI_CHAT, "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY", "ZHIPU_API_KEY")),
         Connector("kimi", "kimi", OPENAI_CHAT, "https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY", "KIMI_API_KEY")),
@@ -47,4 +55,6 @@ def normalise_base_url(url: str, dialect: str) -> str:
     trimmed = url.rstrip("/")
     if dialect == ANTHROPIC:
         return trimmed.removesuffix("/v1")
+    if dialect == GEMINI:
+        return trimmed if urlsplit(trimmed).path else f"{trimmed}/v1beta"
     return trimmed if urlsplit(trimmed).path or trimmed == EMBEDDED_MOCK else f"{trimmed}/v1"

@@ -19,6 +19,15 @@ _OPENAI_REASONING = Quirks(
     efforts=("low", "medium", "high"),
 )
 
+# Both ways to Google's models. 2.5 takes a number of tokens, 3 a level; earlier ones do not think.
+_GOOGLE: tuple[tuple[str, Quirks], ...] = (
+    (r"gemini-(1|2\.0)|gemma-[123]", Quirks(drops=frozenset({"reasoning"}))),
+    (r"gemini-2\.5-pro", Quirks(thinking="budget", budget=(128, 32768))),
+    (r"gemini-2\.5", Quirks(thinking="budget", budget=(0, 24576))),
+    (r"gemini-3-pro", Quirks(efforts=("low", "high"))),
+    (r"gemini-.*pro", Quirks(efforts=("low", "medium", "high"))),
+)
+
 # Family, pattern at the start of the provider's own model id, quirks.
 _TABLE: tuple[tuple[str, str, Quirks], ...] = (
     ("openai", r"o\d|gpt-5", _OPENAI_REASONING),
@@ -32,6 +41,7 @@ _TABLE: tuple[tuple[str, str, Quirks], ...] = (
     ("anthropic", r"", Quirks(drops=_SAMPLING, default_max_tokens=_LARGE)),
     ("minimax", r"MiniMax-M2", Quirks(drops=frozenset({"reasoning", "top_k"}), default_max_tokens=_LARGE)),
     ("minimax", r"", Quirks(thinking="type", drops=frozenset({"top_k"}), default_max_tokens=_LARGE)),
+    *((family, pattern, quirks) for family in ("gemini", "vertex") for pattern, quirks in _GOOGLE),
     ("deepseek", r"", Quirks(thinking="type", efforts=_LOW_HIGH_MAX, replays_reasoning=True)),
     ("zai", r"glm-5\.3", Quirks(thinking="always", efforts=_LOW_HIGH_MAX, replays_reasoning=True,
                                required_tools=False)),

@@ -19,6 +19,7 @@ class Quirks:
     - `drops`: names of InferenceRequest's fields that this model refuses: temperature, top_p, seed, …
     - `thinking`: how the wish to think is said: `type` (on or off), `budget` (tokens), `template` (of the prompt),
       `always` (it cannot be turned off); empty for the language's usual way
+    - `budget`: the least and the most tokens of thinking, where it takes a number; a least above 0 is never off
     - `efforts`: the words that this model takes, least first; empty if all of them, or if it takes none
     - `text_only`: content must be plain strings; `developer`: whether that role exists
     - `replays_reasoning`: earlier reasoning must be sent back with the tool calls that it led to
@@ -29,6 +30,7 @@ class Quirks:
     default_max_tokens: int = 4096
     drops: frozenset[str] = frozenset()
     thinking: str = ""
+    budget: tuple[int, int] = (0, 32768)
     efforts: tuple[str, ...] = ()
     text_only: bool = False
     developer: bool = False

@@ -1,4 +1,4 @@
-"""What several languages want alike of a chat: the system prompt apart, and a tool's arguments as an object."""
+"""What languages share that know no system role among the turns, and whose tools are called with an object."""
 
 from __future__ import annotations
 
