@@ -56,7 +56,8 @@ JSON: Any = st.recursive(
     | st.dictionaries(
         st.sampled_from(["candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall",
                          "name", "args", "partialArgs", "jsonPath", "stringValue", "willContinue", "finishReason",
-                         "error",                         "inlineData", "promptFeedback", "blockReason", "usageMetadata", "promptTokenCount"]),
+                         "error", "inlineData", "promptFeedback", "blockReason", "usageMetadata",
+                         "promptTokenCount"]),
         inner, max_size=4,
     ),
     max_leaves=12,
