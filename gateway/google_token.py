@@ -61,8 +61,8 @@ class _Token:
 class GoogleTokens:
     """The token of each provider, asked for once by however many calls wait for it."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.time, patience: float = EXCHANGE_SECONDS) -> None:
+        self._clock, self._patience = clock, patience
         self._tokens: dict[str, _Token] = {}
         self._asking: dict[tuple[str, bytes], asyncio.Task[_Token]] = {}
 
@@ -92,7 +92,8 @@ class GoogleTokens:
     async def _ask(self, provider: str, account: str, digest: bytes) -> _Token:
         signer = read_account(account, provider)
         now = self._clock()
-        status, body = await _exchange(signer.token_uri, {"grant_type": GRANT, "assertion": signer.assertion(int(now))})
+        form = {"grant_type": GRANT, "assertion": signer.assertion(int(now))}
+        status, body = await _exchange(signer.token_uri, form, self._patience)
         answer = read_json_object(body) or {}
         if status != 200:
             reason = word(answer, "error")
@@ -131,11 +132,11 @@ def _private_key(pem: str) -> RSAPrivateKey | None:
     return key if isinstance(key, RSAPrivateKey) else None
 
 
-async def _exchange(url: str, form: dict[str, str]) -> tuple[int, bytes]:
+async def _exchange(url: str, form: dict[str, str], patience: float) -> tuple[int, bytes]:
     """Status and body, bounded in time and size. Raises UpstreamFailed, never with a word of what was sent."""
     try:
         async with (
-            asyncio.timeout(EXCHANGE_SECONDS),
+            asyncio.timeout(patience),
             httpx2.AsyncClient(follow_redirects=False, trust_env=False) as client,
             client.stream("POST", url, data=form, headers={"accept-encoding": "identity"}) as response,
         ):

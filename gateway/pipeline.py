@@ -195,10 +195,10 @@ class Pipeline:
         """The provider's own refusal, as it said it, if it is one that a client can read. Raises UpstreamFailed."""
         if answer.status < 400 or answer.kind != JSON_TYPE:
             raise UpstreamFailed(f"The provider answered with status {answer.status} and no JSON.")
-        body = call.exchange.refusal(body, answer.status)
+        body, wait = call.exchange.refusal(body, answer.status)
         activity = call.meter.read(answer.status, None)
         await self._audit.close(call.draft, whole(answer.status, body), None, activity)
-        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after)
+        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after or wait)
 
     async def _refuse(self, draft: ReceiptDraft, error: GatewayError, meter: Meter, surface: Surface) -> Answer:
         """A refusal of ours, with its receipt."""

@@ -70,14 +70,18 @@ class Exchange:
         usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
         return written, Seen(usage, self.surface.id_prefix + self.token, whole=True)
 
-    def refusal(self, body: bytes, status: int) -> bytes:
-        """The provider's own refusal, as the client can read it. Raises: UpstreamFailed if it is of our own key."""
+    def refusal(self, body: bytes, status: int) -> tuple[bytes, str | None]:
+        """The provider's own refusal, as the client can read it, and when to come back, if its body says so.
+
+        Raises: UpstreamFailed if it is of our own key.
+        """
         if self.verbatim is not None:
-            return body
+            return body, None
         failure = self.provider.decode_error(body, status)
         if failure.status in OUR_KEY_STATUSES:
             raise refused_key()  # Google says it with status 400
-        return self.surface.encode_error(replace(failure, error_type=None), status)
+        wait = None if failure.retry_after is None else f"{failure.retry_after:g}"
+        return self.surface.encode_error(replace(failure, error_type=None), status), wait
 
 
 class Translation:
