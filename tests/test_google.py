@@ -229,8 +229,8 @@ def test_refusals_and_cuts_are_told_in_the_clients_language(world: World) -> Non
         assert "1048576" in answered.json["error"]["message"]
         answered = world.gateway.post(messages_body("gem", stream=stream), MESSAGES)
         assert (answered.status, answered.json["error"]["type"]) == (400, "invalid_request_error")
-    busy = {"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED",
-                      "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "18.5s"}]}}  # fmt: skip
+    wait = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "18.5s"}
+    busy = {"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED", "details": [wait]}}
     world.provider.play(Recording(json.dumps(busy).encode(), JSON, 429))
     answered = world.gateway.post(chat_body("hi", "gem"))
     assert (answered.status, answered.headers["retry-after"]) == (429, "18.5")
