@@ -292,7 +292,7 @@ def _connector(row: Any, path: str) -> Connector:
     base_url = _typed(row, "base_url", str, known.base_url, path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
-    if f"/{ANY_PROJECT}/" in base_url:
+    if known.service_account and f"/{ANY_PROJECT}/" in base_url:
         raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
     return replace(
         known,

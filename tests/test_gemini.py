@@ -473,7 +473,9 @@ def test_parts_of_every_kind() -> None:
         {"executableCode": {"code": "1"}, "thoughtSignature": "x"}, {"codeExecutionResult": {}}, {"text": ""},
         {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
         {"inlineData": {"mimeType": "text/csv", "data": "eA=="}},
-        {"inlineData": {"mimeType": "image/png"}}, {"text": "a"}, {"text": "", "thoughtSignature": "Cw=="},
+        {"inlineData": {"mimeType": "image/png"}},
+        {"thought": True, "inlineData": {"mimeType": "image/png", "data": "x"}},
+        {"text": "a"}, {"text": "", "thoughtSignature": "Cw=="},
     ]  # fmt: skip
     assert decoded(sse(said(*parts, reason="STOP")))[:-1] == [
         ReasoningDelta("hm"), ReasoningDelta("", ThoughtSignature("gemini", "Cg==")), PICTURE,

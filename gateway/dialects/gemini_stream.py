@@ -94,14 +94,15 @@ class Reader:
         if isinstance(call, dict):
             return self._call(call, signature)
         events = self._close() if text or media else []
-        if media:
+        thought = part.get("thought") is True
+        if media and not thought:
             kind = word(media, "mimeType").split("/")[0]
             data = word(media, "data")
             kind = kind if kind in _KINDS else "document"
             return [*events, Media(kind, word(media, "mimeType"), data)] if data else events
         if "text" not in part or not (text or signature):
             return events
-        if part.get("thought") is True:
+        if thought:
             return [*events, ReasoningDelta(text, signature)]
         return [*events, TextDelta(text, signature)]
 
