@@ -327,6 +327,8 @@ def test_ids_are_gemini_s_own_or_made_of_the_answer_s_and_never_sent_back() -> N
     assert [part["functionCall"] for part in model["parts"]] == [
         {"name": "fcall_0_R-1", "args": {}}, {"id": "g7", "name": "fg7", "args": {}},
     ]  # fmt: skip
+    lone = written(HI, Message("tool", (ToolResult("x", ()),)), Message("tool", (ToolResult("", (), name="n"),)))
+    assert [part["functionResponse"]["name"] for part in lone["contents"][1]["parts"]] == ["unknown", "n"]
     # By order of the calls, since that is all that tells two without ids apart.
     assert [part["functionResponse"] for part in user["parts"]] == [
         {"name": "fcall_0_R-1", "response": {"output": "call_0_R-1"}},

@@ -28,6 +28,7 @@ MAX_TOOL_CALLS = 1024
 
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _OUR_ID = re.compile(r"call_\d{1,4}(_[a-zA-Z0-9_-]*)?")
+_MAX_ID = 32  # characters of an answer's id in its calls', which other vendors bound at 64
 _KINDS = ("image", "audio", "video")
 
 
@@ -79,7 +80,7 @@ class Reader:
         answer_id = word(answer, "responseId")
         if self._started or not answer_id:
             return []
-        self._started, self._answer_id = True, _NOT_IN_IDS.sub("", answer_id)
+        self._started, self._answer_id = True, _NOT_IN_IDS.sub("", answer_id[:_MAX_ID])
         return [Start(answer_id, word(answer, "modelVersion"))]
 
     def _stop(self, reason: str, message: str) -> None:
