@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
+from gateway.connectors.catalog import ANY_PROJECT, EMBEDDED_MOCK, FAMILIES, normalise_base_url
 from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
@@ -31,6 +31,7 @@ from tee.origin import is_private_channel, parse_origin
 DEFAULT_PORT = 8484
 MAX_DAYS = 36525  # a century: who keeps longer keeps for ever
 AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
+MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
@@ -86,6 +87,8 @@ class Config:
     audit_per_million: int = DEFAULT_PER_MILLION
     log_store: S3Place | None = None  # where the log is copied to, beside its folder
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
+    workers: int = 1  # processes that carry calls
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
 
     @property
     def collateral_folder(self) -> Path:
@@ -124,6 +127,7 @@ class Config:
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
+        settings |= {"workers": self.workers, "kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -146,7 +150,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
     return decode_config(document, environ)
 
 
-def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
@@ -155,7 +159,12 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
-    port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
+    configured = _typed(document, "port", int, DEFAULT_PORT, "config")
+    port = _number("PORT", environ.get("PORT"), configured, 65535, "config.port")
+    configured = _typed(document, "workers", int, 1, "config")
+    workers = _number(
+        "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
+    )
     connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
@@ -184,20 +193,28 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
         receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
+        workers=workers,
+        document=document,
     )
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
     """The provider's key: from its file, else the first variable that is set. Read per call, never kept.
 
-    One that no header can carry (not one line of printable ASCII) counts as missing.
+    One that no header can carry (not one line of printable ASCII) counts as missing. The variable of a service account
+    holds the place of its file, whose lines are joined: in JSON they are mere layout.
     """
     found = [environ.get(name, "") for name in connector.credential_env]
-    if connector.credential_file is not None:
+    file = connector.credential_file
+    if connector.service_account:
+        file = file or next((name for name in found if name), None)
+    if file is not None:
         try:
-            found = [Path(connector.credential_file).read_text(errors="replace")]
+            found = [Path(file).read_text(errors="replace")]
         except OSError:
             return None
+    if connector.service_account:
+        found = [" ".join(value.splitlines()) for value in found]
     keys = [value.strip() for value in found]
     return next((key for key in keys if key and key.isascii() and key.isprintable()), None)
 
@@ -277,6 +294,8 @@ def _connector(row: Any, path: str) -> Connector:
     base_url = _typed(row, "base_url", str, known.base_url.format(region=region), path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
+    if f"/{ANY_PROJECT}/" in base_url:
+        raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
     return replace(
         known,
         id=_typed(row, "id", str, family, path),
@@ -388,12 +407,13 @@ def _audience(configured: str, host: str, port: int) -> str:
     return audience
 
 
-def _port(variable: str | None, configured: int) -> int:
-    if variable is None:
-        return _bounded(configured, 1, 65535, "config.port")
-    if not (variable.isascii() and variable.isdigit()):
-        raise Malformed("PORT", repr(variable[:32]), "a port number, 1 to 65535")
-    return _bounded(int(variable), 1, 65535, "PORT")
+def _number(variable: str, text: str | None, configured: int, most: int, path: str) -> int:
+    """The variable's number if it is set, else the configured one."""
+    if text is None:
+        return _bounded(configured, 1, most, path)
+    if not (text.isascii() and text.isdigit()):
+        raise Malformed(variable, repr(text[:32]), f"a number, 1 to {most}")
+    return _bounded(int(text), 1, most, variable)
 
 
 def _bounded(value: int, least: int, most: int, path: str) -> int:

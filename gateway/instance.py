@@ -15,6 +15,7 @@ from typing import Any
 from gateway.admission import Admission
 from gateway.announcements import read_outset
 from gateway.audit import AuditRecord
+from gateway.boot_keys import BootKeys
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
@@ -36,7 +37,8 @@ from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
-from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
+from tee.attest.attester import Attester, PlatformAttester
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
@@ -99,13 +101,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
-    kds = None if config.kds_url is None else Kds(config.kds_url)
-    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
-    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
-    platform = None
-    if config.platform_evidence:
-        platform, tool = detect_nitrotpm()
-        reason += f"; NitroTPM documents from {tool}"
+    attester, platform, reason = _find_attesters(config, measurement, allow_mock)
     sealing = choose_sealing(config, attester.tee_type, detect_key_attester())
     identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
@@ -128,7 +124,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     sampler = Sampler(config.audit_per_million, keys.sign_sample)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
     upstream = Upstream(config.limits)
-    pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
+    pipeline = Pipeline(
+        config, Admission(lambda sha256: asyncio.to_thread(find_api_key, engine, sha256)), audit, upstream, embedded
+    )
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
@@ -140,11 +138,21 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    reasons = reason, sealing.reason
-    log = publisher, epochs
-    return Instance(
-        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *log, *reasons, measurement, lock
-    )
+    parts = publisher, epochs, reason, sealing.reason
+    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts, measurement, lock)
+
+
+def _find_attesters(
+    config: Config, measurement: bytes, allow_mock: bool
+) -> tuple[Attester, PlatformAttester | None, str]:
+    """The device, what vouches for the boot image where that is configured, and the words on both."""
+    kds = None if config.kds_url is None else Kds(config.kds_url)
+    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
+    if not config.platform_evidence:
+        return attester, None, reason
+    platform, tool = detect_nitrotpm()
+    return attester, platform, f"{reason}; NitroTPM documents from {tool}"
 
 
 async def _open_log(opener: HistoryOpener, witnesses: WitnessPolicy | None) -> tuple[History, Quorum | None]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from gateway import leakscan
 from gateway.admission import Admission
-from gateway.audit import AuditRecord
 from gateway.call import CLIENT_LEFT, JSON_TYPE, POLICY_ID, STREAM_TYPE, Answer, Call, Demands, Sent, whole
 from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
@@ -26,17 +25,16 @@ from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, fai
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
+from gateway.places import Places, own_places
+from gateway.record import CallRecord
 from gateway.relay import Relay
 from gateway.routing.route import Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
-from gateway.translate import Exchange
+from gateway.translate import OUR_KEY_STATUSES, Exchange, refused_key
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest_bytes
 from tee.keys.httpsig import SignedAnswer, content_digest
-
-# The provider's word on our own key is our problem: shown as 401 it would send the client to change its key.
-OUR_KEY_STATUSES = (401, 402, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,13 @@ class Pipeline:
     """Holds the steps' collaborators and their order, nothing else."""
 
     def __init__(
-        self, config: Config, admission: Admission, audit: AuditRecord, upstream: Upstream, embedded: Embedded | None
+        self,
+        config: Config,
+        admission: Admission,
+        audit: CallRecord,
+        upstream: Upstream,
+        embedded: Embedded | None,
+        places: Places | None = None,
     ) -> None:
         self._config = config
         self._admission = admission
@@ -59,12 +63,13 @@ class Pipeline:
         self._upstream = upstream
         self._embedded = embedded
         self._credentials = Credentials()
+        self._places = places or own_places()
         self._running: set[asyncio.Task[Any]] = set()
         self._draining = False
 
     async def admit(self, headers: dict[str, str]) -> ApiKey:
         """Step 1, before the body is read. Raises Unauthenticated, NoRoute."""
-        if self._draining or len(self._running) > self._config.limits.open_calls:
+        if self._draining or self._places.taken() > self._config.limits.open_calls:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
         return await self._admission.admit(headers)
 
@@ -122,10 +127,12 @@ class Pipeline:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
+        self._places.hold(len(self._running))
         try:
             yield
         finally:
             self._running.discard(task)
+            self._places.hold(len(self._running))
 
     async def drain(self) -> None:
         """Admit nobody, and cut every open call; each leaves a receipt behind."""
@@ -186,7 +193,7 @@ class Pipeline:
     async def _finish(self, call: Call, answer: UpstreamAnswer, body: bytes) -> Answer:
         """Steps 6 and 7 of a buffered answer. Raises UpstreamFailed."""
         if answer.status in OUR_KEY_STATUSES:
-            raise UpstreamFailed("The provider refused the gateway's own key.", code="upstream_refused_key")
+            raise refused_key()
         if not 200 <= answer.status < 300:
             return await self._pass_failure(call, answer, body)
         body, seen = call.exchange.answer(body, call.attestation_wanted())
@@ -198,10 +205,10 @@ class Pipeline:
         """The provider's own refusal, as it said it, if it is one that a client can read. Raises UpstreamFailed."""
         if answer.status < 400 or answer.kind != JSON_TYPE:
             raise UpstreamFailed(f"The provider answered with status {answer.status} and no JSON.")
-        body = call.exchange.refusal(body, answer.status)
+        body, wait = call.exchange.refusal(body, answer.status)
         activity = call.meter.read(answer.status, None)
         await self._audit.close(call.draft, whole(answer.status, body), None, activity)
-        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after)
+        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after or wait)
 
     async def _refuse(self, draft: ReceiptDraft, error: GatewayError, meter: Meter, surface: Surface) -> Answer:
         """A refusal of ours, with its receipt."""

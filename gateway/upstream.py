@@ -13,6 +13,7 @@ import httpx2
 from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
+from gateway.google_token import GoogleTokens
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
@@ -67,6 +68,7 @@ class Upstream:
         self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
         self._clients: dict[str | None, httpx2.AsyncClient] = {}  # by whom they trust: a connection must not be shared
         self._limit = limits.answer
+        self._google = GoogleTokens()
         self._client(None)  # now, since reading the public CAs takes its time
 
     async def call(
@@ -77,8 +79,10 @@ class Upstream:
         credential: str | AwsCredentials | None,
         extra: Mapping[str, str],
     ) -> UpstreamAnswer:
-        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed."""
+        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed, NoRoute."""
         headers = {**_HEADERS, **extra}
+        if isinstance(credential, str) and connector.service_account:
+            credential = await self._google.token(connector.id, credential)
         if isinstance(credential, AwsCredentials):
             headers |= connector.signed_headers(credential, url, headers["content-type"], body, datetime.now(UTC))
         elif credential is not None:
@@ -92,6 +96,8 @@ class Upstream:
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise UpstreamFailed("The provider compressed an answer that it was asked to send plain.")
+        if response.status_code == 401 and connector.service_account:
+            self._google.forget(connector.id)
         return UpstreamAnswer(
             status=response.status_code,
             content_type=response.headers.get("content-type", "application/octet-stream"),

@@ -475,7 +475,7 @@ def test_an_answer_and_its_place_verify_offline_from_one_file(
 
 
 def test_loose_files_verify_offline_and_say_what_is_missing(
-    gateway: RunningGateway, operator: LyingProxy, files: dict[str, Path], kept: Path
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path], kept: Path
 ) -> None:
     parts = json.loads(kept.read_text())
     quote, proof = kept.with_name("quote.json"), kept.with_name("proof.json")
@@ -484,13 +484,19 @@ def test_loose_files_verify_offline_and_say_what_is_missing(
     bodies = ("--request", files["request"], "--response", files["response"])
     code, verdict = verify(gateway, quote, "--receipt", files["receipt"], "--proof", proof, *bodies)
     assert (code, outcome(verdict, "receipt.log"), outcome(verdict, "receipt.route")) == (0, "pass", "pass")
-    assert any(line.startswith("receipt.consistency: no proof was given") for line in verdict["not_proven"])
+    notes = (parts["quote"]["log"]["checkpoint"], json.loads(proof.read_text())["receipt"]["proof"].split("\n\n", 1)[1])
+    shown, holding = (note.split("\n")[1] for note in notes)
+    told = [line for line in verdict["not_proven"] if line.startswith("receipt.consistency:")]
+    grown = f"receipt.consistency: no proof was given that the log of {shown} leaves grew to {holding}"
+    assert told == ([] if shown == holding else [grown])  # within one second both may be shown in one tree
     code, verdict = verify(gateway, operator.origin, "--receipt", files["receipt"], "--proof", proof, *bodies)
     assert (code, outcome(verdict, "receipt.consistency")) == (0, "pass")
     code, verdict = verify(gateway, quote, "--receipt", files["receipt"], *bodies)
     assert (code, outcome(verdict, "receipt.log")) == (0, "skip")
     proof.write_bytes(proof.read_bytes()[:-1])
     code, verdict = verify(gateway, quote, "--receipt", files["receipt"], "--proof", proof, *bodies)
+    assert (code, failures(verdict)) == (1, ["receipt.log"])
+    code, verdict = verify(gateway, operator.origin, *by_id(answered, files, "--proof", proof))
     assert (code, failures(verdict)) == (1, ["receipt.log"])
     assert run_cli("verify", quote, "--policy", gateway.policy, "--proof", proof).returncode == 2
 

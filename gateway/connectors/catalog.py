@@ -10,6 +10,8 @@ OPENAI_CHAT, ANTHROPIC, GEMINI = "openai_chat", "anthropic_messages", "gemini"
 BEDROCK, OLLAMA = "bedrock_converse", "ollama"
 EMBEDDED_MOCK = "mock:embedded"  # the provider that the gateway runs beside itself, for trying things out
 
+ANY_PROJECT = "PROJECT"  # what an operator must replace in Vertex's URL
+
 FAMILIES: dict[str, Connector] = {
     row.family: row
     for row in (
@@ -47,6 +49,14 @@ FAMILIES: dict[str, Connector] = {
             "https://bedrock-runtime.{region}.amazonaws.com",
             ("AWS_BEARER_TOKEN_BEDROCK",),
             aws_service="bedrock",
+        ),
+        Connector(
+            "vertex",
+            "vertex",
+            GEMINI,
+            f"https://aiplatform.googleapis.com/v1/projects/{ANY_PROJECT}/locations/global/publishers/google",
+            ("GOOGLE_APPLICATION_CREDENTIALS",),
+            service_account=True,
         ),
         Connector("deepseek", "deepseek", OPENAI_CHAT, "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
         Connector("zai", "zai", OPENAI_CHAT, "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY", "ZHIPU_API_KEY")),

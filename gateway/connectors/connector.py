@@ -27,6 +27,7 @@ class Connector:
     lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
     aws_service: str | None = None  # the name that AWS's signatures hold for; None: it does not ask for one
     region: str | None = None  # of that service
+    service_account: bool = False  # the credential is a key file of Google's, which buys tokens
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 
     def credential_header(self, credential: str) -> dict[str, str]:

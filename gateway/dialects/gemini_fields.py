@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.dialects.fields import count, rows, table, word
 from gateway.inference import Failure, Usage
 
@@ -16,6 +18,7 @@ _FINISH_WORDS = {
         "content_filter",
     ),
 }  # fmt: skip
+_DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 FAILED_FINISHES = frozenset(
     {"OTHER", "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
      "MISSING_THOUGHT_SIGNATURE", "NO_IMAGE", "IMAGE_OTHER"}
@@ -58,7 +61,10 @@ def read_failure(fields: dict[str, object]) -> Failure | None:
     reasons = [reason for detail in rows(inner.get("details")) if (reason := word(detail, "reason"))]
     code = reasons[0] if reasons else word(inner, "status") or None
     status = 401 if "API_KEY_INVALID" in reasons else count(inner.get("code")) or None
-    return Failure(word(inner, "message") or "the provider reported an error without a message", code, status=status)
+    message = word(inner, "message") or "the provider reported an error without a message"
+    delays = [_DELAY.fullmatch(word(detail, "retryDelay")) for detail in rows(inner.get("details"))]
+    wait = next((float(delay[1]) for delay in delays if delay is not None), None)
+    return Failure(message, code, status=status, retry_after=wait)
 
 
 def block_reason(answer: dict[str, object]) -> str:

@@ -179,7 +179,8 @@ def _judge_answer(judged: Judged, asked: Asked, stored: AnswerEvidence | None) -
         if not judged.live:
             raise Malformed("--receipt", "no such file", "the receipt's file: an id needs a live gateway")
         key = asked.api_key()
-        answer = AnswerEvidence(fetch_receipt(judged.origin, asked.receipt or "", key))
+        place = None if asked.proof is None else read_file(asked.proof)
+        answer = AnswerEvidence(fetch_receipt(judged.origin, asked.receipt or "", key), place)
     live_log = decode_quote(judged.document).workload.log
     past = _past_quote(judged, answer.receipt)
     if past is not None:

@@ -86,7 +86,7 @@ def test_the_keyboard_alone_reaches_a_verdict(new_page: NewPage, gateway: StubGa
     gateway.answer = lambda *_: json_answer(new_quote(chip, gateway.origin, b"\x01" * 32))
     page = new_page(allowed=(gateway.origin,))
     order = []
-    for _ in range(11):
+    for _ in range(12):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         if order[-1] == "target":
@@ -94,7 +94,8 @@ def test_the_keyboard_alone_reaches_a_verdict(new_page: NewPage, gateway: StubGa
         if order[-1] == "mock":
             page.keyboard.press("Space")
     # One stop for the two radio buttons; the two summaries have neither id nor class.
-    assert order == ["skip", "", "target", "measurement", "policy", "manifest", "tcb", "mock", "", "", "verify"]
+    fields = ["target", "measurement", "policy", "manifest", "announcement", "tcb", "mock"]
+    assert order == ["skip", "", *fields, "", "", "verify"]
     page.keyboard.press("Enter")
     expect(page.locator("#verdict")).to_be_focused()
     outline = page.locator("#verdict").evaluate("node => getComputedStyle(node).outlineStyle")

@@ -185,6 +185,41 @@ def test_a_log_put_back_to_an_earlier_state_is_found_out(
     assert (split["outcome"], " root: " in split["found"], remembered(page)) == ("fail", True, before)
 
 
+def test_what_another_page_saw_meanwhile_is_not_overwritten(
+    page: Page, visit: Visit, gateway: RunningGateway, operator: LyingProxy
+) -> None:
+    visit()
+    fetch_proof(gateway, gateway.ask("one more leaf"))
+    page.evaluate("""() => {
+        const asked = window.fetch;
+        window.fetch = (url, options) => {
+            if (url.includes("/consistency?")) {
+                const known = JSON.parse(localStorage.getItem("saferouter.checkpoints"));
+                for (const row of Object.values(known)) row.root = "11".repeat(32);
+                localStorage.setItem("saferouter.checkpoints", JSON.stringify(known));
+            }
+            return asked(url, options);
+        };
+    }""")
+    result = visit()
+    assert (result["verdict"], check(result, "log.consistency")["outcome"]) == ("verified", "pass")
+    assert any("Another page of this browser saw this log meanwhile" in notice for notice in result["notices"])
+    assert remembered(page)[operator.origin]["root"] == "11" * 32
+    assert visit()["verdict"] == "rejected"
+
+
+def test_a_memory_that_cannot_be_read_is_told_and_can_be_struck_out(page: Page, visit: Visit) -> None:
+    page.evaluate("localStorage.setItem('saferouter.checkpoints', '[')")
+    assert visit()["verdict"] == "none"
+    assert "this browser's memory of logs" in page.locator("#result").inner_text()
+    page.reload()
+    page.get_by_text("Its log: your witnesses").click()
+    expect(page.locator("#memory-save")).to_be_hidden()
+    page.get_by_role("button", name="Forget everything").click()
+    page.get_by_label("Remember the log of an accepted mock too").check()
+    assert visit()["verdict"] == "verified"
+
+
 def test_two_trees_of_one_size_are_a_split_view(page: Page, visit: Visit, operator: LyingProxy) -> None:
     visit()
     rewrite(page, operator, root="00" * 32)
@@ -384,10 +419,12 @@ def test_a_receipt_asked_for_by_its_id_is_found_in_the_log(
 
 
 def test_a_receipt_of_an_earlier_boot_stands_in_the_same_history(
-    page: Page, visit: Visit, gateway: RunningGateway, answers: list[Answered]
+    page: Page, visit: Visit, gateway: RunningGateway
 ) -> None:
+    answered = gateway.ask("before a restart")
+    files = answer_files(gateway, answered)
     gateway.restart()
-    page.locator("#files").set_input_files(answer_files(gateway, answers[0]))
+    page.locator("#files").set_input_files(files)
     page.get_by_label("Your API key").fill(gateway.api_key)
     result = visit()
     assert any("under other keys" in notice for notice in result["notices"])
@@ -396,10 +433,11 @@ def test_a_receipt_of_an_earlier_boot_stands_in_the_same_history(
 
 
 def test_a_receipt_that_no_checkpoint_holds_is_told(
-    page: Page, visit: Visit, gateway: RunningGateway, operator: LyingProxy, answers: list[Answered]
+    page: Page, visit: Visit, gateway: RunningGateway, operator: LyingProxy
 ) -> None:
+    answered = gateway.ask("held back")
     operator.hides = "/proof"
-    page.locator("#files").set_input_files(answer_files(gateway, answers[0]))
+    page.locator("#files").set_input_files(answer_files(gateway, answered))
     page.get_by_label("Your API key").fill(gateway.api_key)
     result = visit()
     assert (result["verdict"], check(result, "receipt.log")["reason"]) == (
@@ -407,18 +445,19 @@ def test_a_receipt_that_no_checkpoint_holds_is_told(
         "no proof from the log was given",
     )
     assert any("Ask again in a moment" in notice for notice in result["notices"])
-    assert operator.asked.count(f"/v1/aci/receipts/{answers[0].receipt_id}/proof") == 5
+    assert operator.asked.count(f"/v1/aci/receipts/{answered.receipt_id}/proof") == 5
 
 
 def test_an_answer_is_judged_from_one_drop(
-    new_page: NewPage, page: Page, visit: Visit, gateway: RunningGateway, answers: list[Answered], tmp_path: Path
+    new_page: NewPage, page: Page, visit: Visit, gateway: RunningGateway, tmp_path: Path
 ) -> None:
+    answers = [gateway.ask("mine"), gateway.ask("another's")]
     visit()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save bundle").click()
     download.value.save_as(tmp_path / "bundle.evidence")
     bundle = FilePayload(name="bundle", mimeType="", buffer=(tmp_path / "bundle.evidence").read_bytes())
-    own, other = (fetch_proof(gateway, answered) for answered in answers[:2])
+    own, other = (fetch_proof(gateway, answered) for answered in answers)
     for proof, outcome, verdict in ((own, "pass", "verified"), (other, "fail", "rejected")):
         offline = new_page()  # no origin is allowed: a request would fail the test
         offline.locator("#files").set_input_files([bundle, *answer_files(gateway, answers[0], proof)])

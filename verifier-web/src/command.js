@@ -2,7 +2,8 @@
 
 /**
  * @typedef {{kind: "live"|"stored"|"report", origin: string, fileName: string, policyName: string, tcbName: string,
- *   measurement: string, proof: string, announcement: string, witnesses: string, acceptNewLog: boolean, remembered: boolean,
+ *   measurement: string, announcement: string, proof: string, witnesses: string, acceptNewLog: boolean,
+ *   remembered: boolean,
  *   acceptMock: boolean, at: Date | null, receipt: string, request: string, response: string,
  *   manifests: string[], vek: string[], chain: string[], crl: string, inTable: boolean, receiptById: boolean}} Inputs
  */

@@ -6,7 +6,7 @@ import { parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
 import { Malformed } from "./errors.js";
 import { fetchAnnouncement, fetchQuote } from "./gateway.js";
-import { earlierOfPast, findEarlier, keepSeen } from "./logvisit.js";
+import { earlierOfPast, joined, keepSeen, knownLog } from "./logvisit.js";
 import { loadSeen, remember } from "./memory.js";
 import { BUILT_IN_POLICY, parsePolicy, policyForMeasurements } from "./policy.js";
 import { decodeQuote, parseBundle } from "./quote.js";
@@ -22,7 +22,8 @@ import { parseWitnessPolicy } from "./witnesses.js";
  * @typedef {{verdict: import("./evidence.js").Verdict, kind: "live"|"stored"|"report", origin: string, quote: any,
  *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string, tcb: import("./bulletins.js").TcbData,
  *   notices: string[], receipt: import("./answer.js").AnswerEvidence | null, stored: import("./answer.js").AnswerEvidence | null,
- *   earlier: import("./logchecks.js").Earlier | null, request: Request}} Examination
+ *   known: import("./logchecks.js").SeenLog | null, earlier: import("./logchecks.js").Earlier | null,
+ *   request: Request}} Examination
  */
 
 /**
@@ -49,6 +50,7 @@ export async function examine(request, progress) {
     quote: null,
     notices,
     receipt: null,
+    known: null,
     earlier: null,
     stored: null,
   };
@@ -156,8 +158,9 @@ async function examineLive(request, settings, shared, progress) {
   progress("Asking the gateway for evidence…");
   const document = parseJson(await fetchQuote(request.origin, nonce), "quote");
   progress("Checking…");
-  const earlier = remembers(request) && !request.acceptNewLog ? await findEarlier(request.origin, document) : null;
-  return withQuote({ ...shared, kind: "live", origin: request.origin, nonce, earlier }, document, settings, progress);
+  const known = remembers(request) ? knownLog(request.origin) : null;
+  const earlier = known && !request.acceptNewLog ? await joined(request.origin, document, known) : null;
+  return withQuote({ ...shared, kind: "live", origin: request.origin, nonce, known, earlier }, document, settings, progress);
 }
 
 /** Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for. */
@@ -171,7 +174,9 @@ async function withQuote(examination, document, settings, progress) {
   let verdict = await judge(document, examination.now, examination.nonce, examination.earlier);
   const found = { ...examination, notices: [...examination.notices], quote: document };
   const accepted = verdict.verdict !== "rejected";
-  if (kind === "live" && remembers(request) && accepted) found.notices.push(...(await keepSeen(origin, document)));
+  if (kind === "live" && remembers(request) && accepted) {
+    found.notices.push(...(await keepSeen(origin, document, examination.known)));
+  }
   let answer = await findAnswer(found, verdict, examination.stored);
   if (answer === null) return { ...found, verdict, evidence: evidenceOf(document) };
   // A gateway that was rejected as it is now is not replaced by what it once was.

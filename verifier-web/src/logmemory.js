@@ -45,7 +45,7 @@ export function encodeMemory(memory) {
 /**
  * What is kept of one log after both were seen: the larger tree. Another log, or another tree of one size, is no
  * newer state of the same.
- * @param {SeenLog | undefined} kept @param {SeenLog} seen
+ * @param {SeenLog | null | undefined} kept @param {SeenLog} seen
  */
 export const newerOf = (kept, seen) => (kept?.vkey === seen.vkey && kept.size >= seen.size ? kept : seen);
 

@@ -117,7 +117,7 @@ class Entries {
       if (focus) drawn[0]?.focus();
     } catch (error) {
       if (!(error instanceof Malformed || error instanceof Unavailable)) throw error;
-      status.textContent = `No entries: ${error.message.replace(/\.?$/, ".")} What is above stands without them.`;
+      status.textContent = `${this.shown ? "No older entries" : "No entries"}: ${error.message.replace(/\.?$/, ".")} What is above stands without them.`;
       status.dataset.state = "skip";
       more.hidden = false;
       more.textContent = "Try again";
@@ -136,7 +136,8 @@ class Entries {
     if (faults) {
       return (
         `${faults} of the ${shown} ${many} shown ${faults === 1 ? "fails" : "fail"}: what this gateway hands out is not ` +
-        "what its log signed, or its log contradicts itself. Keep this page and the saved bundle as evidence."
+        "what its log signed, or its log contradicts itself. Keep a print of this page, and the saved bundle: the log’s " +
+        "signature is in it."
       );
     }
     const open = unread ? ` ${unread} cannot be read or chained here.` : "";
@@ -149,7 +150,8 @@ class Entries {
 
 /** @param {ShownLeaf} row */
 function renderLeaf({ index, state, why, entry }) {
-  const { title, detail } = entry ? describeLeaf(entry) : { title: "Unreadable", detail: "" };
+  const unknown = { title: state === "fail" ? "Not what was logged" : "Unreadable", detail: "" };
+  const { title, detail } = entry ? describeLeaf(entry) : unknown;
   return element(
     "li",
     { "data-index": String(index), "data-state": state, "data-type": entry?.type ?? null, tabindex: "-1" },

@@ -1,5 +1,6 @@
 // One visit to a gateway's log: what was seen of it before, the proof that joins both, and what is kept of it.
 
+import { hexOf } from "./bytes.js";
 import { parseJson } from "./canonical.js";
 import { Malformed } from "./errors.js";
 import { fetchConsistency } from "./gateway.js";
@@ -8,19 +9,14 @@ import { parseLink } from "./loghistory.js";
 import { loadMemory, newerOf, saveMemory } from "./logmemory.js";
 import { decodeQuote } from "./quote.js";
 
+const CHANGED = "Another page of this browser saw this log meanwhile. Verify again: this must be held against that.";
 const FORGETFUL = "This browser keeps no memory for this page: a log that forgets would go unseen.";
 
 /** @typedef {import("./logchecks.js").Earlier} Earlier */
 /** @typedef {import("./logchecks.js").SeenLog} SeenLog */
 
-/**
- * What this browser saw of the gateway's log before, with the proof that leads from there to here, or back.
- * @param {string} origin @param {any} document @returns {Promise<Earlier | null>}
- */
-export async function findEarlier(origin, document) {
-  const seen = loadMemory()?.get(origin);
-  return seen === undefined ? null : joined(origin, document, seen);
-}
+/** What this browser saw of a gateway's log before; null if nothing. @returns {SeenLog | null} */
+export const knownLog = (origin) => loadMemory()?.get(origin) ?? null;
 
 /**
  * For an earlier keyset's stored evidence: its log must have grown into the one that `document` shows now.
@@ -31,7 +27,11 @@ export async function earlierOfPast(origin, past, document) {
   return seen !== null && then?.vkey === seen.vkey ? joined(origin, past, seen) : null;
 }
 
-async function joined(origin, document, seen) {
+/**
+ * What was seen before, with the proof that leads from there to what a quote shows, or back.
+ * @param {string} origin @param {any} document @param {SeenLog} seen @returns {Promise<Earlier>}
+ */
+export async function joined(origin, document, seen) {
   const now = await shownBy(document);
   if (now === null || now.vkey !== seen.vkey || now.size === seen.size) return { seen, proof: null };
   return { seen, proof: await fetchLink(origin, Math.min(seen.size, now.size), Math.max(seen.size, now.size)) };
@@ -50,16 +50,22 @@ export async function fetchLink(origin, old, size) {
 }
 
 /**
- * Keep what a quote that held showed of its log; what to tell the reader about that.
- * @param {string} origin @param {any} document @returns {Promise<string[]>}
+ * Keep what a quote that held against `known` showed of its log; what to tell the reader about that.
+ * @param {string} origin @param {any} document @param {SeenLog | null} known @returns {Promise<string[]>}
  */
-export async function keepSeen(origin, document) {
+export async function keepSeen(origin, document, known) {
   const seen = await seenLog(decodeQuote(document));
   if (seen === null) return [];
-  const memory = loadMemory();
+  const memory = loadMemory(); // from here on nothing waits: no other page comes between
   if (memory === undefined) return [FORGETFUL];
-  return saveMemory(memory.set(origin, newerOf(memory.get(origin), seen))) ? [] : [FORGETFUL];
+  const kept = memory.get(origin) ?? null;
+  if (!same(kept, known)) return [CHANGED];
+  return saveMemory(memory.set(origin, newerOf(kept, seen))) ? [] : [FORGETFUL];
 }
+
+/** @param {SeenLog | null} one @param {SeenLog | null} other */
+const same = (one, other) =>
+  one === other || (one?.vkey === other?.vkey && one?.size === other?.size && hexOf(one.root) === hexOf(other.root));
 
 /** The tree that a quote shows, null where it does not hold: the checks name that fault. */
 async function shownBy(document) {

@@ -11,17 +11,18 @@ const $ = (id) => /** @type {any} */ (document.getElementById(id));
 export function showMemory() {
   const rows = [];
   tell("", "");
+  $("memory-save").hidden = true;
   try {
     const memory = loadMemory();
     if (memory === undefined) tell("This browser keeps no memory for this page.", "");
     rows.push(...[...(memory ?? [])].map(([address, seen]) => renderRow(address, seen)));
+    $("memory-save").hidden = rows.length === 0;
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
     tell("", error.message);
     rows.push(element("li", {}, element("span", { class: "name" }, "Unreadable"), forgetButton("everything", () => saveMemory(new Map()))));
   }
   $("memory").replaceChildren(...rows);
-  $("memory-save").hidden = rows.length === 0;
 }
 
 /** Make the controls work, once. */
