@@ -108,6 +108,7 @@ class Config:
                 "family": row.family,
                 "dialect": row.dialect,
                 "base_url": row.base_url,
+                "region": row.region,
                 "auth_header": row.auth_header,
                 "api_version": row.api_version,
                 "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
@@ -283,13 +284,14 @@ def _demo_document() -> dict[str, Any]:
 
 def _connector(row: Any, path: str) -> Connector:
     names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version", "ca_file"}
-    _refuse_unknown(row, names, path)
+    _refuse_unknown(row, names | {"region"}, path)
     family = _typed(row, "family", str, "", path)
     if family not in FAMILIES:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
     known = FAMILIES[family]
     variable = _typed(row, "credential_env", str, None, path)
-    base_url = _typed(row, "base_url", str, known.base_url, path)
+    region = _region(row, known, path)
+    base_url = _typed(row, "base_url", str, known.base_url.format(region=region), path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
     if known.service_account and f"/{ANY_PROJECT}/" in base_url:
@@ -302,8 +304,21 @@ def _connector(row: Any, path: str) -> Connector:
         credential_file=_typed(row, "credential_file", str, None, path),
         auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
         api_version=_api_version(row, path),
+        region=region,
         roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
+
+
+def _region(row: Any, known: Connector, path: str) -> str | None:
+    """The region of a service of AWS. Raises Malformed, also where no signature would ever name it."""
+    region: str | None = _typed(row, "region", str, None, path)
+    if known.aws_service is None:
+        if region is not None:
+            raise Malformed(f"{path}.region", f"a region, for {known.family}", "none: only AWS's services have one")
+        return None
+    if region is None or not re.fullmatch(r"[a-z]{2,3}(-[a-z]{1,16}){1,3}-\d{1,2}", region, re.ASCII):
+        raise Malformed(f"{path}.region", ascii(region)[:64], "the service's region, for example eu-central-1")
+    return region
 
 
 def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:

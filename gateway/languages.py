@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.connectors.connector import Connector
-from gateway.dialects import anthropic_count_tokens, anthropic_messages, gemini, openai_chat
+from gateway.dialects import anthropic_count_tokens, anthropic_messages, bedrock_converse, gemini, ollama, openai_chat
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
@@ -32,7 +32,8 @@ class Service:
 
 
 _CHATS: dict[str, ProviderSide] = {
-    side.name: side for side in (openai_chat.PROVIDER, anthropic_messages.PROVIDER, gemini.PROVIDER)
+    dialect.PROVIDER.name: dialect.PROVIDER
+    for dialect in (openai_chat, anthropic_messages, gemini, bedrock_converse, ollama)
 }
 
 SERVICES: dict[str, Service] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -14,6 +15,7 @@ from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
 from gateway.upstream_tls import handshake_facts, new_context, refusal
+from tee.aws.sigv4 import AwsCredentials
 
 # What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
 _FAULTS = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError)
@@ -70,13 +72,20 @@ class Upstream:
         self._client(None)  # now, since reading the public CAs takes its time
 
     async def call(
-        self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Mapping[str, str]
+        self,
+        connector: Connector,
+        url: str,
+        body: bytes,
+        credential: str | AwsCredentials | None,
+        extra: Mapping[str, str],
     ) -> UpstreamAnswer:
         """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed, NoRoute."""
         headers = {**_HEADERS, **extra}
-        if credential is not None and connector.service_account:
+        if isinstance(credential, str) and connector.service_account:
             credential = await self._google.token(connector.id, credential)
-        if credential is not None:
+        if isinstance(credential, AwsCredentials):
+            headers |= connector.signed_headers(credential, url, headers["content-type"], body, datetime.now(UTC))
+        elif credential is not None:
             headers |= connector.credential_header(credential)
         try:
             client = self._client(connector.roots)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from gateway.connectors.connector import Connector
 
 OPENAI_CHAT, ANTHROPIC, GEMINI = "openai_chat", "anthropic_messages", "gemini"
+BEDROCK, OLLAMA = "bedrock_converse", "ollama"
 EMBEDDED_MOCK = "mock:embedded"  # the provider that the gateway runs beside itself, for trying things out
 
 ANY_PROJECT = "PROJECT"  # what an operator must replace in Vertex's URL
@@ -42,6 +43,14 @@ FAMILIES: dict[str, Connector] = {
             auth_header="x-goog-api-key",
         ),
         Connector(
+            "bedrock",
+            "bedrock",
+            BEDROCK,
+            "https://bedrock-runtime.{region}.amazonaws.com",
+            ("AWS_BEARER_TOKEN_BEDROCK",),
+            aws_service="bedrock",
+        ),
+        Connector(
             "vertex",
             "vertex",
             GEMINI,
@@ -54,17 +63,21 @@ FAMILIES: dict[str, Connector] = {
         Connector("kimi", "kimi", OPENAI_CHAT, "https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY", "KIMI_API_KEY")),
         Connector("nvidia", "nvidia", OPENAI_CHAT, "https://integrate.api.nvidia.com/v1", ("NVIDIA_API_KEY",)),
         Connector("vllm", "vllm", OPENAI_CHAT, "http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), needs_credential=False),
-        Connector("ollama", "ollama", OPENAI_CHAT, "http://127.0.0.1:11434/v1", (), needs_credential=False),
+        Connector("ollama", "ollama", OLLAMA, "http://127.0.0.1:11434", (), needs_credential=False),
         Connector("mock", "mock", OPENAI_CHAT, EMBEDDED_MOCK, (), needs_credential=False),
     )
 }
 
 
 def normalise_base_url(url: str, dialect: str) -> str:
-    """`url` as the dialect's paths follow it: OpenAI's begin after `/v1`, Anthropic's with it."""
+    """`url` as the dialect's paths follow it: OpenAI's begin after `/v1`, Anthropic's with it, Ollama's with `/api`."""
     trimmed = url.rstrip("/")
     if dialect == ANTHROPIC:
         return trimmed.removesuffix("/v1")
+    if dialect == BEDROCK:
+        return trimmed
+    if dialect == OLLAMA:
+        return trimmed.removesuffix("/v1").removesuffix("/api")
     if dialect == GEMINI:
         return trimmed if urlsplit(trimmed).path else f"{trimmed}/v1beta"
     return trimmed if urlsplit(trimmed).path or trimmed == EMBEDDED_MOCK else f"{trimmed}/v1"
