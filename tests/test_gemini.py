@@ -311,7 +311,6 @@ def test_a_call_that_is_never_said_to_end_ends_with_what_follows() -> None:
     events = decoded(sse(said(first), said(second), said({"text": "so"}, reason="STOP", responseId="r")))
     assert [type(event).__name__ for event in events] == [
         "ToolCallDelta",
-        "Start",
         "ToolCallDelta",
         "TextDelta",
         "Finish",
@@ -460,7 +459,8 @@ def test_every_effort_is_a_budget_or_a_level_that_the_model_takes() -> None:
 
 def test_how_an_answer_ends() -> None:
     usage = {"promptTokenCount": 5, "candidatesTokenCount": 2, "thoughtsTokenCount": 3, "cachedContentTokenCount": 4,
-             "toolUsePromptTokenCount": 1, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 2}, {"modality": "TEXT", "tokenCount": 3}],
+             "toolUsePromptTokenCount": 1, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 2},
+                                     {"modality": "TEXT", "tokenCount": 3}],
              "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}]}  # fmt: skip
     counted = Usage(6, 5, 4, reasoning_tokens=3, audio_prompt_tokens=2, audio_completion_tokens=1)
     ends = {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter", "SPII": "content_filter", "NEW": "stop"}
