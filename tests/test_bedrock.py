@@ -238,6 +238,23 @@ def test_a_stream_cut_within_its_last_message_is_not_whole() -> None:
     assert decoded(delta(0, text="a") + stop())[-1] == Finish("stop", "end_turn")
 
 
+def test_what_follows_the_stop_reason_is_no_part_of_the_answer() -> None:
+    stream = delta(0, text="a") + stop() + delta(0, text="b") + call(1, "c", "f") + stop("tool_use")
+    events = decoded(stream + event_message("metadata", {"usage": USAGE}))
+    assert events[:2] == [TextDelta("a"), Finish("stop", "end_turn")]
+    assert len(events) == 3
+
+
+def test_seals_are_kept_within_a_bound() -> None:
+    decoder = BEDROCK.decoder(1000)
+    for said in ({"signature": "x" * 400}, {"redactedContent": "x" * 400}):
+        decoder.push(delta(0, reasoningContent=said))
+    with pytest.raises(UpstreamFailed, match="seals of more than 1000"):
+        decoder.push(delta(1, reasoningContent={"signature": "x" * 400}))
+    with pytest.raises(UpstreamFailed, match="not base64"):
+        decoded(delta(0, reasoningContent={"redactedContent": "YQ"}) * 2 + stop())
+
+
 def test_a_thousand_tool_calls_are_refused() -> None:
     start = {"toolUse": {"toolUseId": "a", "name": "f"}}
     calls = [event_message("contentBlockStart", {"contentBlockIndex": n, "start": start}) for n in range(1025)]
@@ -331,6 +348,8 @@ def test_a_chat_of_anthropics_keeps_its_cache_points_seals_and_errors() -> None:
         "thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "max"},
     }  # fmt: skip
     assert "cachePoint" not in json.dumps(asked(body, PROFILE, MESSAGES))
+    assert "cachePoint" not in json.dumps(asked(body, NOVA, MESSAGES)["toolConfig"])
+    assert asked(body, NOVA, MESSAGES)["system"] == written["system"]
 
 
 def test_thinking_is_asked_for_in_each_models_own_words() -> None:
@@ -379,6 +398,9 @@ def test_tools_are_named_wherever_they_were_called() -> None:
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example"}}]}]},
         {"messages": [{"role": "user", "content": [
             {"type": "image_url", "image_url": {"url": "data:image/tiff;base64,AA=="}}]}]},
+        {"messages": [{"role": "system", "content": [
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERg=="}}]},
+            {"role": "user", "content": "q"}]},
         {"messages": [{"role": "user", "content": "q"}], "n": 2},
         {"messages": [{"role": "user", "content": "q"}], "tools": [TOOL],
          "tool_choice": {"type": "custom", "custom": {}}},

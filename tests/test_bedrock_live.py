@@ -234,6 +234,19 @@ def test_a_machine_without_a_role_is_not_asked_at_each_call(monkeypatch: pytest.
     assert len(asked) == 1
 
 
+def test_credentials_that_no_header_carries_count_as_missing(tmp_path: Path) -> None:
+    file = tmp_path / "aws"
+    for secret, good in (("s3cret", True), ("s3cr\u00e9t", False), ("s3cret\n  more", False)):
+        file.write_text(f"[default]\naws_access_key_id = A\naws_secret_access_key = {secret}\n")
+        found = Credentials().find(replace(CONNECTOR, credential_file=str(file)))
+        if good:
+            assert asyncio.run(found) == AwsCredentials("A", secret)
+            continue
+        with pytest.raises(NoRoute) as refused:
+            asyncio.run(found)
+        assert "s3" not in refused.value.message
+
+
 @pytest.mark.parametrize("text", ["", "no sections", "[other]\naws_access_key_id = a\naws_secret_access_key = b\n",
                                   "[default]\naws_access_key_id = a\n", "[default]\n[default]\n", "\xff"])  # fmt: skip
 def test_a_file_without_a_default_profile_holds_nothing(tmp_path: Path, text: str) -> None:
@@ -247,6 +260,7 @@ def test_a_file_without_a_default_profile_holds_nothing(tmp_path: Path, text: st
         ('family = "bedrock"', "region"),
         ('family = "bedrock"\nregion = "eu-central-1.evil.example/"', "region"),
         ('family = "deepseek"\nregion = "eu-central-1"', "region"),
+        ('family = "bedrock"\nregion = "eu-central-1"\nbase_url = "https://h/?x=1"', "base_url"),
     ],
 )
 def test_a_region_is_asked_for_where_a_signature_names_it(tmp_path: Path, row: str, field: str) -> None:
