@@ -255,6 +255,28 @@ def test_seals_are_kept_within_a_bound() -> None:
         decoded(delta(0, reasoningContent={"redactedContent": "YQ"}) * 2 + stop())
 
 
+def test_a_sealed_thought_comes_back_through_both_kinds_of_client() -> None:
+    events: list[StreamEvent] = [
+        ReasoningDelta("hm", SIGNED),
+        ReasoningDelta("", ThoughtSignature("bedrock_converse", "YWI="), redacted=True),
+        ToolCallDelta(0, "a", "weather", "{}"),
+        Finish("tool_calls"),
+    ]
+    said = json.loads(MESSAGES.encode_answer(events, ASKED, "t", 1, None))["content"]
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]}
+    history = [{"role": "user", "content": "q"}, {"role": "assistant", "content": said}, result]
+    by_messages = asked({"messages": history}, CLAUDE, MESSAGES)["messages"]
+    said = json.loads(CHAT.encode_answer(events, ASKED, "t", 1, None))["choices"][0]["message"]
+    history = [{"role": "user", "content": "q"}, said, {"role": "tool", "tool_call_id": "a", "content": "x"}]
+    by_chat = asked({"messages": history}, CLAUDE)["messages"]
+    for turns in (by_messages, by_chat):
+        assert turns[1]["content"] == [
+            {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}},
+            {"reasoningContent": {"redactedContent": "YWI="}},
+            {"toolUse": {"toolUseId": "a", "name": "weather", "input": {}}},
+        ]
+
+
 def test_a_thousand_tool_calls_are_refused() -> None:
     start = {"toolUse": {"toolUseId": "a", "name": "f"}}
     calls = [event_message("contentBlockStart", {"contentBlockIndex": n, "start": start}) for n in range(1025)]
