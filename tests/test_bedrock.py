@@ -180,6 +180,29 @@ def test_every_kind_of_event_is_read() -> None:
         ]
 
 
+def test_every_kind_of_block_is_read() -> None:
+    content = [
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}},
+        {"reasoningContent": {"redactedContent": "YWI="}},
+        {"citationsContent": {"content": [{"text": "ci"}, {"text": "ted"}], "citations": []}},
+        {"text": "hé"},
+        {"searchResult": {"title": "of no language of ours"}},
+        {"toolUse": {"toolUseId": "a", "name": "f", "input": {"x": 1}}},
+    ]
+    body = {"output": {"message": {"content": content}}, "stopReason": "tool_use", "usage": USAGE}
+    assert BEDROCK.decode_answer(json.dumps(body).encode()) == [
+        ReasoningDelta("hm", SIGNED),
+        ReasoningDelta("", ThoughtSignature("bedrock_converse", "YWI="), redacted=True),
+        TextDelta("cited"),
+        TextDelta("hé"),
+        ToolCallDelta(0, "a", "f", '{"x":1}'),
+        Finish("tool_calls", "tool_use"),
+        Usage(16, 7, 8, 3, cache_write_1h_tokens=2),
+    ]
+    hidden = decoded(delta(0, reasoningContent={"redactedContent": "YWI="}) + stop())
+    assert hidden[0] == ReasoningDelta("", ThoughtSignature("bedrock_converse", "YWI="), redacted=True)
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [("end_turn", "stop"), ("stop_sequence", "stop"), ("tool_use", "tool_calls"), ("max_tokens", "length"),
@@ -431,6 +454,12 @@ def test_tools_are_named_wherever_they_were_called() -> None:
 def test_what_bedrock_cannot_say_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         asked(body, NOVA)
+
+
+def test_a_form_of_answers_that_bedrock_does_not_know_is_refused() -> None:
+    body = {"messages": [{"role": "user", "content": "q"}], "output_config": {"format": {"type": "grammar"}}}
+    with pytest.raises(InvalidRequest, match="response_format"):
+        asked(body, NOVA, MESSAGES)
 
 
 def test_recorded_requests_of_other_languages_pass_amazons_service_model() -> None:

@@ -237,6 +237,13 @@ def test_what_ollama_cannot_say_is_refused(body: dict[str, Any]) -> None:
         asked(body)
 
 
+def test_a_form_of_answers_that_ollama_does_not_know_is_refused() -> None:
+    body: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "q"}]}
+    body["output_config"] = {"format": {"type": "grammar"}}
+    with pytest.raises(InvalidRequest, match="response_format"):
+        SIDE.encode_request(MESSAGES.decode_request(json.dumps(body).encode()), quirks_of("ollama", "m"))
+
+
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "text", "stop", "2025-01-01"]),
     lambda inner: st.lists(inner, max_size=3)

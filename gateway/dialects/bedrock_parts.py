@@ -12,7 +12,6 @@ from gateway.dialects.turns import no_place, tool_input, tool_schema
 from gateway.inference import (
     Block,
     CachePoint,
-    Foreign,
     Media,
     Message,
     Refusal,
@@ -128,8 +127,6 @@ def _encode_block(block: Block, documents: Iterator[int]) -> dict[str, object] |
         return {"toolResult": {"toolUseId": _call_id(block.call_id), "content": content, **status}}
     if isinstance(block, Media):
         return _encode_media(block, documents)
-    if isinstance(block, Foreign) and block.dialect == NAME:
-        return block.value
     raise no_place(block)
 
 
