@@ -428,6 +428,11 @@ def test_tools_are_named_wherever_they_were_called() -> None:
     assert asked(fresh, NOVA)["toolConfig"]["tools"][0]["toolSpec"]["name"] == "weather"
     named = {"type": "function", "function": {"name": "weather"}}
     assert asked(fresh | {"tool_choice": named}, NOVA)["toolConfig"]["toolChoice"] == {"tool": {"name": "weather"}}
+    two = fresh | {"tools": [TOOL, {"type": "function", "function": {"name": "other"}}], "tool_choice": named}
+    assert len(asked(two, NOVA)["toolConfig"]["tools"]) == 2
+    unforced = asked(two, "openai.gpt-oss-120b-1:0")["toolConfig"]
+    assert [each["toolSpec"]["name"] for each in unforced["tools"]] == ["weather"]
+    assert unforced["toolChoice"] == {"auto": {}}
     assert asked(fresh | {"tool_choice": "auto"}, NOVA)["toolConfig"]["toolChoice"] == {"auto": {}}
     assert "toolConfig" not in asked(fresh | {"tool_choice": "none"}, NOVA)
     (spec,) = asked({"messages": history}, NOVA)["toolConfig"]["tools"]

@@ -89,7 +89,7 @@ def _tool_config(request: InferenceRequest, quirks: Quirks) -> dict[str, object]
     """The tools that may be called. Bedrock has no word for `none`; and it refuses a chat in which tools were called
     unless it is told of tools, so then they are named even where none may be called.
     """
-    offered, choice = list(offered_tools(request)), request.tool_choice
+    offered, choice = list(offered_tools(request, can_force=quirks.required_tools)), request.tool_choice
     called = {block.name for message in request.messages for block in message.content if isinstance(block, ToolCall)}
     forbidden = isinstance(choice, ToolChoice) and choice.mode == "none"
     if (forbidden or not offered) and not called:

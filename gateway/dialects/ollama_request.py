@@ -81,7 +81,7 @@ def _tools(request: InferenceRequest) -> list[dict[str, object]]:
     if isinstance(choice, Foreign) and request.tools:
         raise InvalidRequest.at("tool_choice", f"a form that only {choice.dialect} has", "auto, none or a function")
     forbidden = isinstance(choice, ToolChoice) and choice.mode == "none"
-    return [] if forbidden else [_encode_tool(tool) for tool in offered_tools(request)]
+    return [] if forbidden else [_encode_tool(tool) for tool in offered_tools(request, can_force=False)]
 
 
 def _encode_tool(tool: Tool) -> dict[str, object]:

@@ -34,10 +34,14 @@ def tool_schema(tool: Tool) -> dict[str, object]:
     return _TEXT_SCHEMA if tool.custom else tool.parameters or _EMPTY_SCHEMA
 
 
-def offered_tools(request: InferenceRequest) -> Iterator[Tool]:
-    """The tools that the choice allows; those that only another vendor can run are not offered."""
+def offered_tools(request: InferenceRequest, *, can_force: bool) -> Iterator[Tool]:
+    """The tools that the choice allows; those that only another vendor can run are not offered.
+
+    Where one `can_force` a tool by name, the others stay beside it: without them a cached prompt is another one.
+    """
     choice = request.tool_choice
-    allowed = choice.names if isinstance(choice, ToolChoice) else ()
+    names = choice.names if isinstance(choice, ToolChoice) else ()
+    allowed = () if can_force and len(names) == 1 else names
     for tool in request.tools or ():
         if isinstance(tool, Tool) and (not allowed or tool.name in allowed):
             yield tool
