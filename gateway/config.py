@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from gateway.connectors.catalog import ANY_PROJECT, EMBEDDED_MOCK, FAMILIES, normalise_base_url
+from gateway.connectors.catalog import ANY_PROJECT, EMBEDDED_MOCK, FAMILIES, check_region, normalise_base_url
 from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
@@ -290,10 +290,12 @@ def _connector(row: Any, path: str) -> Connector:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
     known = FAMILIES[family]
     variable = _typed(row, "credential_env", str, None, path)
-    region = _region(row, known, path)
+    region = check_region(known, _typed(row, "region", str, None, path), f"{path}.region")
     base_url = _typed(row, "base_url", str, known.base_url.format(region=region), path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
+    if "?" in base_url or "#" in base_url:
+        raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
     if known.service_account and f"/{ANY_PROJECT}/" in base_url:
         raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
     return replace(
@@ -307,18 +309,6 @@ def _connector(row: Any, path: str) -> Connector:
         region=region,
         roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
-
-
-def _region(row: Any, known: Connector, path: str) -> str | None:
-    """The region of a service of AWS. Raises Malformed, also where no signature would ever name it."""
-    region: str | None = _typed(row, "region", str, None, path)
-    if known.aws_service is None:
-        if region is not None:
-            raise Malformed(f"{path}.region", f"a region, for {known.family}", "none: only AWS's services have one")
-        return None
-    if region is None or not re.fullmatch(r"[a-z]{2,3}(-[a-z]{1,16}){1,3}-\d{1,2}", region, re.ASCII):
-        raise Malformed(f"{path}.region", ascii(region)[:64], "the service's region, for example eu-central-1")
-    return region
 
 
 def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:

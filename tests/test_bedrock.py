@@ -180,6 +180,29 @@ def test_every_kind_of_event_is_read() -> None:
         ]
 
 
+def test_every_kind_of_block_is_read() -> None:
+    content = [
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}},
+        {"reasoningContent": {"redactedContent": "YWI="}},
+        {"citationsContent": {"content": [{"text": "ci"}, {"text": "ted"}], "citations": []}},
+        {"text": "hé"},
+        {"searchResult": {"title": "of no language of ours"}},
+        {"toolUse": {"toolUseId": "a", "name": "f", "input": {"x": 1}}},
+    ]
+    body = {"output": {"message": {"content": content}}, "stopReason": "tool_use", "usage": USAGE}
+    assert BEDROCK.decode_answer(json.dumps(body).encode()) == [
+        ReasoningDelta("hm", SIGNED),
+        ReasoningDelta("", ThoughtSignature("bedrock_converse", "YWI="), redacted=True),
+        TextDelta("cited"),
+        TextDelta("hé"),
+        ToolCallDelta(0, "a", "f", '{"x":1}'),
+        Finish("tool_calls", "tool_use"),
+        Usage(16, 7, 8, 3, cache_write_1h_tokens=2),
+    ]
+    hidden = decoded(delta(0, reasoningContent={"redactedContent": "YWI="}) + stop())
+    assert hidden[0] == ReasoningDelta("", ThoughtSignature("bedrock_converse", "YWI="), redacted=True)
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [("end_turn", "stop"), ("stop_sequence", "stop"), ("tool_use", "tool_calls"), ("max_tokens", "length"),
@@ -236,6 +259,45 @@ def test_a_stream_cut_within_its_last_message_is_not_whole() -> None:
     metadata = event_message("metadata", {"usage": USAGE})
     assert isinstance(decoded(delta(0, text="a") + stop() + metadata[:-1])[-1], Failure)
     assert decoded(delta(0, text="a") + stop())[-1] == Finish("stop", "end_turn")
+
+
+def test_what_follows_the_stop_reason_is_no_part_of_the_answer() -> None:
+    stream = delta(0, text="a") + stop() + delta(0, text="b") + call(1, "c", "f") + stop("tool_use")
+    events = decoded(stream + event_message("metadata", {"usage": USAGE}))
+    assert events[:2] == [TextDelta("a"), Finish("stop", "end_turn")]
+    assert len(events) == 3
+
+
+def test_seals_are_kept_within_a_bound() -> None:
+    decoder = BEDROCK.decoder(1000)
+    for said in ({"signature": "x" * 400}, {"redactedContent": "x" * 400}):
+        decoder.push(delta(0, reasoningContent=said))
+    with pytest.raises(UpstreamFailed, match="seals of more than 1000"):
+        decoder.push(delta(1, reasoningContent={"signature": "x" * 400}))
+    with pytest.raises(UpstreamFailed, match="not base64"):
+        decoded(delta(0, reasoningContent={"redactedContent": "YQ"}) * 2 + stop())
+
+
+def test_a_sealed_thought_comes_back_through_both_kinds_of_client() -> None:
+    events: list[StreamEvent] = [
+        ReasoningDelta("hm", SIGNED),
+        ReasoningDelta("", ThoughtSignature("bedrock_converse", "YWI="), redacted=True),
+        ToolCallDelta(0, "a", "weather", "{}"),
+        Finish("tool_calls"),
+    ]
+    said = json.loads(MESSAGES.encode_answer(events, ASKED, "t", 1, None))["content"]
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]}
+    history = [{"role": "user", "content": "q"}, {"role": "assistant", "content": said}, result]
+    by_messages = asked({"messages": history}, CLAUDE, MESSAGES)["messages"]
+    said = json.loads(CHAT.encode_answer(events, ASKED, "t", 1, None))["choices"][0]["message"]
+    history = [{"role": "user", "content": "q"}, said, {"role": "tool", "tool_call_id": "a", "content": "x"}]
+    by_chat = asked({"messages": history}, CLAUDE)["messages"]
+    for turns in (by_messages, by_chat):
+        assert turns[1]["content"] == [
+            {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}},
+            {"reasoningContent": {"redactedContent": "YWI="}},
+            {"toolUse": {"toolUseId": "a", "name": "weather", "input": {}}},
+        ]
 
 
 def test_a_thousand_tool_calls_are_refused() -> None:
@@ -331,6 +393,8 @@ def test_a_chat_of_anthropics_keeps_its_cache_points_seals_and_errors() -> None:
         "thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "max"},
     }  # fmt: skip
     assert "cachePoint" not in json.dumps(asked(body, PROFILE, MESSAGES))
+    assert "cachePoint" not in json.dumps(asked(body, NOVA, MESSAGES)["toolConfig"])
+    assert asked(body, NOVA, MESSAGES)["system"] == written["system"]
 
 
 def test_thinking_is_asked_for_in_each_models_own_words() -> None:
@@ -364,6 +428,11 @@ def test_tools_are_named_wherever_they_were_called() -> None:
     assert asked(fresh, NOVA)["toolConfig"]["tools"][0]["toolSpec"]["name"] == "weather"
     named = {"type": "function", "function": {"name": "weather"}}
     assert asked(fresh | {"tool_choice": named}, NOVA)["toolConfig"]["toolChoice"] == {"tool": {"name": "weather"}}
+    two = fresh | {"tools": [TOOL, {"type": "function", "function": {"name": "other"}}], "tool_choice": named}
+    assert len(asked(two, NOVA)["toolConfig"]["tools"]) == 2
+    unforced = asked(two, "openai.gpt-oss-120b-1:0")["toolConfig"]
+    assert [each["toolSpec"]["name"] for each in unforced["tools"]] == ["weather"]
+    assert unforced["toolChoice"] == {"auto": {}}
     assert asked(fresh | {"tool_choice": "auto"}, NOVA)["toolConfig"]["toolChoice"] == {"auto": {}}
     assert "toolConfig" not in asked(fresh | {"tool_choice": "none"}, NOVA)
     (spec,) = asked({"messages": history}, NOVA)["toolConfig"]["tools"]
@@ -379,6 +448,9 @@ def test_tools_are_named_wherever_they_were_called() -> None:
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example"}}]}]},
         {"messages": [{"role": "user", "content": [
             {"type": "image_url", "image_url": {"url": "data:image/tiff;base64,AA=="}}]}]},
+        {"messages": [{"role": "system", "content": [
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERg=="}}]},
+            {"role": "user", "content": "q"}]},
         {"messages": [{"role": "user", "content": "q"}], "n": 2},
         {"messages": [{"role": "user", "content": "q"}], "tools": [TOOL],
          "tool_choice": {"type": "custom", "custom": {}}},
@@ -387,6 +459,12 @@ def test_tools_are_named_wherever_they_were_called() -> None:
 def test_what_bedrock_cannot_say_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         asked(body, NOVA)
+
+
+def test_a_form_of_answers_that_bedrock_does_not_know_is_refused() -> None:
+    body = {"messages": [{"role": "user", "content": "q"}], "output_config": {"format": {"type": "grammar"}}}
+    with pytest.raises(InvalidRequest, match="response_format"):
+        asked(body, NOVA, MESSAGES)
 
 
 def test_recorded_requests_of_other_languages_pass_amazons_service_model() -> None:

@@ -193,6 +193,31 @@ def test_amazons_own_vectors_are_signed_alike() -> None:
         assert headers["authorization"] == vector["authorization"]
 
 
+def test_amazons_suite_for_all_services_is_signed_alike() -> None:
+    suite = json.loads((DIALECTS / "bedrock-sigv4" / "aws4_testsuite.json").read_bytes())
+    credentials, scope = AwsCredentials(suite["access_key"], suite["secret_key"]), AwsScope("us-east-1", "service")
+    now = datetime.strptime(suite["date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    seen = 0
+    for case in suite["cases"]:
+        head, _, body = case["req"].partition("\n\n")
+        first, *rows = head.split("\n")
+        method, way = first.removesuffix(" HTTP/1.1").split(" ", 1)
+        names = [row.split(":")[0].lower() for row in rows]
+        if way != "/" or len(set(names)) < len(names) or any(row[0].isspace() for row in rows):
+            continue  # we send no query, and no header twice
+        sent = {name: row.split(":", 1)[1] for name, row in zip(names, rows, strict=True)}
+        host = sent.pop("host")
+        del sent["x-amz-date"]
+        sent.pop("x-amz-security-token", None)
+        token = next((row[21:] for row in case["creq"].split("\n") if row.startswith("x-amz-security-token:")), None)
+        signed = sign_request(
+            method, f"https://{host}/", sent, body.encode(), replace(credentials, session_token=token), scope, now
+        )
+        assert signed["authorization"] == case["authz"], case["name"]
+        seen += 1
+    assert seen >= 5
+
+
 def test_the_machines_role_is_asked_once_for_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -234,6 +259,19 @@ def test_a_machine_without_a_role_is_not_asked_at_each_call(monkeypatch: pytest.
     assert len(asked) == 1
 
 
+def test_credentials_that_no_header_carries_count_as_missing(tmp_path: Path) -> None:
+    file = tmp_path / "aws"
+    for secret, good in (("s3cret", True), ("s3cr\u00e9t", False), ("s3cret\n  more", False)):
+        file.write_text(f"[default]\naws_access_key_id = A\naws_secret_access_key = {secret}\n")
+        found = Credentials().find(replace(CONNECTOR, credential_file=str(file)))
+        if good:
+            assert asyncio.run(found) == AwsCredentials("A", secret)
+            continue
+        with pytest.raises(NoRoute) as refused:
+            asyncio.run(found)
+        assert "s3" not in refused.value.message
+
+
 @pytest.mark.parametrize("text", ["", "no sections", "[other]\naws_access_key_id = a\naws_secret_access_key = b\n",
                                   "[default]\naws_access_key_id = a\n", "[default]\n[default]\n", "\xff"])  # fmt: skip
 def test_a_file_without_a_default_profile_holds_nothing(tmp_path: Path, text: str) -> None:
@@ -247,6 +285,7 @@ def test_a_file_without_a_default_profile_holds_nothing(tmp_path: Path, text: st
         ('family = "bedrock"', "region"),
         ('family = "bedrock"\nregion = "eu-central-1.evil.example/"', "region"),
         ('family = "deepseek"\nregion = "eu-central-1"', "region"),
+        ('family = "bedrock"\nregion = "eu-central-1"\nbase_url = "https://h/?x=1"', "base_url"),
     ],
 )
 def test_a_region_is_asked_for_where_a_signature_names_it(tmp_path: Path, row: str, field: str) -> None:

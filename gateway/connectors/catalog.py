@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from gateway.connectors.connector import Connector
+from tee.errors import Malformed
 
 OPENAI_CHAT, ANTHROPIC, GEMINI = "openai_chat", "anthropic_messages", "gemini"
 BEDROCK, OLLAMA = "bedrock_converse", "ollama"
 EMBEDDED_MOCK = "mock:embedded"  # the provider that the gateway runs beside itself, for trying things out
 
+_REGION = re.compile(r"[a-z]{2,3}(-[a-z]{1,16}){1,3}-\d{1,2}", re.ASCII)  # a part of a host's name
 ANY_PROJECT = "PROJECT"  # what an operator must replace in Vertex's URL
 
 FAMILIES: dict[str, Connector] = {
@@ -67,6 +70,17 @@ FAMILIES: dict[str, Connector] = {
         Connector("mock", "mock", OPENAI_CHAT, EMBEDDED_MOCK, (), needs_credential=False),
     )
 }
+
+
+def check_region(family: Connector, region: str | None, path: str) -> str | None:
+    """The region of a service of AWS. Raises Malformed, also where no signature would ever name it."""
+    if family.aws_service is None:
+        if region is not None:
+            raise Malformed(path, f"a region, for {family.family}", "none: only AWS's services have one")
+        return None
+    if region is None or not _REGION.fullmatch(region):
+        raise Malformed(path, ascii(region)[:64], "the service's region, for example eu-central-1")
+    return region
 
 
 def normalise_base_url(url: str, dialect: str) -> str:

@@ -40,7 +40,7 @@ _BEDROCK: tuple[tuple[str, Quirks], ...] = (
     ),
     (r"anthropic\.claude-(opus|sonnet)-4-6", Quirks(default_max_tokens=_LARGE)),
     (r"anthropic\.", Quirks(drops=_SAMPLING, default_max_tokens=_LARGE)),
-    (r"amazon\.nova", Quirks(drops=_PLAIN_BEDROCK - {"cache_points"})),
+    (r"amazon\.nova", Quirks(drops=_PLAIN_BEDROCK - {"cache_points"} | {"tool_cache_points"})),
     (
         r"openai\.gpt-oss",
         Quirks(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gateway.dialects.anthropic_messages_fields import NAME
 from gateway.dialects.fields import table, word
-from gateway.dialects.turns import tool_input
+from gateway.dialects.turns import tool_input, tool_schema
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     Block,
@@ -27,10 +27,6 @@ from gateway.inference import (
 from gateway.jsonbody import encode_json, kind_of
 
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
-_EMPTY_SCHEMA: dict[str, object] = {"type": "object", "properties": {}}
-_TEXT_SCHEMA: dict[str, object] = {
-    "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]
-}  # fmt: skip
 
 
 def decode_turn(turn: dict[str, object], place: str) -> list[Message]:
@@ -80,9 +76,8 @@ def decode_tool(tool: dict[str, object]) -> Tool | Foreign:
 
 
 def encode_tool(tool: Tool) -> dict[str, object]:
-    """Write one tool; free text becomes the one string of an object."""
-    schema = _TEXT_SCHEMA if tool.custom else tool.parameters or _EMPTY_SCHEMA
-    written: dict[str, object] = {"name": tool.name, "input_schema": schema}
+    """Write one tool."""
+    written: dict[str, object] = {"name": tool.name, "input_schema": tool_schema(tool)}
     if tool.description:
         written["description"] = tool.description
     if tool.strict is not None and not tool.custom:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from itertools import count
 
 from gateway.dialects.bedrock_fields import NAME
-from gateway.dialects.turns import tool_input
-from gateway.errors import InvalidRequest
+from gateway.dialects.turns import no_place, tool_input, tool_schema
 from gateway.inference import (
     Block,
     CachePoint,
-    Foreign,
     Media,
     Message,
     Refusal,
@@ -24,10 +23,6 @@ from gateway.inference import (
 )
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)  # what Claude takes; Bedrock itself would take dots and colons
-_EMPTY_SCHEMA: dict[str, object] = {"type": "object", "properties": {}}
-_TEXT_SCHEMA: dict[str, object] = {
-    "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]
-}  # fmt: skip
 _NOTHING: dict[str, object] = {"text": "(nothing)"}  # Bedrock refuses a result without content
 # Kind of Media, and its type -> Bedrock's word for the format.
 _FORMATS = {
@@ -70,7 +65,7 @@ def encode_turns(messages: list[Message], *, caches: bool) -> list[dict[str, obj
 
     `caches` says whether the model knows cache points.
     """
-    documents = iter(range(1, 1 << 31))
+    documents = count(1)
     turns: list[dict[str, object]] = []
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
@@ -97,9 +92,8 @@ def encode_content(blocks: tuple[Block, ...], documents: Iterator[int], *, cache
 
 
 def encode_tool(tool: Tool, *, strict: bool) -> dict[str, object]:
-    """Write one tool; free text becomes the one string of an object. `strict` says whether the model knows the word."""
-    schema = _TEXT_SCHEMA if tool.custom else tool.parameters or _EMPTY_SCHEMA
-    spec: dict[str, object] = {"name": tool.name, "inputSchema": {"json": schema}}
+    """Write one tool. `strict` says whether the model knows the word."""
+    spec: dict[str, object] = {"name": tool.name, "inputSchema": {"json": tool_schema(tool)}}
     if tool.description:
         spec["description"] = tool.description
     if tool.strict and strict and not tool.custom:
@@ -133,9 +127,7 @@ def _encode_block(block: Block, documents: Iterator[int]) -> dict[str, object] |
         return {"toolResult": {"toolUseId": _call_id(block.call_id), "content": content, **status}}
     if isinstance(block, Media):
         return _encode_media(block, documents)
-    if isinstance(block, Foreign) and block.dialect == NAME:
-        return block.value
-    raise _no_place(block)
+    raise no_place(block)
 
 
 def _encode_thinking(block: Thinking) -> dict[str, object] | None:
@@ -150,13 +142,6 @@ def _encode_media(media: Media, documents: Iterator[int]) -> dict[str, object]:
     """Bytes in base64. Documents are numbered: a name must be unique, and the model would read it as words."""
     form = _FORMATS.get(media.kind, {}).get(media.media_type.lower())
     if form is None or not media.data:
-        raise _no_place(media)
+        raise no_place(media)
     name = {"name": f"document-{next(documents)}"} if media.kind == "document" else {}
     return {media.kind: {"format": form, **name, "source": {"bytes": media.data}}}
-
-
-def _no_place(block: Block) -> InvalidRequest:
-    kind = type(block).__name__.lower()
-    if isinstance(block, Media):
-        kind = f"{block.kind} content" + ("" if block.data else " that is not in the request itself")
-    return InvalidRequest.at("messages", f"{kind} that this model's provider has no place for", "other content")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import count
 
 from gateway.dialects.bedrock_parts import cache_point, encode_content, encode_tool, encode_turns
 from gateway.dialects.quirks import PLAIN, Quirks, budget_of, effort_of
-from gateway.dialects.turns import system_apart
+from gateway.dialects.turns import offered_tools, system_apart
 from gateway.errors import InvalidRequest
 from gateway.inference import Foreign, InferenceRequest, Message, OutputFormat, Tool, ToolCall, ToolChoice
 from gateway.jsonbody import encode_json
@@ -37,8 +37,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
 
 
 def _system(messages: list[Message], *, caches: bool) -> list[dict[str, object]]:
-    none: Iterator[int] = iter(())
-    parts = [part for message in messages for part in encode_content(message.content, none, caches=caches)]
+    parts = [part for message in messages for part in encode_content(message.content, count(1), caches=caches)]
     if any(not part.keys() & {"text", "cachePoint"} for part in parts):
         raise InvalidRequest.at("messages", "a system prompt with other things than text", "text")
     return parts
@@ -90,7 +89,7 @@ def _tool_config(request: InferenceRequest, quirks: Quirks) -> dict[str, object]
     """The tools that may be called. Bedrock has no word for `none`; and it refuses a chat in which tools were called
     unless it is told of tools, so then they are named even where none may be called.
     """
-    offered, choice = list(_offered(request)), request.tool_choice
+    offered, choice = list(offered_tools(request, can_force=quirks.required_tools)), request.tool_choice
     called = {block.name for message in request.messages for block in message.content if isinstance(block, ToolCall)}
     forbidden = isinstance(choice, ToolChoice) and choice.mode == "none"
     if (forbidden or not offered) and not called:
@@ -98,19 +97,10 @@ def _tool_config(request: InferenceRequest, quirks: Quirks) -> dict[str, object]
     tools: list[dict[str, object]] = []
     for tool in offered or [Tool(name) for name in sorted(called)]:
         tools.append(encode_tool(tool, strict="strict" not in quirks.drops))
-        if tool.cache and "cache_points" not in quirks.drops:
+        if tool.cache and not quirks.drops & {"cache_points", "tool_cache_points"}:
             tools.append(cache_point(tool.cache))
     written = _choice(choice, quirks) if offered else {}
     return {"tools": tools, **({"toolChoice": written} if written else {})}
-
-
-def _offered(request: InferenceRequest) -> Iterator[Tool]:
-    """Tools that the client runs; those that only another vendor can run are not offered."""
-    choice = request.tool_choice
-    allowed = choice.names if isinstance(choice, ToolChoice) and len(choice.names) > 1 else ()
-    for tool in request.tools or ():
-        if isinstance(tool, Tool) and (not allowed or tool.name in allowed):
-            yield tool
 
 
 def _choice(choice: ToolChoice | Foreign | None, quirks: Quirks) -> dict[str, object]:

@@ -36,6 +36,7 @@ class Decoder:
         self._seals: dict[int, str] = {}  # of an open block of reasoning
         self._hidden: dict[int, list[str]] = {}  # pieces of an open block of redacted reasoning
         self._call_count = 0
+        self._kept, self._max_kept = 0, max_frame
         self._usage: Usage | None = None
         self._finished = self._ended = False
 
@@ -67,6 +68,8 @@ class Decoder:
     def _read(self, kind: str, fields: dict[str, object]) -> list[StreamEvent]:
         index = fields.get("contentBlockIndex")
         index = index if isinstance(index, int) else 0
+        if self._finished and kind != "metadata":
+            return []
         if kind == "contentBlockStart":
             return self._open(index, table(table(fields, "start"), "toolUse"))
         if kind == "contentBlockDelta":
@@ -96,11 +99,18 @@ class Decoder:
             self._unsaid.discard(index)
             return [ToolCallDelta(self._calls[index], None, None, arguments)]
         thought = table(delta, "reasoningContent")
+        self._keep(word(thought, "signature") + word(thought, "redactedContent"))
         if sealed := word(thought, "signature"):
             self._seals[index] = self._seals.get(index, "") + sealed
         if hidden := word(thought, "redactedContent"):
             self._hidden.setdefault(index, []).append(hidden)
         return [ReasoningDelta(word(thought, "text"))] if word(thought, "text") else []
+
+    def _keep(self, text: str) -> None:
+        """What is kept until its block ends is bounded like a message: a seal is a part of one elsewhere."""
+        self._kept += len(text)
+        if self._kept > self._max_kept:
+            raise UpstreamFailed(f"stream: found seals of more than {self._max_kept} bytes, wanted at most so many")
 
     def _close(self, index: int) -> list[StreamEvent]:
         """A block ends: a seal is given whole, and a call that had no arguments has empty ones."""
@@ -116,8 +126,6 @@ class Decoder:
         return events
 
     def _stop(self, reason: str) -> list[StreamEvent]:
-        if self._finished:
-            return []
         events = [event for index in [*self._calls, *self._seals, *self._hidden] for event in self._close(index)]
         end = read_finish(reason, self._call_count)
         self._finished, self._ended = isinstance(end, Finish), isinstance(end, Failure)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from gateway.dialects.quirks import PLAIN, Quirks, effort_of
-from gateway.dialects.turns import tool_input
+from gateway.dialects.turns import no_place, offered_tools, tool_input, tool_schema
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     Block,
@@ -24,11 +22,6 @@ from gateway.inference import (
 )
 from gateway.jsonbody import encode_json
 
-_EMPTY_SCHEMA: dict[str, object] = {"type": "object", "properties": {}}
-_TEXT_SCHEMA: dict[str, object] = {
-    "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]
-}  # fmt: skip
-
 
 def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """Write a request. Raises: InvalidRequest for what Ollama cannot say.
@@ -38,7 +31,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     if request.choices > 1:
         raise InvalidRequest.at("n", "more than one answer", "1: this model's provider gives one")
     optional: dict[str, object] = {
-        "tools": [_encode_tool(tool) for tool in _offered(request)] or None,
+        "tools": _tools(request) or None,
         "format": _format(request),
         "think": _think(request, quirks),
         "options": _options(request, quirks) or None,
@@ -83,21 +76,16 @@ def _format(request: InferenceRequest) -> object:
     return wanted.schema or "json"
 
 
-def _offered(request: InferenceRequest) -> Iterator[Tool]:
+def _tools(request: InferenceRequest) -> list[dict[str, object]]:
     choice = request.tool_choice
-    if isinstance(choice, Foreign):
+    if isinstance(choice, Foreign) and request.tools:
         raise InvalidRequest.at("tool_choice", f"a form that only {choice.dialect} has", "auto, none or a function")
-    if isinstance(choice, ToolChoice) and choice.mode == "none":
-        return
-    allowed = choice.names if choice is not None else ()
-    for tool in request.tools or ():
-        if isinstance(tool, Tool) and (not allowed or tool.name in allowed):
-            yield tool
+    forbidden = isinstance(choice, ToolChoice) and choice.mode == "none"
+    return [] if forbidden else [_encode_tool(tool) for tool in offered_tools(request, can_force=False)]
 
 
 def _encode_tool(tool: Tool) -> dict[str, object]:
-    schema = _TEXT_SCHEMA if tool.custom else tool.parameters or _EMPTY_SCHEMA
-    function: dict[str, object] = {"name": tool.name, "description": tool.description, "parameters": schema}
+    function = {"name": tool.name, "description": tool.description, "parameters": tool_schema(tool)}
     return {"type": "function", "function": function}
 
 
@@ -133,14 +121,7 @@ def _encode_message(role: str, blocks: tuple[Block, ...], quirks: Quirks) -> dic
         elif isinstance(block, Media) and block.kind == "image" and block.data:
             images.append(block.data)
         elif not isinstance(block, CachePoint):
-            raise _no_place(block)
+            raise no_place(block)
     between = "" if role == "assistant" else "\n\n"
     optional: dict[str, object] = {"thinking": thoughts, "images": images, "tool_calls": calls}
     return {"role": role, "content": between.join(words), **{name: each for name, each in optional.items() if each}}
-
-
-def _no_place(block: Block) -> InvalidRequest:
-    kind = type(block).__name__.lower()
-    if isinstance(block, Media):
-        kind = f"{block.kind} content" + ("" if block.data else " that is not in the request itself")
-    return InvalidRequest.at("messages", f"{kind} that this model's provider has no place for", "other content")

@@ -17,7 +17,7 @@ class Quirks:
     - `max_tokens_field`: the member's name, where vendors disagree
     - `default_max_tokens`: what to ask for if the client did not, where the language demands a number
     - `drops`: names of InferenceRequest's fields that this model refuses: temperature, top_p, seed, …; and `strict`
-      tools, `cache_points`
+      tools, `cache_points`, `tool_cache_points`
     - `thinking`: how the wish to think is said: `type` (on or off), `budget` (tokens), `template` (of the prompt),
       `effort` (a word only), `always` (it cannot be turned off); empty for the language's usual way
     - `budget`: the least and the most tokens of thinking, where it takes a number; a least above 0 is never off

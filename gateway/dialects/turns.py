@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from gateway.inference import Message
+from collections.abc import Iterator
+
+from gateway.errors import InvalidRequest
+from gateway.inference import Block, InferenceRequest, Media, Message, Tool, ToolChoice
 from gateway.jsonbody import read_json_object
+
+_EMPTY_SCHEMA: dict[str, object] = {"type": "object", "properties": {}}
+_TEXT_SCHEMA: dict[str, object] = {
+    "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]
+}  # fmt: skip
 
 
 def system_apart(messages: tuple[Message, ...]) -> tuple[list[Message], list[Message]]:
@@ -19,3 +27,29 @@ def tool_input(arguments: str) -> dict[str, object]:
         return {}
     found = read_json_object(arguments)
     return {"input": arguments} if found is None else found
+
+
+def tool_schema(tool: Tool) -> dict[str, object]:
+    """The schema of the object that a tool is called with; free text becomes the one string of an object."""
+    return _TEXT_SCHEMA if tool.custom else tool.parameters or _EMPTY_SCHEMA
+
+
+def offered_tools(request: InferenceRequest, *, can_force: bool) -> Iterator[Tool]:
+    """The tools that the choice allows; those that only another vendor can run are not offered.
+
+    Where one `can_force` a tool by name, the others stay beside it: without them a cached prompt is another one.
+    """
+    choice = request.tool_choice
+    names = choice.names if isinstance(choice, ToolChoice) else ()
+    allowed = () if can_force and len(names) == 1 else names
+    for tool in request.tools or ():
+        if isinstance(tool, Tool) and (not allowed or tool.name in allowed):
+            yield tool
+
+
+def no_place(block: Block) -> InvalidRequest:
+    """The refusal of content that a provider's language cannot say."""
+    kind = type(block).__name__.lower()
+    if isinstance(block, Media):
+        kind = f"{block.kind} content" + ("" if block.data else " that is not in the request itself")
+    return InvalidRequest.at("messages", f"{kind} that this model's provider has no place for", "other content")
