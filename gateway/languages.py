@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.connectors.connector import Connector
-from gateway.dialects import anthropic_count_tokens, anthropic_messages, openai_chat
+from gateway.dialects import anthropic_count_tokens, anthropic_messages, bedrock_converse, gemini, ollama, openai_chat
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
@@ -31,7 +31,10 @@ class Service:
         return self.local(request)
 
 
-_CHATS: dict[str, ProviderSide] = {side.name: side for side in (openai_chat.PROVIDER, anthropic_messages.PROVIDER)}
+_CHATS: dict[str, ProviderSide] = {
+    dialect.PROVIDER.name: dialect.PROVIDER
+    for dialect in (openai_chat, anthropic_messages, gemini, bedrock_converse, ollama)
+}
 
 SERVICES: dict[str, Service] = {
     "/v1/chat/completions": Service(openai_chat.SURFACE, _CHATS),
