@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.connectors.connector import Connector
-from gateway.dialects import anthropic_count_tokens, anthropic_messages, openai_chat
+from gateway.dialects import (
+    anthropic_count_tokens,
+    anthropic_messages,
+    openai_chat,
+    openai_chat_legacy,
+    openai_embeddings,
+    openai_responses,
+)
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
@@ -24,17 +31,45 @@ class Service:
 
     def answer_here(self, request: InferenceRequest, connector: Connector) -> bytes | None:
         """The gateway's own answer; None if the provider is to be asked. Raises: NoRoute if neither can be."""
-        if connector.dialect in self.providers and self.surface.name not in connector.lacks:
+        offered = self._language(connector) in self.providers and self.surface.name not in connector.lacks
+        if offered:
             return None
         if self.local is None:
             raise NoRoute(f"Provider {connector.id} does not offer {self.surface.name}.", code="not_offered")
         return self.local(request)
 
+    def provider(self, connector: Connector) -> ProviderSide:
+        """The side of the language in which a provider that can be asked is asked."""
+        return self.providers[self._language(connector)]
 
-_CHATS: dict[str, ProviderSide] = {side.name: side for side in (openai_chat.PROVIDER, anthropic_messages.PROVIDER)}
+    def _language(self, connector: Connector) -> str:
+        """The client's own where the provider speaks it too, so that bytes pass unchanged."""
+        return self.surface.name if self.surface.name in connector.also else connector.dialect
+
+
+_CHATS: dict[str, ProviderSide] = {
+    side.name: side for side in (openai_chat.PROVIDER, openai_responses.PROVIDER, anthropic_messages.PROVIDER)
+}
+
+
+def _at(path: str, name: str) -> dict[str, ProviderSide]:
+    """A further path of OpenAI's, to which bytes pass unchanged."""
+    return {name: replace(openai_chat.PROVIDER, name=name, path=lambda _model, _stream: path)}
+
 
 SERVICES: dict[str, Service] = {
     "/v1/chat/completions": Service(openai_chat.SURFACE, _CHATS),
+    "/v1/responses": Service(openai_responses.SURFACE, _CHATS),
+    "/v1/completions": Service(openai_chat_legacy.SURFACE, _CHATS | _at("/completions", openai_chat_legacy.NAME)),
+    "/v1/embeddings": Service(
+        replace(
+            openai_chat.SURFACE,
+            name=openai_embeddings.NAME,
+            decode_request=openai_embeddings.decode_request,
+            verbatim=openai_embeddings.VERBATIM,
+        ),
+        _at("/embeddings", openai_embeddings.NAME),
+    ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
     "/v1/messages/count_tokens": Service(
         anthropic_count_tokens.SURFACE,

@@ -21,6 +21,7 @@ class Connector:
     needs_credential: bool = True
     auth_header: str = "authorization"  # one of AUTH_HEADERS
     api_version: str | None = None  # what `anthropic-version` says; None: what the dialect was written for
+    also: frozenset[str] = frozenset()  # further dialects that it speaks, below the same base_url
     lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 
