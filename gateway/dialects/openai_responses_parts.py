@@ -67,18 +67,15 @@ def decode_tool(tool: dict[str, object]) -> Tool | Foreign:
     return Tool(name, word(tool, "description"), parameters, strict, kind == "custom")
 
 
-def encode_tool(tool: Tool) -> dict[str, object]:
-    """Write one tool. Here strict is the rule unless it is denied, so that what was left unsaid elsewhere is said."""
+def encode_tool(tool: Tool, *, own: bool) -> dict[str, object]:
+    """Write one tool. Strict is the rule in this language, the exception in others: so their silence is spelled out."""
     written: dict[str, object] = {"type": "custom" if tool.custom else "function", "name": tool.name}
     if tool.description:
         written["description"] = tool.description
     if tool.custom:
         return written if tool.parameters is None else {**written, "format": tool.parameters}
-    return {
-        **written,
-        "parameters": tool.parameters or {"type": "object", "properties": {}},
-        "strict": bool(tool.strict),
-    }
+    written["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    return written if own and tool.strict is None else {**written, "strict": bool(tool.strict)}
 
 
 def reasoning_item(block: Thinking, item_id: str, *, of_call: bool = False) -> dict[str, object]:

@@ -186,7 +186,7 @@ def _encode_tools(request: InferenceRequest) -> list[dict[str, object]]:
     written = []
     for tool in request.tools or ():
         if isinstance(tool, Tool):
-            written.append(encode_tool(tool))
+            written.append(encode_tool(tool, own=request.dialect == NAME))
         elif tool.dialect == NAME:
             written.append(tool.value)
     return written
