@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway.errors import Unauthenticated
 from gateway.tenancy.tenant import ApiKey, hash_api_key, secret_of
@@ -14,9 +13,9 @@ MAX_CACHED = 4096
 
 
 class Admission:
-    """Knows callers by the hash of their key; `find` asks the database."""
+    """Knows callers by the hash of their key; `find` asks the record."""
 
-    def __init__(self, find: Callable[[str], ApiKey | None]) -> None:
+    def __init__(self, find: Callable[[str], Awaitable[ApiKey | None]]) -> None:
         self._find = find
         self._cache: dict[str, tuple[float, ApiKey]] = {}
 
@@ -28,7 +27,7 @@ class Admission:
         sha256 = hash_api_key(secret)
         until, key = self._cache.get(sha256, (0.0, None))
         if key is None or time.monotonic() > until:
-            key = await asyncio.to_thread(self._find, sha256)
+            key = await self._find(sha256)
             if key is None:
                 raise Unauthenticated("Incorrect API key provided.")
             if len(self._cache) >= MAX_CACHED:

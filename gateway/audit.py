@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
-from gateway.errors import KeysetExpired
+from gateway.errors import KEYSET_ENDED, KeysetExpired
 from gateway.sampling import Sampler
 from gateway.sequencer import Authenticate
 from gateway.storage.calls import (
@@ -53,10 +53,7 @@ class AuditRecord:
     def require_keyset(self) -> None:
         """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
         if self._keys.life_left <= 0:
-            raise KeysetExpired(
-                "The gateway's attested keyset has ended and no new one could be attested, so nobody could verify the "
-                "receipt of this call: it was not sent on. The operator finds the reason at /readyz."
-            )
+            raise KeysetExpired(KEYSET_ENDED)
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably: from here on its receipt is owed. Raises NotRecorded.
@@ -88,7 +85,7 @@ class AuditRecord:
 
     def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
         """The signed checkpoint of a stream of which that much has left (SPEC §7.4); durable with the next progress."""
-        return self._keys.sign_checkpoint(sent.receipt_id, sent.sent_events, sent.sent_bytes, sent.sent_sha256)
+        return self._keys.sign_checkpoint(sent)
 
     def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
         """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,10 +47,14 @@ def serve(
         bool, typer.Option("--insecure-mock", help="Attest with a MOCK, which proves nothing, where no hardware is.")
     ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Mint a demo key and print what to try.")] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, help="Processes that carry calls; `workers` in the file.")
+    ] = None,
 ) -> None:
     """Serve the gateway until Ctrl-C."""
     os.umask(0o077)  # whatever is made below is for this user only
     loaded = _load(config)
+    loaded = loaded if workers is None else replace(loaded, workers=workers)
     from gateway.config import read_credential
     from gateway.http.server import run
 

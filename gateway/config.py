@@ -24,12 +24,14 @@ from tee.canonical import digest, digest_bytes, kind_of
 from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
+from tee.log.announcement import parse_announcement
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
 MAX_DAYS = 36525  # a century: who keeps longer keeps for ever
 AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
+MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
@@ -78,12 +80,15 @@ class Config:
     platform_evidence: tuple[str, ...] = ()
     repo_url: str | None = None
     witnesses: WitnessPolicy | None = None
+    announcement: bytes | None = None  # shown to verifiers; it steers nothing, so no digest covers it
     sealing: SealingSettings = field(default_factory=SealingSettings)
     collateral: Path | None = None
     kds_url: str | None = AMD_KDS  # None: ask nobody
     audit_per_million: int = DEFAULT_PER_MILLION
     log_store: S3Place | None = None  # where the log is copied to, beside its folder
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
+    workers: int = 1  # processes that carry calls
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
 
     @property
     def collateral_folder(self) -> Path:
@@ -121,6 +126,7 @@ class Config:
         settings |= {"kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
+        settings |= {"workers": self.workers, "kds_url": self.kds_url, "sealing": asdict(self.sealing)}
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -143,16 +149,21 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
     return decode_config(document, environ)
 
 
-def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy"}
-    known |= {"platform_evidence", "audit_rate", "retention", *_LOG_STORE}
+    known |= {"platform_evidence", "audit_rate", "retention", "announcement", *_LOG_STORE}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
-    port = _port(environ.get("PORT"), _typed(document, "port", int, DEFAULT_PORT, "config"))
+    configured = _typed(document, "port", int, DEFAULT_PORT, "config")
+    port = _number("PORT", environ.get("PORT"), configured, 65535, "config.port")
+    configured = _typed(document, "workers", int, 1, "config")
+    workers = _number(
+        "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
+    )
     connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
@@ -174,12 +185,15 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str]) -> Co
         platform_evidence=kinds,
         repo_url=_typed(document, "repo_url", str, None, "config"),
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
+        announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
         receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
+        workers=workers,
+        document=document,
     )
 
 
@@ -234,6 +248,21 @@ def _witnesses(path: str | None) -> WitnessPolicy | None:
     except OSError as error:
         raise Malformed("config.witness_policy", error.strerror or "an unreadable file", "a readable file") from None
     return parse_witness_policy(raw, log_required=False)  # the key of this very log may not exist yet
+
+
+def _announcement(path: str | None) -> bytes | None:
+    """The proof that this release was announced, as its owner hands it out. Verifiers judge it."""
+    if path is None:
+        return None
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise Malformed("config.announcement", error.strerror or "an unreadable file", "a readable file") from None
+    try:
+        parse_announcement(raw)
+    except Malformed as error:
+        raise Malformed(f"config.{error.field}", error.found, error.wanted) from None
+    return raw
 
 
 def _demo_document() -> dict[str, Any]:
@@ -355,12 +384,13 @@ def _audience(configured: str, host: str, port: int) -> str:
     return audience
 
 
-def _port(variable: str | None, configured: int) -> int:
-    if variable is None:
-        return _bounded(configured, 1, 65535, "config.port")
-    if not (variable.isascii() and variable.isdigit()):
-        raise Malformed("PORT", repr(variable[:32]), "a port number, 1 to 65535")
-    return _bounded(int(variable), 1, 65535, "PORT")
+def _number(variable: str, text: str | None, configured: int, most: int, path: str) -> int:
+    """The variable's number if it is set, else the configured one."""
+    if text is None:
+        return _bounded(configured, 1, most, path)
+    if not (text.isascii() and text.isdigit()):
+        raise Malformed(variable, repr(text[:32]), f"a number, 1 to {most}")
+    return _bounded(int(text), 1, most, variable)
 
 
 def _bounded(value: int, least: int, most: int, path: str) -> int:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from gateway.history import retired_head
-from gateway.publisher import Leaf, Publisher, encode_tile
+from gateway.publisher import Leaf, Publisher, sound_tile
 from gateway.storage.engine import Engine
 from gateway.storage.log import StoredTree
 from gateway.storage.tiles import CHECKPOINT
@@ -21,12 +21,11 @@ from tee.log.merkle import (
     prove_consistency,
     prove_inclusion,
     root_from_inclusion,
-    root_over,
     verify_consistency,
 )
 from tee.log.note import NoteKey
 from tee.log.proof import LeafProof
-from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, parse_entries, parse_hashes, tile_width
+from tee.log.tiles import Tile, tile_width
 
 MAX_LISTED = 256  # epochs in one page; each is an accident of its own, so more is nobody's log
 T = TypeVar("T")
@@ -123,17 +122,7 @@ class PassedEpoch:
         if tile.width > tile_width(tile, last.size):
             raise LookupError(f"{tile.path()} is not in epoch {self.epoch}")
 
-        def read(tree: StoredTree) -> bytes:
-            raw = encode_tile(tree, tile)
-            if tile.level is None:
-                hashes = [hash_leaf(leaf) for leaf in parse_entries(raw, tile.width)]
-            else:
-                hashes = parse_hashes(raw, tile.width)
-            level = TILE_HEIGHT * (tile.level or 0)
-            _require(root_over(level, tile.number * TILE_WIDTH, hashes, last.size, tree.node), last.root)
-            return raw
-
-        return self._sound(read)
+        return self._sound(lambda tree: sound_tile(tree, tile, last))
 
     def _sound(self, read: Callable[[StoredTree], T]) -> T:
         """What was read, if it is what was signed. Raises LookupError."""

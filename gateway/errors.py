@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from gateway.inference import Failure
 
+KEYSET_ENDED = (
+    "The gateway's attested keyset has ended and no new one could be attested, so nobody could verify the "
+    "receipt of this call: it was not sent on. The operator finds the reason at /readyz."
+)
+
 
 class GatewayError(Exception):
     """Base of every error that the gateway raises on purpose.
@@ -114,6 +119,12 @@ class KeysetExpired(GatewayError):
     """The keyset has ended and no new one could be attested: nothing may be signed any more."""
 
     status, error_type, code = 503, "server_error", "keyset_expired"
+
+
+class KeeperGone(GatewayError):
+    """The process that keeps the record does not answer."""
+
+    status, error_type, code = 503, "server_error", "keeper_unavailable"
 
 
 class UpstreamVerificationFailed(GatewayError):

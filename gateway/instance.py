@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any
 
 from gateway.admission import Admission
+from gateway.announcements import read_outset
 from gateway.audit import AuditRecord
+from gateway.boot_keys import BootKeys
 from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
@@ -35,11 +37,12 @@ from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.upstream import Upstream
-from gateway.witnesses import Quorum
-from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
+from tee.attest.attester import Attester, PlatformAttester
 from tee.attest.detect import detect_attester
 from tee.attest.mock import mock_measurement
 from tee.attest.nitrotpm import detect_key_attester, detect_nitrotpm
+from tee.client.witnesses import Quorum
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
 from tee.collateral.kds import Kds
@@ -98,13 +101,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     lock = lock_state(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
-    kds = None if config.kds_url is None else Kds(config.kds_url)
-    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
-    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
-    platform = None
-    if config.platform_evidence:
-        platform, tool = detect_nitrotpm()
-        reason += f"; NitroTPM documents from {tool}"
+    attester, platform, reason = _find_attesters(config, measurement, allow_mock)
     sealing = choose_sealing(config, attester.tee_type, detect_key_attester())
     identity = load_key(config.state, IDENTITY, sealing)
     engine = open_database(config.database_url)
@@ -115,6 +112,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     boot_keys = BootKeys()
     workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key, boot_keys)
     keys = WorkloadKeys(identity, boot_keys, workload, config.keyset_seconds, time.time)
+    outset = read_outset(engine, history.sequencer.begin(), workload["identity_key"], workload["build"])
     writer = GroupCommit(engine, history.sequencer)
     if history.continues is not None:
         LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
@@ -122,11 +120,13 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
     publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
     epochs = load_epochs(publisher, history.signer.key, engine, config.state, config.state / TILES)
-    startup = StartupLog(writer, publisher)
+    startup = StartupLog(writer, publisher, outset)
     sampler = Sampler(config.audit_per_million, keys.sign_sample)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
     upstream = Upstream(config.limits)
-    pipeline = Pipeline(config, Admission(partial(find_api_key, engine)), audit, upstream, embedded)
+    pipeline = Pipeline(
+        config, Admission(lambda sha256: asyncio.to_thread(find_api_key, engine, sha256)), audit, upstream, embedded
+    )
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
@@ -138,11 +138,21 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    reasons = reason, sealing.reason
-    log = publisher, epochs
-    return Instance(
-        config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *log, *reasons, measurement, lock
-    )
+    parts = publisher, epochs, reason, sealing.reason
+    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts, measurement, lock)
+
+
+def _find_attesters(
+    config: Config, measurement: bytes, allow_mock: bool
+) -> tuple[Attester, PlatformAttester | None, str]:
+    """The device, what vouches for the boot image where that is configured, and the words on both."""
+    kds = None if config.kds_url is None else Kds(config.kds_url)
+    endorser = CachedEndorser(CollateralCache(config.collateral_folder), kds, notice=LOG.warning)
+    attester, reason = detect_attester(config.state, measurement, allow_mock=allow_mock, endorse=endorser)
+    if not config.platform_evidence:
+        return attester, None, reason
+    platform, tool = detect_nitrotpm()
+    return attester, platform, f"{reason}; NitroTPM documents from {tool}"
 
 
 async def _open_log(opener: HistoryOpener, witnesses: WitnessPolicy | None) -> tuple[History, Quorum | None]:

@@ -34,22 +34,19 @@ async def copy_log(epochs: Epochs, place: S3Place) -> None:
 class LogCopy:
     """Keeps the copy of every epoch up to date. Whatever fails is said once, and tried again later."""
 
-    def __init__(
-        self, live: LogView, passed: Sequence[LogView], store: ObjectStore, pause: float = COPY_SECONDS
-    ) -> None:
+    def __init__(self, live: LogView, passed: Sequence[LogView], store: ObjectStore) -> None:
         self._store = store
-        self._pause = pause
         self._live = EpochCopy(live, store)
         self._passed = [EpochCopy(view, store) for view in passed]
         self._said: set[tuple[int, bool]] = set()
 
     async def run(self) -> None:
         """Background work. Runs until cancelled."""
-        pause = self._pause
+        pause = COPY_SECONDS
         try:
             while True:
                 await asyncio.sleep(pause)
-                pause = self._pause if await self.catch_up() else min(2 * pause, MAX_PAUSE_SECONDS)
+                pause = COPY_SECONDS if await self.catch_up() else min(2 * pause, MAX_PAUSE_SECONDS)
         finally:
             await self._store.close()
 
@@ -63,8 +60,8 @@ class LogCopy:
         except Unavailable as error:
             self._say(logging.WARNING, error.retryable, f"The log is ahead of its copy, which will catch up. {error}")
             return self._live.current()  # what is merely left over may wait without slowing the rest
-        except ForeignObject as error:
-            self._say(logging.ERROR, False, f"Nothing more is copied to object storage: {error}. Move it away.")
+        except (ForeignObject, LookupError) as error:
+            self._say(logging.ERROR, False, f"Nothing more is copied to object storage until it is mended: {error}.")
             return False
         if self._said:
             LOG.warning("The log's copy in object storage has caught up.")

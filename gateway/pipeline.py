@@ -13,7 +13,6 @@ from typing import Any
 
 from gateway import leakscan
 from gateway.admission import Admission
-from gateway.audit import AuditRecord
 from gateway.call import CLIENT_LEFT, JSON_TYPE, POLICY_ID, STREAM_TYPE, Answer, Call, Demands, Sent, whole
 from gateway.config import Config, read_credential
 from gateway.connectors.catalog import EMBEDDED_MOCK
@@ -25,6 +24,8 @@ from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, fai
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
+from gateway.places import Places, own_places
+from gateway.record import CallRecord
 from gateway.relay import Relay
 from gateway.routing.route import Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
@@ -49,19 +50,26 @@ class Pipeline:
     """Holds the steps' collaborators and their order, nothing else."""
 
     def __init__(
-        self, config: Config, admission: Admission, audit: AuditRecord, upstream: Upstream, embedded: Embedded | None
+        self,
+        config: Config,
+        admission: Admission,
+        audit: CallRecord,
+        upstream: Upstream,
+        embedded: Embedded | None,
+        places: Places | None = None,
     ) -> None:
         self._config = config
         self._admission = admission
         self._audit = audit
         self._upstream = upstream
         self._embedded = embedded
+        self._places = places or own_places()
         self._running: set[asyncio.Task[Any]] = set()
         self._draining = False
 
     async def admit(self, headers: dict[str, str]) -> ApiKey:
         """Step 1, before the body is read. Raises Unauthenticated, NoRoute."""
-        if self._draining or len(self._running) > self._config.limits.open_calls:
+        if self._draining or self._places.taken() > self._config.limits.open_calls:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
         return await self._admission.admit(headers)
 
@@ -119,10 +127,12 @@ class Pipeline:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
+        self._places.hold(len(self._running))
         try:
             yield
         finally:
             self._running.discard(task)
+            self._places.hold(len(self._running))
 
     async def drain(self) -> None:
         """Admit nobody, and cut every open call; each leaves a receipt behind."""

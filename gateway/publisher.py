@@ -11,11 +11,22 @@ from sqlalchemy import Engine
 from gateway.history import LogSigner
 from gateway.storage.log import StoredTree
 from gateway.storage.tiles import TileFolder
-from gateway.witnesses import Quorum
-from tee.log.checkpoint import SignedCheckpoint, parse_checkpoint
-from tee.log.merkle import prove_consistency, prove_inclusion
+from tee.client.witnesses import Quorum
+from tee.errors import Malformed
+from tee.log.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint
+from tee.log.merkle import hash_leaf, prove_consistency, prove_inclusion, root_over
 from tee.log.proof import LeafProof
-from tee.log.tiles import TILE_WIDTH, Tile, encode_entries, partial_tiles, tile_width, tiles_between
+from tee.log.tiles import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Tile,
+    encode_entries,
+    parse_entries,
+    parse_hashes,
+    partial_tiles,
+    tile_width,
+    tiles_between,
+)
 
 PUBLISH_SECONDS = 1.0
 WITNESS_SECONDS = 5.0  # a witness is somebody else's machine
@@ -136,12 +147,12 @@ class Publisher:
             return prove_consistency(old, new, StoredTree(connection, self._signer.epoch).node)
 
     def tile(self, tile: Tile) -> bytes:
-        """A tile's bytes, complete or partial, as far as it is published. Raises LookupError."""
-        size = self.newest.checkpoint.size if self.newest else 0
-        if tile.width > tile_width(tile, size):
+        """A tile's bytes as far as it is published, complete or partial. Raises LookupError, also if it is damaged."""
+        newest = self.newest
+        if newest is None or tile.width > tile_width(tile, newest.checkpoint.size):
             raise LookupError(f"{tile.path()} is not published")
         with self._engine.connect() as connection:
-            return encode_tile(StoredTree(connection, self._signer.epoch), tile)
+            return sound_tile(StoredTree(connection, self._signer.epoch), tile, newest.checkpoint)
 
     def _sign(self) -> SignedCheckpoint:
         """Sign what the sequencer has made durable: the database is asked for tiles, never for what to sign."""
@@ -169,6 +180,23 @@ class Publisher:
             for tile in partial_tiles(signed.checkpoint.size):
                 self._folder.put(tile, lambda tile=tile: encode_tile(tree, tile))  # type: ignore[misc]
         self._folder.put_checkpoint(signed.note.encode())
+
+
+def sound_tile(tree: StoredTree, tile: Tile, checkpoint: Checkpoint) -> bytes:
+    """The bytes of a tile that this checkpoint has, if they lead to its root. Raises LookupError."""
+    try:
+        raw = encode_tile(tree, tile)
+        if tile.level is None:
+            hashes = [hash_leaf(leaf) for leaf in parse_entries(raw, tile.width)]
+        else:
+            hashes = parse_hashes(raw, tile.width)
+        level = TILE_HEIGHT * (tile.level or 0)
+        root = root_over(level, tile.number * TILE_WIDTH, hashes, checkpoint.size, tree.node)
+    except Malformed:
+        root = b""
+    if root != checkpoint.root:
+        raise LookupError(f"{tile.path()} is damaged: it does not lead to the root that was signed")
+    return raw
 
 
 def encode_tile(tree: StoredTree, tile: Tile) -> bytes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from gateway.audit import AuditRecord
 from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
 from gateway.dialects.dialect import Passage
 from gateway.errors import UpstreamFailed, failure_of
+from gateway.record import StreamRecord
 from gateway.storage.calls import Progress
 from gateway.stream_checkpoints import StreamCheckpoints
 from gateway.upstream import UpstreamAnswer
@@ -16,7 +16,7 @@ from gateway.upstream import UpstreamAnswer
 class Relay:
     """One stream. Whatever happens to it, exactly one receipt is signed."""
 
-    def __init__(self, call: Call, answer: UpstreamAnswer, audit: AuditRecord, passage: Passage) -> None:
+    def __init__(self, call: Call, answer: UpstreamAnswer, audit: StreamRecord, passage: Passage) -> None:
         self._call = call
         self._answer = answer
         self._audit = audit

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
+from gateway.announcements import Outset, configuration_change
 from gateway.publisher import Publisher
-from gateway.storage.writer import GroupCommit, NotRecorded
+from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import Document, Keyset
 from tee.canonical import digest, digest_bytes
 from tee.errors import Unavailable
@@ -19,21 +21,26 @@ RETRY_SECONDS = 2.0
 class StartupLog:
     """Announces keysets in the log, and shows where the live one stands."""
 
-    def __init__(self, writer: GroupCommit, publisher: Publisher) -> None:
+    def __init__(self, writer: GroupCommit, publisher: Publisher, outset: Outset) -> None:
         self._writer = writer
         self._publisher = publisher
+        self._last, self._identity = outset.startup, outset.identity
         self._leaves: dict[str, int] = {}
 
     async def announce(self, keyset: Keyset, quote: Document, patience: float) -> None:
         """Log the keyset, and wait until its leaf is published, with witnesses until their quorum has cosigned it.
 
-        Raises Unavailable, also where the witnesses do not answer for `patience` seconds.
+        What it changes is said before it, in the same transaction: after a crash both are there, or neither. Raises
+        Unavailable, also where the witnesses do not answer for `patience` seconds.
         """
         body = startup_body(keyset, quote)
+        told = [("identity.epoch", self._identity), ("configuration", configuration_change(self._last, body))]
+        leaves = [*((kind, change) for kind, change in told if change is not None), ("startup", body)]
         try:
-            index: int = await self._writer.durable(lambda transaction: transaction.sequence.append("startup", body))
+            index: int = await self._writer.durable(partial(_append, leaves))
         except NotRecorded as error:
             raise Unavailable("the gateway's database", error.message, retryable=True) from None
+        self._last, self._identity = body, None
         await self._publisher.publish()
         try:
             async with asyncio.timeout(patience):
@@ -59,6 +66,11 @@ class StartupLog:
                 "proof": [encode_base64(value) for value in shown.proof.hashes],
             },
         }
+
+
+def _append(leaves: list[tuple[str, Document]], transaction: Transaction) -> int:
+    """The index of the last of these leaves."""
+    return [transaction.sequence.append(kind, body) for kind, body in leaves][-1]
 
 
 def startup_body(keyset: Keyset, quote: Document) -> dict[str, Any]:

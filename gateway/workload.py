@@ -5,34 +5,27 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nacl.signing import SigningKey
 
+from gateway.boot_keys import BootKeys
 from gateway.build import build_version, repo_commit
 from gateway.config import Config
 from gateway.draft import Signer
+from gateway.storage.calls import Progress
 from tee.canonical import digest
 from tee.evidence import Evidence
-from tee.keys.httpsig import SignedAnswer, sign_answer
+from tee.keys.httpsig import SignedAnswer
 from tee.keys.identity import identity_message, subject_of
 from tee.log.note import NoteKey
 from tee.log.receipt import sign_receipt
 from tee.log.sample import sign_sample
-from tee.log.stream import sign_stream_checkpoint
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class BootKeys:
-    """Keys of this boot that the workload document names; each signs one kind of message."""
-
-    stream: SigningKey = field(default_factory=SigningKey.generate, repr=False)
-    http: SigningKey = field(default_factory=SigningKey.generate, repr=False)
 
 
 def workload_document(
@@ -83,7 +76,7 @@ class WorkloadKeys:
     ) -> None:
         """`workload` must name the public halves of `boot_keys`."""
         self._identity = identity
-        self._boot_keys = boot_keys
+        self.boot_keys = boot_keys
         self._receipt_key = SigningKey.generate()
         self._receipt_key_id = "receipt-" + secrets.token_hex(8)
         self.lifetime = lifetime
@@ -116,21 +109,13 @@ class WorkloadKeys:
         """The receipt with its signature."""
         return sign_receipt(document, self._receipt_key)
 
-    def sign_checkpoint(self, receipt_id: str, events: int, size: int, sha256: str) -> dict[str, Any]:
+    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
         """A stream's checkpoint with its signature (SPEC §7.4)."""
-        document = {
-            "receipt_id": receipt_id,
-            "workload_keyset_digest": self.keyset.digest,
-            "events": events,
-            "bytes": size,
-            "body_hash": "sha256:" + sha256,
-            "time": int(self._now()),
-        }
-        return sign_stream_checkpoint(document, self._boot_keys.stream)
+        return self.boot_keys.sign_checkpoint(sent, self.keyset.digest, int(self._now()))
 
     def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
         """The signature fields of a buffered answer's head (SPEC §7.5)."""
-        return sign_answer(answer, int(self._now()), self._boot_keys.http)
+        return self.boot_keys.sign_answer(answer, int(self._now()))
 
     def signer(self) -> Signer:
         """Who signs now."""

@@ -5,48 +5,46 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import secrets
-from dataclasses import dataclass, replace
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tee.canonical import Json
-from tee.client.fetch import fetch_consistency, fetch_past_quote, fetch_quote, fetch_receipt, fetch_receipt_proof
+from tee.canonical import parse_json
+from tee.client.answer import encode_answer
+from tee.client.judging import Asked, Judged, judge, with_asserted_time
 from tee.client.log_cli import log_app
-from tee.client.log_memory import load_log, remember_log
+from tee.client.log_memory import decode_logs, encode_logs, load_logs, merge_logs
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
-from tee.evidence import Evidence, Verdict
-from tee.log.judge import Earlier, seen_log
-from tee.log.receipt import parse_receipt
-from tee.log.stream import checkpoint_of
+from tee.evidence import Evidence
 from tee.log.witnesses import parse_witness_policy
 from tee.measure.cli import measure_app
 from tee.measure.memory import load_seen, remember
 from tee.measure.releases import Releases, judge_manifests
 from tee.moment import parse_moment
-from tee.origin import parse_origin
 from tee.policy import BUILT_IN_POLICY, AppraisalPolicy, parse_policy
-from tee.quote import BUNDLE_FORMAT, decode_quote, parse_bundle
+from tee.quote import BUNDLE_FORMAT
 from tee.show import describe_bulletins, describe_report
 from tee.snp.bulletins import BUILT_IN, TcbData, open_tcb_data
 from tee.snp.collateral import gather_endorsements
 from tee.snp.report import parse_report
-from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE, printable
+from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, EXIT_USAGE
 from tee.terminal import fail as _fail
 from tee.terminal import finish as _finish
 from tee.terminal import read_file as _read
 from tee.terminal import write_file as _write
-from tee.verify import verdict_without_certificates, verify_answer, verify_quote, verify_report
+from tee.terminal import write_private_file as _write_private
+from tee.verify import verdict_without_certificates, verify_report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 report_app = typer.Typer(no_args_is_help=True, help="Bare attestation reports.")
 app.add_typer(report_app, name="report")
 app.add_typer(measure_app, name="measure")
 app.add_typer(log_app, name="log")
+memory_app = typer.Typer(no_args_is_help=True, help="The checkpoints that your verifier has seen.")
+log_app.add_typer(memory_app, name="memory")
 app.add_typer(collateral_app, name="collateral")
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Your AppraisalPolicy, TOML or JSON.")]
@@ -63,6 +61,9 @@ MemoryOption = Annotated[
 ]
 WitnessesOption = Annotated[
     Path | None, typer.Option("--witnesses", help="Whose cosignatures its log must have: a C2SP tlog-policy.")
+]
+AnnouncementOption = Annotated[
+    Path | None, typer.Option("--announcement", help="The proof that the release was announced, from its owner.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
 
@@ -93,10 +94,14 @@ def verify(
         bool, typer.Option("--accept-new-log", help="Forget the log that was seen at this address before.")
     ] = False,
     tcb: TcbOption = None,
+    announcement: AnnouncementOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     save: Annotated[Path | None, typer.Option(help="Save a bundle that verifies offline.")] = None,
     receipt: Annotated[str | None, typer.Option(help="A receipt's id, or its file.")] = None,
+    proof: Annotated[
+        Path | None, typer.Option(help="The receipt's place in the log, as the gateway served it.")
+    ] = None,
     request: Annotated[Path | None, typer.Option(help="The exact request body that you sent.")] = None,
     response: Annotated[Path | None, typer.Option(help="The exact response body that you got.")] = None,
     headers: Annotated[Path | None, typer.Option(help="The answer's headers, as curl -D writes them.")] = None,
@@ -106,9 +111,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Verify a gateway, a saved bundle, or one answer of a gateway."""
-    if receipt is None and (request or response or headers):
-        wanted = "the receipt's id (header X-Receipt-Id) or its file: the bodies are checked against it"
-        raise Malformed("--receipt", "nothing", wanted)
+    key = os.environ.get("SAFEROUTER_API_KEY", "")
+    asked = Asked(receipt, proof, request, response, headers, key_file, key)
     now, accepted = _moment(at), _load_policy(policy) or BUILT_IN_POLICY
     settings = {
         "policy": accepted,
@@ -116,20 +120,14 @@ def verify(
         "tcb": _load_tcb(tcb, accepted),
         "releases": _judge_releases(manifest or [], accepted, memory, now),
         "witnesses": parse_witness_policy(_read(witnesses)) if witnesses else None,
+        "announcement": _load_announcement(announcement, accepted),
     }
     # Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for.
     remembered = memory is not None or not accept_mock
-    seen_logs = (memory.parent if memory else _state_folder()) / "checkpoints.json" if remembered else None
-    judged = _judge_target(target, now, settings, seen_logs, accept_new_log)
-    if at is not None:
-        judged = replace(judged, verdict=_with_asserted_time(judged.verdict, now, "asserted by you"))
-    # A gateway whose evidence failed is shown no API key.
-    if receipt is not None and judged.verdict.outcome != "rejected":
-        raw, proof = _load_receipt(receipt, judged, key_file)
-        bodies = [_read(path) if path else None for path in (request, response, headers)]
-        judged = _judge_answer(judged, raw, proof, *bodies)
+    seen_logs = _seen_logs(memory) if remembered else None
+    judged = judge(target, asked, now, at is not None, settings, seen_logs, accept_new_log)
     if save is not None:
-        _write(save, json.dumps({"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}).encode())
+        _save(save, judged)
     _finish(judged.verdict, as_json)
 
 
@@ -149,6 +147,7 @@ def report_verify(
     manifest: ManifestOption = None,
     memory: MemoryOption = None,
     tcb: TcbOption = None,
+    announcement: AnnouncementOption = None,
     accept_mock: MockOption = False,
     at: AtOption = None,
     as_json: JsonOption = False,
@@ -156,6 +155,7 @@ def report_verify(
     """Verify a bare report. Without --policy: whose hardware signed it, and nothing more."""
     raw, accepted, now = _read(report), _load_policy(policy), _moment(at)
     data, releases = _load_tcb(tcb, accepted), _judge_releases(manifest or [], accepted, memory, now)
+    announced = _load_announcement(announcement, accepted)
     files = [_read(path) for path in chain or ()]
     given = raw, _read(vek) if vek else None, files, _read(crl) if crl else None
     endorse = None if cache is None else offline_endorser(cache, _moment(at))
@@ -165,10 +165,9 @@ def report_verify(
         _finish(verdict_without_certificates(error, accepted), as_json)
     else:
         evidence = Evidence(raw, endorsements)
-        verdict = verify_report(
-            evidence, now=now, policy=accepted, accept_mock=accept_mock, tcb=data, releases=releases
-        )
-        _finish(verdict if at is None else _with_asserted_time(verdict, now, "asserted by you"), as_json)
+        more: dict[str, Any] = {"tcb": data, "releases": releases, "announcement": announced}
+        verdict = verify_report(evidence, now=now, policy=accepted, accept_mock=accept_mock, **more)
+        _finish(verdict if at is None else with_asserted_time(verdict, now, "asserted by you"), as_json)
 
 
 @report_app.command("show")
@@ -187,6 +186,30 @@ def report_show(
         typer.echo(f"{name:18} {value}")
     for name, value in bulletins.items():
         typer.echo(f"  {name}: {value}")
+
+
+@memory_app.command("export")
+def memory_export(
+    to: Annotated[Path | None, typer.Argument(help="The file to write; without one it is printed.")] = None,
+    memory: MemoryOption = None,
+) -> None:
+    """Write down the newest checkpoint seen of each gateway's log, for another verifier of yours."""
+    text = json.dumps(encode_logs(load_logs(_seen_logs(memory))), indent=1)
+    if to is None:
+        typer.echo(text)
+    else:
+        _write_private(to, text.encode() + b"\n")
+
+
+@memory_app.command("import")
+def memory_import(
+    file: Annotated[Path, typer.Argument(help="What another verifier of yours exported, or a browser.")],
+    memory: MemoryOption = None,
+) -> None:
+    """Add another verifier's memory to this one. What the two disagree about is refused, all of it."""
+    given = decode_logs(parse_json(_read(file), str(file)), str(file))
+    newer = merge_logs(_seen_logs(memory), given)
+    typer.echo(f"{len(given)} logs read; of {newer} a newer checkpoint is remembered now.")
 
 
 def main() -> None:
@@ -216,6 +239,15 @@ def _load_tcb(path: Path | None, policy: AppraisalPolicy | None) -> TcbData:
     return open_tcb_data(_read(path), policy.releases)
 
 
+def _load_announcement(path: Path | None, policy: AppraisalPolicy | None) -> bytes | None:
+    if path is None:
+        return None
+    if policy is None or policy.announcement is None:
+        wanted = "a table [announcement] in --policy: it says in which log, and cosigned by whom"
+        raise Malformed("--announcement", "no release log to look for it in", wanted)
+    return _read(path)
+
+
 def _judge_releases(
     paths: list[Path], policy: AppraisalPolicy | None, memory: Path | None, now: dt.datetime
 ) -> Releases | None:
@@ -234,6 +266,11 @@ def _judge_releases(
     return releases
 
 
+def _seen_logs(memory: Path | None) -> Path:
+    """Where checkpoints are remembered: beside the manifests."""
+    return (memory.parent if memory else _state_folder()) / "checkpoints.json"
+
+
 def _state_folder() -> Path:
     """This user's folder for what must survive (XDG Base Directory)."""
     given = Path(os.environ.get("XDG_STATE_HOME", ""))
@@ -247,133 +284,10 @@ def _moment(at: str | None) -> dt.datetime:
     return dt.datetime.now(dt.UTC) if at is None else parse_moment(at, "--at")
 
 
-def _load_receipt(receipt: str, judged: _Judged, key_file: Path | None) -> tuple[bytes, bytes | None]:
-    """A receipt from its file, or by its id from the live gateway, which then also shows its place in the log."""
-    path = Path(receipt)
-    if path.is_file():
-        return _read(path), None
-    if not judged.live:
-        raise Malformed("--receipt", "no such file", "the receipt's file: an id needs a live gateway")
-    key = _read(key_file).decode(errors="replace").strip() if key_file else os.environ.get("SAFEROUTER_API_KEY", "")
-    if not key:
-        raise Malformed("--key-file", "nothing", "the API key that made the call: only it may read the receipt")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise Malformed("--key-file", "no single line of printable ASCII", "the API key, and nothing else")
-    raw = fetch_receipt(judged.origin, receipt, key)
-    logged = decode_quote(judged.document).workload.log is not None
-    return raw, fetch_receipt_proof(judged.origin, receipt, key) if logged else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A quote with its verdict; `live` if it answered a nonce of ours just now."""
-
-    origin: str
-    document: Json
-    live: bool
-    verdict: Verdict
-    settings: dict[str, Any]
-
-
-def _judge_target(
-    target: str, now: dt.datetime, settings: dict[str, Any], seen_logs: Path | None, accept_new_log: bool
-) -> _Judged:
-    """Fetch the quote of a gateway, or read a bundle, and judge it; the log of a live one is remembered."""
-    live = "://" in target
-    if live:
-        origin, nonce = parse_origin(target), secrets.token_bytes(32)
-        document = fetch_quote(origin, nonce)
-    elif not Path(target).exists():
-        raise Malformed(target, "no such file", "a saved bundle, or a URL that starts with http:// or https://")
+def _save(path: Path, judged: Judged) -> None:
+    """A bundle; one with a receipt is private, for a receipt names the model and has the salts of its leaves."""
+    document = {"format": BUNDLE_FORMAT, "origin": judged.origin, "quote": judged.document}
+    if judged.answer is None:
+        _write(path, json.dumps(document).encode())
     else:
-        bundle = parse_bundle(_read(Path(target)))
-        origin, document, nonce = bundle.origin, bundle.document, None
-    # A file's own word about where it came from is no origin that we used.
-    settings = settings | {"audience": origin if live else None}
-    seen_logs = seen_logs if live else None
-    earlier = _earlier(origin, document, seen_logs) if seen_logs and not accept_new_log else None
-    verdict = verify_quote(document, now=now, nonce=nonce, earlier=earlier, **settings)
-    if seen_logs and verdict.outcome != "rejected" and (seen := seen_log(decode_quote(document))):
-        try:
-            remember_log(seen_logs, origin, seen)
-        except Unavailable as error:
-            typer.echo(f"saferouter: {printable(str(error))}", err=True)
-    return _Judged(origin, document, live, verdict, settings)
-
-
-def _earlier(origin: str, document: Json, seen_logs: Path) -> Earlier | None:
-    """What was seen of this gateway's log before, with the proof that leads from there to here, or back."""
-    seen = load_log(seen_logs, origin)
-    if seen is None:
-        return None
-    try:
-        now = seen_log(decode_quote(document))
-    except Malformed:
-        now = None  # bind.quote or log.inclusion names the fault
-    if now is None or now.vkey != seen.vkey or now.size == seen.size:
-        return Earlier(seen, None)
-    return Earlier(seen, fetch_consistency(origin, *sorted((seen.size, now.size))))
-
-
-def _judge_answer(
-    judged: _Judged,
-    receipt: bytes,
-    proof: bytes | None,
-    request: bytes | None,
-    response: bytes | None,
-    headers: bytes | None,
-) -> _Judged:
-    """Add the receipt's checks; one of an earlier boot is judged under that boot's own evidence."""
-    past = _past_quote(judged, receipt)
-    if past is not None:
-        document, served_at = past
-        verdict = verify_quote(document, now=served_at, nonce=None, **judged.settings)
-        verdict = _with_asserted_time(verdict, served_at, "as the receipt asserts")
-        judged = replace(judged, document=document, verdict=verdict)
-    beside: dict[str, Any] = {"earlier": _checkpoint_quote(judged, receipt), "headers": headers}
-    verdict = verify_answer(judged.verdict, judged.document, receipt, request, response, proof, **beside)
-    return replace(judged, verdict=verdict)
-
-
-def _with_asserted_time(verdict: Verdict, moment: dt.datetime, whose: str) -> Verdict:
-    """The verdict with its time among what is not proven."""
-    line = f"time: judged at {moment.isoformat(timespec='seconds')}, {whose}"
-    return replace(verdict, not_proven=(*verdict.not_proven, line))
-
-
-def _checkpoint_quote(judged: _Judged, raw: bytes) -> tuple[Verdict, Json] | None:
-    """The judged evidence of the keyset that the receipt's stream checkpoint names, where it is not this one."""
-    try:
-        checkpoint, keyset = checkpoint_of(parse_receipt(raw)), decode_quote(judged.document).keyset
-    except Malformed:
-        return None  # bind.quote, receipt.format or receipt.stream names the fault
-    if checkpoint is None or not judged.live or checkpoint.keyset_digest == keyset.digest:
-        return None
-    document = _fetch_keyset(judged, checkpoint.keyset_digest)
-    if document is None:
-        return None
-    signed_at = dt.datetime.fromtimestamp(checkpoint.time, dt.UTC)
-    return verify_quote(document, now=signed_at, nonce=None, **judged.settings), document
-
-
-def _past_quote(judged: _Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
-    """The evidence of the earlier keyset that signed the receipt, and the receipt's time; None for this keyset."""
-    try:
-        receipt = parse_receipt(raw)
-    except Malformed:
-        return None  # receipt.format names the fault
-    if not judged.live or receipt.keyset_digest == decode_quote(judged.document).keyset.digest:
-        return None
-    typer.echo(f"Signed under an earlier keyset, {receipt.keyset_digest}: fetching its evidence.", err=True)
-    document = _fetch_keyset(judged, receipt.keyset_digest)
-    return document and (document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC))
-
-
-def _fetch_keyset(judged: _Judged, keyset_digest: str) -> Json | None:
-    """The stored evidence of an earlier keyset; None if the gateway knows no such keyset. Raises Unavailable."""
-    try:
-        return fetch_past_quote(judged.origin, keyset_digest)
-    except Unavailable as error:
-        if error.retryable:
-            raise
-        return None  # receipt.keyset or receipt.stream says so by name
+        _write_private(path, json.dumps(document | {"answer": encode_answer(judged.answer)}).encode())

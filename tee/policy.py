@@ -10,12 +10,18 @@ from typing import Any
 
 from tee.canonical import kind_of, parse_json, shown, step
 from tee.errors import Malformed
+from tee.keys.identity import text
+from tee.log.announcement import AnnouncementDemand
+from tee.log.note import KeyType, parse_note_key
+from tee.log.witnesses import NONE, WitnessPolicy, parse_witness_policy
 from tee.measure.envelope import MAX_SIGNERS, Signers
+from tee.quote import encode_text
 from tee.snp.bulletins import BULLETIN_ID, DEFAULT_TCB_FLOOR
 from tee.snp.product import PRODUCTS, Tcb
 from tee.snp.report import PLATFORM_WORDS
 
 MAX_POLICY_SIZE = 1 << 20
+MAX_HOURS = 24 * 3650  # ten years
 # Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
 GUEST_PERMISSIONS = {"smt": 16, "cxl": 21}
 GUEST_RESTRICTIONS = {
@@ -43,6 +49,7 @@ ROOT_NAMES = (
     "pins",
     "revocation",
     "releases",
+    "announcement",
 )
 # The registers that make a boot image: loader or unified kernel, Secure Boot policy, command line (SPEC §11.4).
 BOOT_IMAGE_PCRS = (4, 7, 12)
@@ -83,6 +90,7 @@ class AppraisalPolicy:
     releases: Signers | None = None  # whose signed releases and TCB data count (SPEC §12, §13)
     minimum_sequence: int = 0  # of the newest manifest
     release_required: bool = True  # False: the keys serve TCB data, and a manifest need not be given
+    announcement: AnnouncementDemand | None = None  # that releases be announced before they are served (SPEC §16)
 
 
 # The policy of `saferouter verify` without --policy. Release keys of ours would stand here; no release is signed yet.
@@ -152,6 +160,7 @@ def decode_policy(document: Any) -> AppraisalPolicy:
         releases=releases,
         minimum_sequence=least,
         release_required=required,
+        announcement=_announcement(root.take("announcement", dict, None)) if "announcement" in document else None,
     )
 
 
@@ -231,6 +240,30 @@ def _releases(value: dict[str, Any]) -> tuple[Signers, int, bool]:
         return Signers(tuple(map(bytes.fromhex, keys)), threshold), least, required
     except Malformed as error:
         raise Malformed(f"{path}.{error.field}", error.found, error.wanted) from None
+
+
+def _announcement(value: dict[str, Any]) -> AnnouncementDemand:
+    """In which log releases must stand, whose cosignatures date them, and how old they must be."""
+    path = "policy.announcement"
+    table = _Table(value, path, ("log", "witnesses", "minimum_hours"))
+    log = parse_note_key(text(table.take("log", str, None), f"{path}.log"), f"{path}.log")
+    if log.kind is not KeyType.ED25519:
+        raise Malformed(f"{path}.log", f"a key of type {log.kind.value}", "a log's key, of type 1")
+    witnesses = _announcement_witnesses(table.take("witnesses", str, None), f"{path}.witnesses")
+    if log not in witnesses.logs:
+        raise Malformed(f"{path}.witnesses", "no line for the log", f"a line log {log.encode()}")
+    hours = _integer(table.take("minimum_hours", int, None), f"{path}.minimum_hours", MAX_HOURS)
+    return AnnouncementDemand(log, witnesses, hours)
+
+
+def _announcement_witnesses(value: str, path: str) -> WitnessPolicy:
+    try:
+        witnesses = parse_witness_policy(encode_text(value, path))
+    except Malformed as error:
+        raise Malformed(error.field.replace("witness policy", path, 1), error.found, error.wanted) from None
+    if witnesses.quorum == NONE:
+        raise Malformed(path, "quorum none", "witnesses: only they say when a release was announced")
+    return witnesses
 
 
 def decode_floors(table: dict[str, Any], path: str) -> dict[str, Tcb]:

@@ -76,10 +76,11 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A stored quote with the origin it was fetched from: one file that verifies offline."""
+    """A stored quote with the origin it was fetched from, and perhaps the evidence of an answer, undecoded."""
 
     origin: str
     document: dict[str, Any]
+    answer: Any = None
 
 
 def parse_quote(raw: bytes) -> Quote:
@@ -174,7 +175,7 @@ def parse_bundle(raw: bytes) -> Bundle:
         raise Malformed("bundle.format", shown(document["format"]), f"{BUNDLE_FORMAT} or {FORMAT}")
     if not isinstance(document["origin"], str) or not isinstance(document["quote"], dict):
         raise Malformed("bundle", "another shape", "an origin and a quote")
-    return Bundle(document["origin"], document["quote"])
+    return Bundle(document["origin"], document["quote"], document.get("answer"))
 
 
 def encode_text(value: Any, path: str) -> bytes:

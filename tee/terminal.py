@@ -10,6 +10,7 @@ import typer
 
 from tee.errors import Malformed
 from tee.evidence import Outcome, Verdict
+from tee.private_files import write_private
 
 EXIT_REJECTED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
 MAX_FILE_SIZE = 64 << 20  # an answer that somebody checks; evidence is far smaller
@@ -30,6 +31,14 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file that the user named. Raises Malformed."""
     try:
         path.write_bytes(content)
+    except OSError as error:
+        raise Malformed(str(path), error.strerror or "no file to write", "a file that can be written") from None
+
+
+def write_private_file(path: Path, content: bytes) -> None:
+    """The same for what only its owner may read, with mode 0600. Raises Malformed."""
+    try:
+        write_private(path, content)
     except OSError as error:
         raise Malformed(str(path), error.strerror or "no file to write", "a file that can be written") from None
 

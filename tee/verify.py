@@ -13,7 +13,8 @@ from tee.errors import Malformed
 from tee.evidence import Check, Evidence, Outcome, Scope, Verdict, failed, judged, passed, skipped
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import MAX_KEYSET_SECONDS, Workload, identity_message, subject_of, verify_ed25519
-from tee.log import answer_head, stream
+from tee.log import announcement as announcements
+from tee.log import answer_head, receipt_log, stream
 from tee.log import judge as log
 from tee.log import receipt as receipts
 from tee.log.witnesses import WitnessPolicy
@@ -39,7 +40,7 @@ BIND_CHECKS = (
 # Checks that a policy may leave without a demand; everything else of full scope must be carried out.
 OPTIONAL = frozenset({"guest.mitigations", "guest.pins"})
 # Checks that can prove less than their titles say: the reason of a PASS is then a line of what is not proven.
-CAVEATS = frozenset({"code.measurement", "code.boot-image"})
+CAVEATS = frozenset({"code.measurement", "code.boot-image", announcements.CHECK})
 NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone"
 NOT_BUILT = {
     "channel.binding": "evidence alone cannot say who holds your connection, and this release does not bind it",
@@ -58,6 +59,7 @@ def verify_report(
     accept_mock: bool = False,
     tcb: TcbData = BUILT_IN,
     releases: Releases | None = None,
+    announcement: bytes | None = None,
 ) -> Verdict:
     """Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`."""
     policy = policy and accepting(policy, releases)
@@ -65,6 +67,7 @@ def verify_report(
     if policy and policy.releases:
         checks.append(_release_check(policy, releases, report, None, None))
     image = _demands_image(report, policy)
+    checks += _announcement_checks(policy, announcement, report, None, image, now)
     if image:
         checks += [
             skipped(check_id, "a bare report carries no platform evidence; a quote does") for check_id in nitro.CHECKS
@@ -92,6 +95,7 @@ def verify_quote(
     releases: Releases | None = None,
     witnesses: WitnessPolicy | None = None,
     earlier: log.Earlier | None = None,
+    announcement: bytes | None = None,
 ) -> Verdict:
     """Judge a quote document in full scope.
 
@@ -99,23 +103,22 @@ def verify_quote(
     that it used, None if unknown. A missing policy fails code.measurement: nothing is expected by default.
     `releases` are manifests judged under the keys of this very policy, None where none was given;
     `witnesses` is whose cosignatures the log must have, None for nobody's; `earlier` what
-    was seen of this gateway's log before, None at first sight.
+    was seen of this gateway's log before, None at first sight; `announcement` what the release's owner hands out of its
+    place in a release log, None if it is not at hand.
     """
     policy = policy and accepting(policy, releases)
     try:
         quote = decode_quote(document)
     except Malformed as error:
-        broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
-        rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:]]
-        rest += [RELEASE_CHECK, *log.CHECKS]
-        checks = [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
-        return _verdict(checks, policy, False, quote=True)
+        return _verdict(_unparsed(error, policy), policy, False, quote=True)
     checks, report, mock, unproven = _report_checks(quote.evidence, now, policy, accept_mock, tcb)
     if policy is None:
         checks += _unappraised(report)
     checks += _bind_checks(quote, report, now, nonce, audience)
     platform, platform_mock, image = _platform_checks(quote, now, policy, nonce, accept_mock)
     checks.append(_release_check(policy, releases, report, quote.workload.document["build"], image))
+    demanded = _demands_image(report, policy) or _is_ec2(checks)
+    checks += _announcement_checks(policy, announcement, report, image, demanded, now)
     verdict = _verdict(
         [*checks, *platform, *log.judge_log(quote, report, witnesses, earlier)],
         policy,
@@ -123,12 +126,19 @@ def verify_quote(
         quote=True,
         fresh=nonce is not None,
         audience=audience is not None,
-        image=_demands_image(report, policy) or _is_ec2(checks),
+        image=demanded,
         logged=_required_of_log(quote, witnesses, earlier),
         platform_mock=platform_mock,
         unproven=unproven,
     )
     return verdict if quote.stale is None else _marked_stale(verdict, quote.stale)
+
+
+def _unparsed(error: Malformed, policy: AppraisalPolicy | None) -> list[Check]:
+    broken = failed("bind.quote", f"{error.field}: {error.found}", error.wanted)
+    announced = [announcements.CHECK] if policy and policy.announcement else []
+    rest = [*REPORT_CHECKS, *appraise.CHECKS, *BIND_CHECKS[1:], RELEASE_CHECK, *announced, *log.CHECKS]
+    return [broken, *(skipped(check_id, "the quote does not parse") for check_id in rest)]
 
 
 def _marked_stale(verdict: Verdict, stale: Stale) -> Verdict:
@@ -146,33 +156,33 @@ def verify_answer(
     *,
     earlier: tuple[Verdict, Any] | None = None,
     headers: bytes | None = None,
+    around: receipt_log.Surroundings = receipt_log.NOTHING_ELSE,
 ) -> Verdict:
     """Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict.
 
     `proof` is what the gateway serves of the receipt's place in the log, None if it is not at hand; `earlier` the quote
     of the keyset that the receipt's stream checkpoint names, with the verdict on it, None where that is this quote's;
-    `headers` the answer's head as the client got it, None if not at hand.
+    `headers` the answer's head as the client got it, None if not at hand; `around` what else is known of the log.
     """
+    required = quote_verdict.required | set(receipts.CHECKS) | receipt_log.required_of(around)
     try:
         quote = decode_quote(quote_document)
     except Malformed:
-        ids = (*receipts.CHECKS, stream.CHECK, answer_head.CHECK, log.RECEIPT)
+        ids = (*receipts.CHECKS, stream.CHECK, answer_head.CHECK, *receipt_log.CHECKS)
         skips = [skipped(check_id, "the quote does not parse") for check_id in ids]
-        checks = (*quote_verdict.checks, *skips)
-        return replace(quote_verdict, checks=checks, required=quote_verdict.required | set(receipts.CHECKS))
-    logged, upstream = log.judge_receipt(quote.workload.log, receipt, proof), _check_upstream(receipt)
+        return replace(quote_verdict, checks=(*quote_verdict.checks, *skips), required=required)
+    placed = [*receipt_log.judge_receipt_log(quote, receipt, response, proof, around), _check_upstream(receipt)]
     beside = (
         stream.judge_stream(receipt, quote.workload, response, _workload_of(earlier)),
         answer_head.judge_head(receipt, quote.workload, response, headers),
     )
-    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *beside, logged, upstream]
+    found = [*receipts.verify_receipt(receipt, quote.keyset, request, response), *beside, *placed]
     not_proven = [line for line in quote_verdict.not_proven if not line.startswith("upstream.")]
-    not_proven += [f"{check.id}: {check.reason}" for check in (logged, upstream) if check.outcome is Outcome.SKIP]
+    not_proven += [
+        f"{check.id}: {check.reason}" for check in placed if check.outcome is not Outcome.FAIL and check.reason
+    ]
     return replace(
-        quote_verdict,
-        checks=(*quote_verdict.checks, *found),
-        required=quote_verdict.required | set(receipts.CHECKS),
-        not_proven=tuple(not_proven),
+        quote_verdict, checks=(*quote_verdict.checks, *found), required=required, not_proven=tuple(not_proven)
     )
 
 
@@ -237,6 +247,22 @@ def _release_check(
     if report is None:
         return skipped(RELEASE_CHECK, "the report does not parse")
     return check_release(releases, report.measurement.hex(), build, image)
+
+
+def _announcement_checks(
+    policy: AppraisalPolicy | None,
+    announcement: bytes | None,
+    report: AttestationReport | None,
+    image: tuple[str, ...] | None,
+    firmware: bool,
+    now: datetime,
+) -> list[Check]:
+    """Whether the release was announced early enough, where the policy asks for that."""
+    if policy is None or policy.announcement is None:
+        return []
+    measurement = None if report is None else report.measurement.hex()
+    demand = policy.announcement
+    return [announcements.judge_announcement(demand, announcement, measurement, image, firmware=firmware, now=now)]
 
 
 def _bind_checks(
@@ -374,6 +400,8 @@ def _verdict(
         checks = checks + [skipped(check_id, reason) for check_id, reason in NOT_BUILT.items()]
     if policy and policy.releases and policy.release_required:
         required.add(RELEASE_CHECK)
+    if policy and policy.announcement:
+        required.add(announcements.CHECK)
     required |= set(nitro.CHECKS) if image else set()
     required |= logged
     required -= ({"hw.root"} if mock else set()) | ({nitro.CHECKS[0]} if platform_mock else set())

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey as Identity
 
+from gateway.boot_keys import BootKeys
 from gateway.config import Limits, decode_config
 from gateway.desk import QuoteDesk
-from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.collateral import kds
 from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tee.log.tiles import encode_entries, parse_entries
 from tests.worlds.gateway import free_port, run_cli
 from tests.worlds.log_server import LogServer, add, log_server, new_log
 from tests.worlds.small_log import ORIGIN, SmallLog, SmallWitness
@@ -80,6 +81,50 @@ def test_the_newest_leaves_as_lines(served: LogServer) -> None:
     assert "The log's key is the one that its server names" in done.stderr
     told = json.loads(run_cli("log", "tail", served.url, "--json", "-n", "400").stdout)
     assert (told["size"], len(told["leaves"]), told["key_given"]) == (302, 302, False)
+
+
+# The tiles that the proof of leaf 271 of 300 is made from.
+TILES = ("tile/entries/001.p/44", "tile/0/001.p/44", "tile/1/000.p/1", "checkpoint")
+
+
+def cut(raw: bytes) -> bytes:
+    return raw[:-1]
+
+
+def turned(raw: bytes) -> bytes:
+    """Its second half before its first: the same bytes, the same length."""
+    return raw[len(raw) // 2 :] + raw[: len(raw) // 2]
+
+
+def forged(raw: bytes) -> bytes:
+    """One bit in the fifteenth and one in the sixteenth of 44 parts: leaf 271, and what its proof hashes it with."""
+    changed = bytearray(raw)
+    for part in (29, 31):
+        changed[len(raw) * part // 88] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("fault", [cut, turned, forged])
+@pytest.mark.parametrize("path", TILES)
+def test_a_tile_or_checkpoint_with_one_fault_proves_nothing(
+    served: LogServer, tmp_path: Path, path: str, fault: Callable[[bytes], bytes]
+) -> None:
+    served.witnesses = []  # a line that nobody asked about does no harm
+    honest = served.answer(path)
+    assert honest is not None
+    served.lies[path] = fault(honest)
+    save = tmp_path / "none"
+    done = run_cli("log", "prove", served.url, "271", "--save", save, "--log", served.log.key.encode())
+    assert (done.returncode, done.stderr.count("\n"), list(tmp_path.iterdir())) == (1, 1, []), done.stderr
+
+
+@pytest.mark.parametrize(("path", "other"), [(TILES[0], "tile/entries/000"), (TILES[1], "tile/0/000")])
+def test_the_tile_of_another_place_proves_nothing(served: LogServer, path: str, other: str) -> None:
+    whole = served.answer(other)
+    assert whole is not None
+    served.lies[path] = encode_entries(parse_entries(whole, 256)[:44]) if "entries" in path else whole[: 44 * 32]
+    done = run_cli("log", "prove", served.url, "271", "--log", served.log.key.encode())
+    assert (done.returncode, "found root" in done.stderr) == (1, True)
 
 
 def test_a_server_that_lies_or_is_gone(served: LogServer) -> None:

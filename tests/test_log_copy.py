@@ -311,6 +311,21 @@ def test_a_store_that_lets_nothing_be_removed_costs_a_warning_and_no_time(
     assert "answers DELETE" in words and "s3:DeleteObject" in words
 
 
+def test_a_live_log_that_is_damaged_is_not_copied(world: ObjectWorld, caplog: pytest.LogCaptureFixture) -> None:
+    class Damaged(SmallView):
+        def tile(self, tile: Tile) -> bytes:
+            raise LookupError(f"{tile.path()} is damaged")
+
+    async def tried() -> None:
+        copy = LogCopy(Damaged(new_log(5)), [], store_at(world.url))
+        assert not await copy.catch_up()
+        assert not await copy.catch_up()
+
+    asyncio.run(tried())
+    assert world.objects == {}
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 def configured(url: str) -> str:
     return (
         f'log_store = "s3://{BUCKET}/{PREFIX}"\nlog_store_region = "{REGION}"\nlog_store_endpoint = "{url}"\n'

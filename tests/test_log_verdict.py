@@ -123,6 +123,42 @@ def test_a_bad_cosignature_or_another_log_is_refused(
     assert (code, check(verdict, "log.witness")["outcome"]) == (1, "skip")
 
 
+def test_my_witnesses_must_have_seen_the_receipt_too_and_are_waited_for(
+    gateway: RunningGateway, operator: LyingProxy, policy: Path, memory: Path, tmp_path: Path
+) -> None:
+    answered, seen = gateway.ask("who saw this?"), cosigning(ONE, THREE)
+    (tmp_path / "key").write_text(gateway.api_key)
+    (tmp_path / "request").write_bytes(answered.request)
+    (tmp_path / "response").write_bytes(answered.raw)
+    places: list[Document] = []
+
+    def witness(document: Document) -> Document:
+        """The quote is cosigned at once, the receipt's checkpoint only when it is asked for again."""
+        if "route" in document:
+            places.append(document)
+            late = len(places) > 1
+            return {name: leaf_seen(part) if late and "proof" in part else part for name, part in document.items()}
+        return seen(document) if "report_b64" in document else document
+
+    operator.lie, operator.lies_at = witness, "/"
+    bodies = ("--request", tmp_path / "request", "--response", tmp_path / "response", "--key-file", tmp_path / "key")
+    asked = ("--receipt", answered.receipt_id, *bodies, "--witnesses", policy, "--save", tmp_path / "kept")
+    code, verdict = verify(gateway, operator.origin, memory, *asked)
+    assert (code, check(verdict, "receipt.witness")["outcome"], len(places)) == (0, "pass", 2)
+    code, verdict = verify(gateway, tmp_path / "kept", memory, *bodies[:4], "--witnesses", policy)
+    assert (code, check(verdict, "receipt.witness")["outcome"]) == (0, "pass")
+    policy.write_text(policy.read_text().replace("most 2", "most 3"))
+    code, verdict = verify(gateway, tmp_path / "kept", memory, *bodies[:4], "--witnesses", policy)
+    assert (code, check(verdict, "log.witness")["outcome"]) == (1, "fail")
+
+
+def leaf_seen(part: Document) -> Document:
+    """A leaf whose checkpoint two witnesses cosigned."""
+    head, _, raw = part["proof"].partition("\n\n")
+    note = THREE.cosign(ONE.cosign(parse_note(raw.encode(), "checkpoint")))
+    return part | {"proof": f"{head}\n\n{note.encode().decode()}"}
+
+
 def test_a_policy_that_asks_for_no_witness_proves_nothing(
     gateway: RunningGateway, operator: LyingProxy, policy: Path, memory: Path
 ) -> None:
@@ -173,6 +209,21 @@ def test_another_past_is_a_split_view(gateway: RunningGateway, operator: LyingPr
     code, verdict = verify(gateway, operator.origin, memory)
     assert (code, check(verdict, "log.consistency")["outcome"]) == (1, "fail")
     assert " root: " in check(verdict, "log.consistency")["found"]
+
+
+def test_what_another_verifier_saw_meanwhile_is_compared_too(
+    gateway: RunningGateway, operator: LyingProxy, memory: Path
+) -> None:
+    assert verify(gateway, operator.origin, memory)[0] == 0
+    gateway.restart()
+
+    def meanwhile(proof: Document) -> Document:
+        changed(memory.with_name("checkpoints.json"), operator, root="00" * 32)
+        return proof
+
+    operator.lie, operator.lies_at = meanwhile, "/attestation/transparency/consistency"
+    code, verdict = verify(gateway, operator.origin, memory)
+    assert (code, check(verdict, "log.consistency")["outcome"]) == (1, "fail")
 
 
 def test_another_log_at_this_address_needs_my_word(gateway: RunningGateway, operator: LyingProxy, memory: Path) -> None:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from gateway.publisher import PUBLISH_SECONDS
+from tee.canonical import encode_canonical
 from tee.client.log import LogReader, log_prefix
 from tee.client.logbook import open_logbook
 from tee.client.monitor import MAX_TOLD, Look, Monitor
@@ -25,7 +26,7 @@ from tee.log.tiles import Tile, encode_entries
 from tee.log.witnesses import parse_witness_policy
 from tee.quote import encode_base64
 from tests.worlds.gateway import PLAIN, RunningGateway, free_port, run_cli
-from tests.worlds.log_server import STARTUP, LogServer, add, cloned, log_server, new_log, read_tile
+from tests.worlds.log_server import COMMITMENT, STARTUP, LogServer, add, cloned, log_server, new_log, read_tile
 from tests.worlds.small_log import ORIGIN, SmallLog, SmallWitness
 from tests.worlds.witness import RunningWitness
 
@@ -120,17 +121,27 @@ def test_a_startup_that_changes_something_is_told_in_words(
 
 def test_other_leaves_in_words(served: LogServer, tmp_path: Path) -> None:
     look(served, tmp_path)
-    add(served.log, "configuration", {"policies": "sha256:" + "1" * 64})
-    add(served.log, "release.retire", {"version": "1.0"})
+    add(served.log, "configuration", {"changed": ["build", "prices"]})
+    add(served.log, "configuration", {"policies": 1})
+    add(served.log, "identity.epoch", {"epoch": 1, "identity_key": "aa", "previous_identity_key": None})
+    add(served.log, "identity.epoch", {"epoch": 2, "identity_key": "bb", "previous_identity_key": "aa"})
+    add(served.log, "release.announce", {"release": "saferouter 1.0", "measurements": [{"value": "cc"}, 3]})
+    add(served.log, "release.retire", {"measurements": [f"{at:02}" for at in range(10)], "reason": "leak"})
+    add(served.log, "release.retire", {})
     add(served.log, "key.revoke")
     add(served.log, "receipt")
     seen = look(served, tmp_path)
-    assert [line.split(":")[0] for line in seen.changes] == [
-        "a change of configuration was logged at entry 5",
-        "a release was retired at entry 6",
-        "a provider key was revoked at entry 7",
+    assert seen.changes == [
+        "a change of configuration was announced at entry 5: build, prices",
+        "a change of configuration was announced at entry 6: null",
+        "identity epoch 1 began at entry 7: aa",
+        "identity epoch 2 began at entry 8: bb, after aa",
+        "release saferouter 1.0 was announced at entry 9: measurement cc, 3",
+        "a retirement was announced at entry 10: measurement 00, 01, 02, 03, 04, 05, 06, 07, and 2 more, because leak",
+        "a retirement was announced at entry 11: measurement null, because null",
+        f"a provider key was revoked at entry 12: {encode_canonical(COMMITMENT).decode()}",
     ]
-    assert seen.new == {"configuration": 1, "release.retire": 1, "key.revoke": 1, "receipt": 1}
+    assert seen.new["identity.epoch"] == 2
 
 
 def test_more_changes_than_anybody_reads_are_counted(served: LogServer, tmp_path: Path) -> None:
@@ -502,7 +513,7 @@ def test_a_gateway_its_witness_and_its_monitor(tmp_path: Path, chip_file: Path) 
         vkey = httpx2.get(f"{gateway.url}/attestation/transparency", **PLAIN).json()["vkey"]
         state, policy = tmp_path / "monitor", tmp_path / "policy"
         first = run_cli("log", "monitor", gateway.url, "--state", state, "--log", vkey)
-        assert (first.returncode, "first startup at entry 0: measurement" in first.stdout) == (0, True), first.stdout
+        assert (first.returncode, "first startup at entry 1: measurement" in first.stdout) == (0, True), first.stdout
         with RunningWitness(tmp_path / "witness", vkey) as witness:
             policy.write_text(f"log {vkey}\nwitness w {witness.key.encode()} {witness.url}\nquorum w\n")
             (tmp_path / "gateway.toml").write_text(f'witness_policy = "{policy}"\n{config}')

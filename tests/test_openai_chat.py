@@ -468,6 +468,8 @@ def test_refusals_and_pictures_in_answers() -> None:
     events: list[StreamEvent] = [RefusalDelta("no"), picture, Finish("stop", "stop")]
     assert read(streamed(*events))[:3] == events
     assert decode_answer(answered(events))[1:4] == events
+    nowhere: list[StreamEvent] = [Media("image", file_id="f"), Media("audio", "audio/mpeg", "AAAA"), Finish("stop")]
+    assert b"images" not in answered(nowhere) + streamed(*nowhere)
     assert json.loads(answered([RefusalDelta("no")]))["choices"][0]["message"]["content"] is None
 
 

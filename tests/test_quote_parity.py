@@ -6,10 +6,8 @@ import base64
 import datetime as dt
 import json
 import random
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -19,11 +17,15 @@ from tee.attest.mock import MockChip, mock_measurement, new_chip_secrets
 from tee.canonical import digest, digest_bytes, encode_canonical, parse_json
 from tee.keys.binding import encode_statement, report_data_of
 from tee.keys.identity import identity_message, subject_of
+from tee.log.history import parse_links
 from tee.log.receipt import sign_receipt
+from tee.log.receipt_log import Surroundings
 from tee.log.stream import sign_stream_checkpoint
+from tee.log.witnesses import parse_witness_policy
 from tee.policy import decode_policy
 from tee.quote import encode_base64
 from tee.verify import verify_answer, verify_quote
+from tests.test_vectors import FOLDER, PLACEHOLDER, SHARED
 from tests.worlds.small_log import SmallLog
 from tests.worlds.transcript import (
     MUTATIONS,
@@ -39,9 +41,8 @@ from tests.worlds.transcript import (
 ORIGIN = "https://gw.example.com"
 NONCE = bytes(range(32))
 RECEIPT_KEY, IDENTITY_KEY, STREAM_KEY = (SigningKey(bytes([seed]) * 32) for seed in (2, 4, 5))
-VECTORS = Path(__file__).parent / "vectors"
-PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
-REQUEST, RESPONSE = b'{"model":"demo"}', b'{"choices":[]}'
+REQUEST, RESPONSE = b'{"model":"demo"}', b'{"choices":[],"attestation":{"rekor_index":5}}'
+ROUTE = {"type": "route", "salt": "5a" * 32, "decision_id": "d"}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,7 @@ def world() -> World:
     quote = _new_quote(chip, now)
     event_log = [
         {"type": "request.received", "body_hash": digest_bytes(REQUEST)},
+        ROUTE,
         {"type": "upstream.verified", "result": "none"},
         {"type": "response.returned", "body_hash": digest_bytes(RESPONSE)},
         {"type": "stream", "complete": True, "bytes": len(RESPONSE)},
@@ -139,21 +141,26 @@ def _same_quote(ask: Ask, world: World, raw: bytes, **changes: Any) -> Json:
     given: Json = {"policy": world.policy, "nonce": NONCE, "audience": ORIGIN, "accept_mock": True, "now": world.now}
     given |= changes
     receipt, request, response, proof = (given.pop(name, None) for name in ("receipt", "request", "response", "proof"))
-    past, headers = given.pop("earlier", None), given.pop("headers", None)
+    links, witnesses = given.pop("links", None), given.get("witnesses")
+    past, headers = given.pop("past", None), given.pop("headers", None)
     policy, nonce, now = given["policy"], given["nonce"], given["now"]
     line = given | {"nonce": nonce and nonce.hex(), "now": now.isoformat(), "document": b64(raw)}
+    line |= {"links": b64(links), "witnesses": b64(witnesses)}
     bodies = {"receipt": b64(receipt), "request": b64(request), "response": b64(response), "proof": b64(proof)}
-    bodies |= {"earlier": b64(past), "headers": b64(headers)}
+    bodies |= {"past": b64(past), "headers": b64(headers)}
     found = ask({"kind": "quote"} | line if receipt is None else {"kind": "answer"} | line | bodies)
 
     def judge() -> Json:
         document = parse_json(raw, "quote")
         given["policy"] = None if policy is None else decode_policy(policy)
+        given["witnesses"] = None if witnesses is None else parse_witness_policy(witnesses)
+        joined = None if links is None else parse_links(parse_json(links, "links"), "links")
         verdict = verify_quote(document, **given)
         if receipt is not None:
             earlier = past and parse_json(past, "quote")
             beside = (verify_quote(earlier, **given | {"nonce": None}), earlier) if earlier else None
-            given_too: Json = {"earlier": beside, "headers": headers}
+            around = Surroundings(given["witnesses"], joined)
+            given_too: Json = {"earlier": beside, "headers": headers, "around": around}
             verdict = verify_answer(verdict, document, receipt, request, response, proof, **given_too)
         return as_document(verdict)
 
@@ -364,15 +371,22 @@ class Answered:
     given: Json
     document: Json
     entry: Json
+    before: list[bytes]
 
-    def proof(self, entry: Json | None = None, document: Json | None = None, origin: str = SmallLog().origin) -> Json:
+    def proof(self, entry: Json | None = None, document: Json | None = None, **changes: Any) -> Json:
         """What the gateway serves, with another leaf, document or log where one is given."""
         document = document or self.document
-        body = {"commitment": digest(document)}
-        leaf = encode_canonical(self.entry | {"body": body} | (entry or {}))
-        log = SmallLog(origin, leaves=[b"leaf", leaf, b"leaf"])
-        shown = {"leaf_b64": encode_base64(leaf), "proof": log.proof(1).encode().decode()}
-        return {"document": document, "receipt": shown, "route": None}
+        leaf = encode_canonical(self.entry | {"body": {"commitment": digest(document)}} | (entry or {}))
+        log = replace(self.log(leaf), **changes)
+        receipt, route = (
+            {"leaf_b64": encode_base64(log.leaves[at]), "proof": log.proof(at).encode().decode()} for at in (6, 5)
+        )
+        return {"document": document, "receipt": receipt, "route": route}
+
+    def log(self, receipt: bytes) -> SmallLog:
+        """The log of the quote, some leaves later."""
+        route = {"type": "route", "index": 5, "body": {"commitment": digest(ROUTE)}}
+        return SmallLog(leaves=[*self.before, encode_canonical(self.entry | route), receipt, b"leaf"])
 
 
 @pytest.fixture(scope="module")
@@ -380,10 +394,12 @@ def answered(world: World, logged: Logged) -> Answered:
     document = {name: value for name, value in world.receipt.items() if name != "signature"}
     receipt = sign_receipt(document | {"workload_keyset_digest": digest(logged.quote["keyset"])}, RECEIPT_KEY)
     named = {"receipt_id": "rcpt-1", "receipt_digest": digest(receipt), "salt": "ab" * 32}
-    entry = logged.entry | {"type": "receipt", "index": 1}
-    quote = json.dumps(logged.shown(encode_canonical(logged.entry))).encode()
+    entry = logged.entry | {"type": "receipt", "index": 6}
+    start = encode_canonical(logged.entry)
+    before = [*logged.log.leaves[:2], start, *logged.log.leaves[3:]]
+    quote = json.dumps(logged.shown(start)).encode()
     given = {"receipt": json.dumps(receipt).encode(), "request": REQUEST, "response": RESPONSE}
-    return Answered(quote, given, named, entry)
+    return Answered(quote, given, named, entry, before)
 
 
 def test_a_receipt_in_its_log(ask: Ask, world: World, answered: Answered) -> None:
@@ -391,13 +407,24 @@ def test_a_receipt_in_its_log(ask: Ask, world: World, answered: Answered) -> Non
         raw = proof if isinstance(proof, bytes | None) else json.dumps(proof).encode()
         return _same_quote(ask, world, answered.quote, **(answered.given | {"proof": raw} | changes))
 
-    good = answered.proof()
+    good, log = answered.proof(), answered.log(b"")
     found = judge(good)
-    assert (found["verdict"], _outcomes(found, "receipt.log")) == ("verified", ["pass"])
+    places = ("receipt.log", "receipt.route", "receipt.witness", "receipt.consistency")
+    assert (found["verdict"], _outcomes(found, *places)) == ("verified", ["pass", "pass", "skip", "skip"])
+    log.leaves[6] = base64.b64decode(good["receipt"]["leaf_b64"])
+    link = {"from": 5, "to": 8, "proof": [b64(value) for value in log.consistency(5, 8)]}
+    for links in ([link], [link | {"proof": []}], [], [link | {"to": 9}], [link | {"from": 5.5}], [link] * 5, None, 1):
+        judge(good, links=json.dumps(links).encode())
+    assert _outcomes(judge(good, links=json.dumps([link]).encode()), "receipt.consistency") == ["pass"]
     found = judge(None)
-    assert (found["verdict"], _outcomes(found, "receipt.log")) == ("verified", ["skip"])
+    assert (found["verdict"], _outcomes(found, *places)) == ("verified", ["skip"] * 4)
     assert "receipt.log: no proof from the log was given" in found["not_proven"]
     assert _outcomes(judge(good, receipt=b"{}"), "receipt.log") == ["skip"]
+    for response in (b"", b"data: {}", b'data:{"attestation":{"rekor_index":5}}\r\n', b'{"rekor_index":', b"\xff{"):
+        judge(good, response=response)
+    indices: list[Any] = [4, "5", True, 5.0, 2**60, [], {"a": 1}, None]
+    for index in indices:
+        judge(good, response=json.dumps({"_sf_attestation": {"rekor_index": index}}).encode())
     text = good["receipt"]["proof"]
     other = answered.document | {"receipt_digest": "sha256:" + "0" * 64}
     for fault in (
@@ -409,7 +436,7 @@ def test_a_receipt_in_its_log(ask: Ask, world: World, answered: Answered) -> Non
         answered.proof(document=answered.document | {"extra": 1}),
         answered.proof(entry={"type": "route"}),
         answered.proof(entry={"type": "startup", "body": {}}),
-        answered.proof(entry={"index": 2}),
+        answered.proof(entry={"index": 7}),
         answered.proof(origin="other.example.com"),
         *(
             good | {"receipt": good["receipt"] | {"proof": changed}}
@@ -418,24 +445,46 @@ def test_a_receipt_in_its_log(ask: Ask, world: World, answered: Answered) -> Non
                 "",
                 "\ud800",
                 "\u00e4" + text,
-                text.replace("index 1", "index 2"),
-                text.replace("index 1", "index 01"),
-                text.replace("index 1", "extra AAAA\nindex 1"),
+                text.replace("index 6", "index 7"),
+                text.replace("index 6", "index 06"),
+                text.replace("index 6", "extra AAAA\nindex 6"),
                 text.replace("v1", "v2"),
                 text.replace("\n\n", f"\n{'A' * 43}=\n\n", 1),
                 text.replace("\n\n", "\n\n\n", 1),
                 text.replace("\n\n", f"\n{'AAAA' * 64}\n\n", 1),
                 text.replace("\n\n", "\nAAAA" * 64 + "\n\n", 1),
                 text.replace("\n\n", "\n"),
-                text.replace("\n3\n", "\n4\n"),
+                text.replace("\n8\n", "\n9\n"),
             )
         ),
     ):
         found = judge(fault)
         assert (found["verdict"], _outcomes(found, "receipt.log")) == ("rejected", ["fail"]), fault
+    route = good["route"]
+    shapes: list[Any] = [None, {}, 1, good["receipt"], route | {"leaf_b64": "AAAA"}, route | {"proof": "\ud800"}]
+    for shown in shapes:
+        found = judge(good | {"route": shown})
+        assert (found["verdict"], _outcomes(found, *places[:2])) == ("rejected", ["pass", "fail"]), shown
     chance = random.Random(11)
     for _ in range(MUTATIONS):
         judge(with_changed_byte(json.dumps(good).encode(), chance))
+        judge(good, response=with_changed_byte(RESPONSE, chance))
+
+
+def test_an_answer_s_place_by_every_vector(ask: Ask, world: World) -> None:
+    """Where the vectors have one outcome, both sides have one wording."""
+    for path in sorted((FOLDER / "place").glob("*.json")):
+        vector = json.loads(path.read_text())
+        answer = {name: vector["answer"][f"{name}_b64"] for name in ("receipt", "proof")}
+        answer |= {name: vector[name] for name in ("request", "response", "witnesses")}
+        if "malformed" in vector["expect"]:
+            continue
+        links = vector["answer"]["consistency"]
+        raw = PLACEHOLDER.sub(lambda match: SHARED[match[1]], vector["document"]).encode()
+        given = {name: None if text is None else base64.b64decode(text) for name, text in answer.items()}
+        given |= {"links": None if links is None else json.dumps(links).encode(), "policy": vector["policy"]}
+        found = _same_quote(ask, world, raw, now=dt.datetime.fromisoformat(vector["now"]), **given)
+        assert found["verdict"] == vector["expect"]["verdict"], path.name
 
 
 def test_a_mark_of_stale_evidence_is_listed_as_not_proven(ask: Ask, world: World) -> None:
@@ -477,12 +526,11 @@ def test_quotes_with_a_changed_byte(ask: Ask, world: World) -> None:
     ("files", "check_id"), [("answer/*-stream-*", "receipt.stream"), ("head/*", "receipt.http-signature")]
 )
 def test_every_vector_of_a_signature_beside_in_full(ask: Ask, world: World, files: str, check_id: str) -> None:
-    shared = json.loads((VECTORS / "collateral.json").read_text())
     words = set()
-    for path in sorted(VECTORS.glob(files)):
+    for path in sorted(FOLDER.glob(files)):
         vector = json.loads(path.read_text())
-        text = base64.b64decode(shared[vector["quote"]]).decode()
-        raw = PLACEHOLDER.sub(lambda match: shared[match[1]], text).encode()
+        text = base64.b64decode(SHARED[vector["quote"]]).decode()
+        raw = PLACEHOLDER.sub(lambda match: SHARED[match[1]], text).encode()
         bodies = ("receipt", "request", "response", "headers")
         given: Json = {name: base64.b64decode(vector[name]) for name in bodies if vector.get(name) is not None}
         given |= {"policy": vector["policy"], "now": dt.datetime.fromisoformat(vector["now"])}
@@ -510,7 +558,7 @@ def test_a_stream_of_an_earlier_boot(ask: Ask, world: World) -> None:
 
     def outcome(earlier: Json | None, **changes: Any) -> str:
         past = None if earlier is None else json.dumps(earlier).encode()
-        found = _same_quote(ask, world, json.dumps(world.quote).encode(), **given | {"earlier": past} | changes)
+        found = _same_quote(ask, world, json.dumps(world.quote).encode(), **given | {"past": past} | changes)
         return str(next(check["outcome"] for check in found["checks"] if check["id"] == "receipt.stream"))
 
     assert outcome(dead) == "pass"

@@ -15,6 +15,7 @@ from nacl.signing import SigningKey
 
 from gateway import renewal
 from gateway.audit import AuditRecord
+from gateway.boot_keys import BootKeys
 from gateway.config import Limits, decode_config
 from gateway.desk import QuoteDesk
 from gateway.errors import AttesterUnavailable, KeysetExpired
@@ -25,7 +26,7 @@ from gateway.startup import startup_body
 from gateway.storage.engine import open_database
 from gateway.storage.log import EMPTY_HEAD
 from gateway.storage.writer import GroupCommit
-from gateway.workload import BootKeys, Document, Keyset, WorkloadKeys, workload_document
+from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.attester import Attester
 from tee.attest.mock import MockChip, load_chip_secrets
 from tee.errors import DeviceDead, Unavailable

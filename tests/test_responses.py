@@ -21,7 +21,7 @@ from tests.worlds.upstream import UPSTREAM_CREDENTIAL, Recording, ScriptedUpstre
 
 RESPONSES, COMPLETIONS, EMBEDDINGS = "/v1/responses", "/v1/completions", "/v1/embeddings"
 OURS = re.compile(rb',"_sf_attestation":\{[^}]*\},"attestation":\{[^}]*\}')
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+PARAMETERS: Any = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL: Any = {"type": "function", "name": "weather", "description": "d", "parameters": PARAMETERS, "strict": False}
 CHAT_STREAM = b"".join(
     b"data: " + row + b"\n\n"
@@ -109,7 +109,10 @@ def test_recorded_buffered_responses_pass_byte_for_byte(
 
 
 def test_openais_client_reads_what_providers_of_responses_stream(gpt: OpenAI, upstream: ScriptedUpstream) -> None:
-    for path in (*recorded("openai-responses", "*.response.sse"), *recorded("deepseek", "test-deepseek-responses*.response.sse")):
+    for path in (
+        *recorded("openai-responses", "*.response.sse"),
+        *recorded("deepseek", "test-deepseek-responses*.response.sse"),
+    ):
         upstream.play(Recording(path.read_bytes(), piece=800))
         with gpt.responses.create(model="gpt-1", input="hi", stream=True) as stream:
             last: Any = list(stream)[-1]
@@ -220,9 +223,10 @@ def test_responses_of_the_mock(gpt: OpenAI, live_gateway: RunningGateway) -> Non
 
 
 def test_nothing_is_stored(gpt: OpenAI) -> None:
-    for fields in ({"store": True}, {"previous_response_id": "resp_1"}, {"background": True}):
+    refused: list[Any] = [{"store": True}, {"previous_response_id": "resp_1"}, {"background": True}]
+    for fields in refused:
         with pytest.raises(openai.BadRequestError, match="stored here") as caught:
-            gpt.responses.create(model="mock-1", input="hi", **fields)  # type: ignore[call-overload]
+            gpt.responses.create(model="mock-1", input="hi", **fields)
         assert caught.value.param == next(iter(fields))
         assert caught.value.response.headers["x-receipt-id"]
 
@@ -252,10 +256,17 @@ def test_text_completions_of_every_provider(
     answered = live_gateway.post(json.dumps({"model": "gpt-1", "prompt": "x"}).encode(), COMPLETIONS)
     assert (answered.json["object"], answered.json["choices"][0]["text"]) == ("text_completion", "b")
     sent_on(live_gateway, upstream, answered)
-    for fields in ({"prompt": [1, 2]}, {"prompt": "x", "n": 2}, {"prompt": ["x", "y"]}, {"prompt": "x", "echo": True}):
+    unsayable: list[Any] = [
+        {"prompt": [1, 2]},
+        {"prompt": "x", "n": 2},
+        {"prompt": ["x", "y"]},
+        {"prompt": "x", "echo": 1},
+    ]
+    for fields in unsayable:
         with pytest.raises(openai.BadRequestError, match="no place"):
-            gpt.completions.create(model="gpt-1", **fields)  # type: ignore[call-overload]
-    for prompt in (None, [], {}, [3, "x"], [{}]):
+            gpt.completions.create(model="gpt-1", **fields)
+    prompts: list[Any] = [None, [], {}, [3, "x"], [{}]]
+    for prompt in prompts:
         answered = live_gateway.post(json.dumps({"model": "gpt-1", "prompt": prompt}).encode(), COMPLETIONS)
         assert (answered.status, answered.json["error"]["param"]) == (400, "prompt")
 

@@ -15,8 +15,8 @@ from gateway.publisher import Publisher
 from gateway.storage.engine import open_database
 from gateway.storage.tiles import TileFolder
 from tee.log.checkpoint import SignedCheckpoint, parse_checkpoint
-from tee.log.tiles import Tile, partial_tiles, tiles_between
-from tests.test_history import append, opened
+from tee.log.tiles import Tile, parse_tile_path, partial_tiles, tiles_between
+from tests.test_history import append, damaged, opened
 
 
 def whole(folder: Path) -> int:
@@ -70,6 +70,23 @@ def test_the_checkpoint_in_the_folder_has_all_its_tiles(tmp_path: Path, witnesse
     asyncio.run(published())
     # Old partial tiles do not pile up: at most those of three checkpoints are left.
     assert len(list(tmp_path.glob("log/tile/entries/*.p/*"))) <= 3
+
+
+@pytest.mark.parametrize("path", ["tile/entries/000", "tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1"])
+def test_a_tile_that_is_damaged_in_the_database_is_not_handed_out(tmp_path: Path, path: str) -> None:
+    """Neither to a reader nor to a store that would keep it for ever."""
+
+    async def published() -> None:
+        world = World(tmp_path, False)
+        await world.grow(150)
+        tile = parse_tile_path(path)
+        assert world.publisher.tile(tile) == (world.folder / path).read_bytes()
+        damaged(tmp_path, "UPDATE leaves SET leaf = x'7b7d', hash = zeroblob(32); DELETE FROM subtrees")
+        with pytest.raises(LookupError):
+            world.publisher.tile(tile)
+        world.engine.dispose()
+
+    asyncio.run(published())
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65536, 65792])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,14 +66,14 @@ def test_the_tiles_are_the_checkpoint_s_tree_and_the_chain_walks_through_it(live
         frontier, prev = frontier.append(hash_leaf(leaf)), chain_hash(leaf)
         types.add(entry.type)
     assert frontier.root() == checkpoint.root
-    assert types <= {"startup", "route", "receipt"}
+    assert types <= {"identity.epoch", "startup", "route", "receipt"}
     width = min(TILE_WIDTH, checkpoint.size)
     partial = "" if width == TILE_WIDTH else f".p/{width}"
     assert len(parse_hashes(get(live_gateway, f"/tile/0/000{partial}").content, width)) == width
 
 
-def test_the_first_leaf_announces_the_keyset_before_its_use(live_gateway: RunningGateway) -> None:
-    body = get(live_gateway, "/0").json()
+def test_the_first_start_announces_the_keyset_before_its_use(live_gateway: RunningGateway) -> None:
+    body = get(live_gateway, "/1").json()
     entry = parse_entry(base64.b64decode(body["leaf_b64"]))
     assert entry.type == "startup"
     with live_gateway.client() as client:
@@ -81,9 +82,9 @@ def test_the_first_leaf_announces_the_keyset_before_its_use(live_gateway: Runnin
     assert entry.body["keyset_digest"] == keys["workload_keyset_digest"]
     assert entry.body["workload_digest"] == digest(quote["workload"])
     assert entry.body["build"] == quote["workload"]["build"]
-    proof = LeafProof(0, tuple(map(base64.b64decode, body["proof"])), body["checkpoint"].encode())
+    proof = LeafProof(1, tuple(map(base64.b64decode, body["proof"])), body["checkpoint"].encode())
     verify_leaf(base64.b64decode(body["leaf_b64"]), proof, log_key(live_gateway))
-    text = get(live_gateway, "/0", accept="text/plain")
+    text = get(live_gateway, "/1", accept="text/plain")
     assert (
         verify_leaf(base64.b64decode(body["leaf_b64"]), parse_leaf_proof(text.content), log_key(live_gateway)).size > 0
     )
@@ -132,6 +133,20 @@ def test_a_refused_call_has_a_receipt_leaf_and_no_route(live_gateway: RunningGat
     proof = proof_of(live_gateway, answered.receipt_id)
     assert proof["route"] is None
     assert parse_entry(base64.b64decode(proof["receipt"]["leaf_b64"])).type == "receipt"
+
+
+def test_the_leaf_of_a_receipt_is_proven_from_the_tiles_and_verified_offline(
+    live_gateway: RunningGateway, tmp_path: Path
+) -> None:
+    shown = proof_of(live_gateway, live_gateway.ask("prove me").receipt_id)["receipt"]
+    index, key = shown["proof"].split("\n")[1].removeprefix("index "), log_key(live_gateway).encode()
+    saved, leaf, proof = (tmp_path / name for name in ("mine", "mine.leaf", "mine.tlog-proof"))
+    assert run_cli("log", "prove", live_gateway.url, index, "--save", saved, "--log", key).returncode == 0
+    assert leaf.read_bytes() == base64.b64decode(shown["leaf_b64"])
+    for text in (proof.read_bytes(), shown["proof"].encode()):
+        proof.write_bytes(text)
+        done = run_cli("log", "verify", proof, "--leaf", leaf, "--log", key)
+        assert (done.returncode, f"leaf {index} of" in done.stdout) == (0, True), done.stderr
 
 
 def test_proofs_belong_to_the_caller(live_gateway: RunningGateway) -> None:

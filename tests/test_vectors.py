@@ -16,9 +16,13 @@ from typing import Any
 import pytest
 
 from tee.canonical import encode_canonical, parse_json
+from tee.client.answer import decode_answer
 from tee.errors import Malformed
 from tee.evidence import Endorsements, Evidence, Verdict
 from tee.keys.binding import parse_nonce
+from tee.log.judge import Earlier, SeenLog
+from tee.log.receipt_log import Surroundings
+from tee.log.witnesses import parse_witness_policy
 from tee.measure.releases import Releases, judge_manifests
 from tee.policy import AppraisalPolicy, decode_policy, parse_policy
 from tee.snp.bulletins import open_tcb_data
@@ -35,6 +39,9 @@ _QUOTED = _JUDGED | {"nonce", "audience"}
 NAMES = {
     "report": _JUDGED | {"report", "vek", "intermediate", "ark", "crl"},
     "quote": _QUOTED | {"document"},
+    "log": _QUOTED | {"document", "witnesses", "earlier"},
+    "announcement": _QUOTED | {"document", "announcement"},
+    "place": _QUOTED | {"document", "answer", "request", "response", "witnesses"},
     "answer": _QUOTED | {"quote", "receipt", "request", "response"},
     "head": _QUOTED | {"quote", "receipt", "request", "response", "headers"},
     "manifest": _QUOTED | {"quote", "manifests", "seen"},
@@ -87,13 +94,38 @@ def _report(vector: Vector) -> Found:
     return _verdict(verify_report(_evidence(vector), **_settings(vector)))
 
 
-def _judge(vector: Vector, document: Any, releases: Releases | None = None) -> Verdict:
+def _judge(vector: Vector, document: Any, releases: Releases | None = None, **given: Any) -> Verdict:
     nonce = None if vector["nonce"] is None else parse_nonce(vector["nonce"])
-    return verify_quote(document, nonce=nonce, audience=vector["audience"], releases=releases, **_settings(vector))
+    given |= _settings(vector)
+    return verify_quote(document, nonce=nonce, audience=vector["audience"], releases=releases, **given)
 
 
 def _quote(vector: Vector) -> Found:
     return _verdict(_judge(vector, parse_json(_filled(vector["document"]), "quote")))
+
+
+def _log(vector: Vector) -> Found:
+    raw, row, earlier = _bytes(vector["witnesses"]), vector["earlier"], None
+    witnesses = None if raw is None else parse_witness_policy(raw)
+    if row is not None:
+        seen = SeenLog(row["vkey"], row["size"], bytes.fromhex(row["root"]))
+        earlier = Earlier(seen, None if row["proof"] is None else tuple(_given(value) for value in row["proof"]))
+    document = parse_json(_filled(vector["document"]), "quote")
+    return _verdict(_judge(vector, document, witnesses=witnesses, earlier=earlier))
+
+
+def _announcement(vector: Vector) -> Found:
+    document = parse_json(_filled(vector["document"]), "quote")
+    return _verdict(_judge(vector, document, announcement=_bytes(vector["announcement"])))
+
+
+def _place(vector: Vector) -> Found:
+    raw, answer = _bytes(vector["witnesses"]), decode_answer(vector["answer"])
+    witnesses = None if raw is None else parse_witness_policy(raw)
+    document = parse_json(_filled(vector["document"]), "quote")
+    verdict = _judge(vector, document, witnesses=witnesses)
+    bodies, around = (_bytes(vector["request"]), _bytes(vector["response"])), Surroundings(witnesses, answer.links)
+    return _verdict(verify_answer(verdict, document, answer.receipt, *bodies, proof=answer.proof, around=around))
 
 
 def _answer(vector: Vector) -> Found:
@@ -148,6 +180,9 @@ def _tcb(vector: Vector) -> Found:
 READERS: dict[str, Callable[[Vector], Found]] = {
     "report": _report,
     "quote": _quote,
+    "log": _log,
+    "announcement": _announcement,
+    "place": _place,
     "answer": _answer,
     "head": _answer,
     "manifest": _manifest,
@@ -184,7 +219,7 @@ def test_every_piece_of_collateral_is_read() -> None:
     for path in FILES:
         vector = json.loads(path.read_text())
         used |= {vector[role] for role in ("vek", "intermediate", "ark", "crl", "quote") if vector.get(role)}
-        if vector["stage"] == "quote":
+        if vector["stage"] in ("quote", "log", "announcement", "place"):
             used |= set(PLACEHOLDER.findall(vector["document"]))
     for name in used & SHARED.keys():
         if name.startswith("quote-"):

@@ -220,6 +220,8 @@ def test_an_answer_verifies_by_its_receipts_id(
         "receipt.response",
         "receipt.complete",
         "receipt.log",
+        "receipt.route",
+        "receipt.consistency",
     }
     assert any(line.startswith("upstream.provenance") for line in verdict["not_proven"])
 
@@ -429,3 +431,92 @@ def test_a_saved_bundle_holds_the_quote_that_was_judged(
     assert verify(gateway, operator.origin, *by_id, *bodies)[0] == 0
     code, verdict = verify(gateway, bundle, "--receipt", files["receipt"], *bodies)
     assert (code, verdict["verdict"]) == (0, "verified")
+
+
+def by_id(answered: Answered, files: dict[str, Path], *more: str | Path) -> tuple[str | Path, ...]:
+    bodies = ("--request", files["request"], "--response", files["response"])
+    return ("--receipt", answered.receipt_id, "--key-file", files["key"], *bodies, *more)
+
+
+@pytest.fixture
+def kept(gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]) -> Path:
+    """One file that holds the evidence of an answer."""
+    bundle = files["request"].with_name("answer.evidence")
+    assert verify(gateway, operator.origin, *by_id(answered, files, "--save", bundle))[0] == 0
+    return bundle
+
+
+def outcome(verdict: Document, check_id: str) -> str:
+    (check,) = [check for check in verdict["checks"] if check["id"] == check_id]
+    return str(check["outcome"])
+
+
+def test_an_answer_and_its_place_verify_offline_from_one_file(
+    gateway: RunningGateway, operator: LyingProxy, files: dict[str, Path], kept: Path
+) -> None:
+    assert kept.stat().st_mode & 0o777 == 0o600
+    bodies = ("--request", files["request"], "--response", files["response"])
+    operator.asked.clear()
+    code, verdict = verify(gateway, kept, *bodies)
+    assert (code, verdict["verdict"], operator.asked) == (0, "verified", [])
+    for check_id in ("receipt.log", "receipt.route", "receipt.consistency"):
+        assert outcome(verdict, check_id) == "pass"
+    assert any(line.endswith("as the receipt asserts") for line in verdict["not_proven"])
+    code, verdict = verify(gateway, kept)
+    assert (code, verdict["verdict"]) == (0, "verified")
+    assert any(line.startswith("receipt.*: the bundle holds an answer's receipt") for line in verdict["not_proven"])
+    years = (dt.datetime.now(dt.UTC) + dt.timedelta(days=700)).isoformat()
+    assert verify(gateway, kept, *bodies, "--at", years)[0] == 1
+    files["response"].write_bytes(b"another answer")
+    code, verdict = verify(gateway, kept, *bodies)
+    assert (code, failures(verdict)) == (1, ["receipt.response"])
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"answer": {}}))
+    assert run_cli("verify", kept, "--policy", gateway.policy, *bodies).returncode == 2
+
+
+def test_loose_files_verify_offline_and_say_what_is_missing(
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path], kept: Path
+) -> None:
+    parts = json.loads(kept.read_text())
+    quote, proof = kept.with_name("quote.json"), kept.with_name("proof.json")
+    quote.write_text(json.dumps(parts["quote"]))
+    proof.write_bytes(base64.b64decode(parts["answer"]["proof_b64"]))
+    bodies = ("--request", files["request"], "--response", files["response"])
+    code, verdict = verify(gateway, quote, "--receipt", files["receipt"], "--proof", proof, *bodies)
+    assert (code, outcome(verdict, "receipt.log"), outcome(verdict, "receipt.route")) == (0, "pass", "pass")
+    notes = (parts["quote"]["log"]["checkpoint"], json.loads(proof.read_text())["receipt"]["proof"].split("\n\n", 1)[1])
+    shown, holding = (note.split("\n")[1] for note in notes)
+    told = [line for line in verdict["not_proven"] if line.startswith("receipt.consistency:")]
+    grown = f"receipt.consistency: no proof was given that the log of {shown} leaves grew to {holding}"
+    assert told == ([] if shown == holding else [grown])  # within one second both may be shown in one tree
+    code, verdict = verify(gateway, operator.origin, "--receipt", files["receipt"], "--proof", proof, *bodies)
+    assert (code, outcome(verdict, "receipt.consistency")) == (0, "pass")
+    code, verdict = verify(gateway, quote, "--receipt", files["receipt"], *bodies)
+    assert (code, outcome(verdict, "receipt.log")) == (0, "skip")
+    proof.write_bytes(proof.read_bytes()[:-1])
+    code, verdict = verify(gateway, quote, "--receipt", files["receipt"], "--proof", proof, *bodies)
+    assert (code, failures(verdict)) == (1, ["receipt.log"])
+    code, verdict = verify(gateway, operator.origin, *by_id(answered, files, "--proof", proof))
+    assert (code, failures(verdict)) == (1, ["receipt.log"])
+    assert run_cli("verify", quote, "--policy", gateway.policy, "--proof", proof).returncode == 2
+
+
+def test_a_gateway_that_hides_the_route_is_refused(
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
+) -> None:
+    place = f"/v1/aci/receipts/{answered.receipt_id}/proof"
+    operator.lie, operator.lies_at = lambda proof: proof | {"route": None}, place
+    code, verdict = verify(gateway, operator.origin, *by_id(answered, files))
+    assert (code, failures(verdict)) == (1, ["receipt.route"])
+
+
+def test_an_answer_of_an_earlier_start_stands_in_the_history_of_this_one(
+    gateway: RunningGateway, operator: LyingProxy, answered: Answered, files: dict[str, Path]
+) -> None:
+    gateway.restart()
+    code, verdict = verify(gateway, operator.origin, *by_id(answered, files))
+    assert (code, failures(verdict)) == (0, [])
+    assert [outcome(verdict, name) for name in ("log.consistency", "receipt.consistency")] == ["pass", "pass"]
+    operator.lie, operator.lies_at = lambda proof: proof | {"proof": []}, "/attestation/transparency/consistency"
+    code, verdict = verify(gateway, operator.origin, *by_id(answered, files))
+    assert (code, failures(verdict)) == (1, ["log.consistency", "receipt.consistency"])

@@ -6,7 +6,7 @@ from gateway.dialects.dialect import Attestation, ProviderSide, Surface
 from gateway.dialects.fields import rows
 from gateway.dialects.fold import fold_events
 from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, finish_word, read_start
-from gateway.dialects.openai_chat_parts import NAME, encode_call, encode_media, reasoning_detail
+from gateway.dialects.openai_chat_parts import NAME, encode_call, encode_image, reasoning_detail
 from gateway.dialects.openai_chat_request import decode_request, encode_request
 from gateway.dialects.openai_chat_stream import ID_PREFIX, Decoder, Encoder, ToolCallReader, read_message
 from gateway.dialects.openai_chat_verbatim import VERBATIM
@@ -81,7 +81,7 @@ def _message(blocks: tuple[Block, ...]) -> dict[str, object]:
     text = "".join(block.text for block in blocks if isinstance(block, Text))
     calls = [encode_call(block) for block in blocks if isinstance(block, ToolCall)]
     thoughts = [block for block in blocks if isinstance(block, Thinking)]
-    images = [encode_media(block) for block in blocks if isinstance(block, Media) and block.kind == "image"]
+    images = [image for block in blocks if isinstance(block, Media) for image in encode_image(block)]
     refusal = "".join(block.text for block in blocks if isinstance(block, Refusal)) or None
     # OpenAI sends null content beside tool calls and refusals, and clients branch on it.
     message: dict[str, object] = {

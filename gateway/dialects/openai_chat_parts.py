@@ -139,9 +139,9 @@ def reasoning_detail(block: Thinking, index: int) -> dict[str, object]:
     return detail if sealed is None else {**detail, "signature": sealed}
 
 
-def encode_media(media: Media) -> dict[str, object]:
-    """Write a picture as a part. Raises: InvalidRequest for what has no place."""
-    return _encode_part(media)
+def encode_image(media: Media) -> list[dict[str, object]]:
+    """The entries of `images` for something that a model made: one for a picture, none for what has no place."""
+    return [_encode_part(media)] if media.kind == "image" and (media.data or media.url) else []
 
 
 def _extra(message: dict[str, object]) -> dict[str, object]:

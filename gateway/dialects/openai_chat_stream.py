@@ -9,7 +9,7 @@ from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, fi
 from gateway.dialects.openai_chat_parts import (
     NAME,
     REASONING_FIELDS,
-    encode_media,
+    encode_image,
     reasoning_detail,
     seal_of_call,
 )
@@ -222,7 +222,8 @@ class Encoder:
         if isinstance(event, RefusalDelta):
             return {"refusal": event.text}
         if isinstance(event, Media):
-            return {"images": [{**encode_media(event), "index": 0}]} if event.kind == "image" else {}
+            images = encode_image(event)
+            return {"images": images} if images else {}
         if isinstance(event, ToolCallDelta):
             return {"tool_calls": [_call_delta(event)]}
         detail = reasoning_detail(Thinking(event.text, event.signature, event.redacted), self._thoughts)

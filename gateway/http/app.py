@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.attestation import AttestationEndpoints
@@ -25,6 +26,7 @@ from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoin
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.languages import SERVICES
+from gateway.pipeline import Pipeline
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from gateway.storage.samples import last_sample, list_samples
@@ -55,20 +57,16 @@ LOG_PREFIX = "/attestation/transparency"
 def build_app(instance: Instance) -> Starlette:
     """The application of a running instance."""
     pipeline, config = instance.pipeline, instance.config
-    models = ModelsEndpoint(pipeline, config.models)
-    attestation = AttestationEndpoints(instance.desk, instance.keys, partial(find_quote, instance.engine))
+    attestation = AttestationEndpoints(
+        instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement
+    )
     prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.epochs)
     found = partial(last_sample, instance.engine), partial(list_samples, instance.engine)
     audit = AuditEndpoints(pipeline, instance.epochs, config.audit_per_million, *found)
     routes: list[Route | Mount] = [
-        *(
-            Route(path, ChatEndpoint(service, pipeline, config.limits), methods=["POST"])
-            for path, service in SERVICES.items()
-        ),
-        Route("/v1/models", models.listing, methods=["GET"]),
-        Route("/v1/models/{model:path}", models.one, methods=["GET"]),
+        *inference_routes(pipeline, config),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
@@ -79,6 +77,7 @@ def build_app(instance: Instance) -> Starlette:
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
+        Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
     ]
@@ -88,6 +87,24 @@ def build_app(instance: Instance) -> Starlette:
             Mount("/verifier", _page_only(StaticFiles(directory=page, html=True))),
             Route("/", _to_verifier, methods=["GET"]),
         ]
+    return starlette_app(routes)
+
+
+def inference_routes(pipeline: Pipeline, config: Config) -> list[Route]:
+    """What a worker answers itself: calls, and the models that they may name."""
+    models = ModelsEndpoint(pipeline, config.models)
+    return [
+        *(
+            Route(path, ChatEndpoint(service, pipeline, config.limits), methods=["POST"])
+            for path, service in SERVICES.items()
+        ),
+        Route("/v1/models", models.listing, methods=["GET"]),
+        Route("/v1/models/{model:path}", models.one, methods=["GET"]),
+    ]
+
+
+def starlette_app(routes: Sequence[Route | Mount]) -> Starlette:
+    """An application of these routes, with the errors and the openness of all."""
     return Starlette(
         routes=routes,
         middleware=[Middleware(CORSMiddleware, **_CORS)],

@@ -28,10 +28,17 @@ OPEN = {"cache-control": "no-store"}
 class AttestationEndpoints:
     """Quotes, keys and past evidence."""
 
-    def __init__(self, desk: QuoteDesk, keys: WorkloadKeys, find_quote: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        desk: QuoteDesk,
+        keys: WorkloadKeys,
+        find_quote: Callable[[str], str | None],
+        announcement: bytes | None,
+    ) -> None:
         self._desk = desk
         self._keys = keys
         self._find_quote = find_quote
+        self._announcement = announcement
 
     async def quote(self, request: Request) -> Response:
         """`POST /attestation/quote {"nonce":"<64 hex>"}`; without a nonce, the shared quote."""
@@ -55,6 +62,12 @@ class AttestationEndpoints:
         if found is None:
             raise NotFound("No keyset of that digest was ever in force here.")
         return Response(found, 200, OPEN, "application/json")
+
+    async def announcement(self, _request: Request) -> Response:
+        """`GET /attestation/announcement`: the proof that this release was announced, if there is one."""
+        if self._announcement is None:
+            raise NotFound("No announcement of this release is configured here.")
+        return Response(self._announcement, 200, OPEN, "application/json")
 
     async def aci(self, request: Request) -> Response:
         """`GET /v1/aci/attestation?nonce=`: the same evidence in ACI/1's shape (§4.1)."""

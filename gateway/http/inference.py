@@ -61,10 +61,10 @@ class ChatEndpoint:
 async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], send: Send, stall: float) -> None:
     """Send a buffered answer. Raises TimeoutError if the client takes none of it for `stall` seconds."""
     head = Response(body, answer.status, _headers(answer) | signature, answer.content_type)
-    await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
+    await send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
     for at in range(0, max(1, len(body)), PIECE):
         piece, more = body[at : at + PIECE], at + PIECE < len(body)
-        await _send_in_time(send, stall, type="http.response.body", body=piece, more_body=more)
+        await send_in_time(send, stall, type="http.response.body", body=piece, more_body=more)
 
 
 async def _relay(answer: Answer, body: StreamedBody, send: Send, stall: float) -> None:
@@ -72,16 +72,17 @@ async def _relay(answer: Answer, body: StreamedBody, send: Send, stall: float) -
     head = Response(None, answer.status, _headers(answer) | STREAM_HEADERS, answer.content_type)
     headers = [row for row in head.raw_headers if row[0] != b"content-length"]
     try:
-        await _send_in_time(send, stall, type="http.response.start", status=answer.status, headers=headers)
+        await send_in_time(send, stall, type="http.response.start", status=answer.status, headers=headers)
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await _send_in_time(send, stall, type="http.response.body", body=chunk, more_body=True)
-        await _send_in_time(send, stall, type="http.response.body", body=b"", more_body=False)
+                await send_in_time(send, stall, type="http.response.body", body=chunk, more_body=True)
+        await send_in_time(send, stall, type="http.response.body", body=b"", more_body=False)
     finally:
         await body.close()
 
 
-async def _send_in_time(send: Send, stall: float, **message: Any) -> None:
+async def send_in_time(send: Send, stall: float, **message: Any) -> None:
+    """Send one message. Raises TimeoutError if the client takes none of it for `stall` seconds."""
     async with asyncio.timeout(stall):
         await send(message)
 

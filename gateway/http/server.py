@@ -10,23 +10,44 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from hypercorn.asyncio import serve
+from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config as ServerConfig
+from hypercorn.config import Sockets
+from hypercorn.utils import wrap_app
 
 from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
 from gateway.http.app import build_app
 from gateway.http.mock_provider import mock_provider_app
+from gateway.http.pass_on import open_door
 from gateway.instance import Instance, start_instance
 from gateway.pipeline import Embedded
+from gateway.places import Turns
+from gateway.supervisor import BACKLOG, Supervisor
 from tee.errors import Unavailable
 
 STOP_SECONDS = 0.3  # for connections to close by themselves once every call is cut
 
 
+class SharedListener(socket.socket):
+    """A listening socket on which several processes accept, each in its turn."""
+
+    def __init__(self, handle: int, turns: Turns) -> None:
+        super().__init__(fileno=handle)
+        self.turns = turns
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next caller. Raises BlockingIOError also where another process shall take it."""
+        if not self.turns.mine():
+            raise BlockingIOError
+        accepted = super().accept()
+        self.turns.took()
+        return accepted
+
+
 async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance], Awaitable[None]]) -> None:
     """Serve until SIGINT or SIGTERM. Raises Unavailable, Malformed."""
-    stop = asyncio.Event()
+    stop, shut = asyncio.Event(), asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     listener = _listen(config.host, config.port)
@@ -40,15 +61,26 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
     if instance is None:
         return
     work = [asyncio.create_task(each) for each in instance.background()]
+    ending = asyncio.create_task(stop.wait())
+    workers = Supervisor(instance, listener, embedded) if config.workers > 1 else None
     try:
         if embedded is not None and provider is not None:
-            servers.append(_serve(mock_provider_app(embedded.api_key), provider, config, stop))
-        servers.append(_serve(build_app(instance), listener, config, stop))
+            servers.append(serve_app(mock_provider_app(embedded.api_key), provider, config, shut))
+        if workers is None:
+            servers.append(serve_app(build_app(instance), listener, config, shut))
+        else:
+            servers.append(serve_app(build_app(instance), open_door(config.state), config, shut))
+            work.append(asyncio.create_task(workers.run()))
+            await _first_end([asyncio.create_task(workers.assembled()), *work, ending])
         await on_ready(instance)
-        await _first_end([*servers, *work, asyncio.create_task(stop.wait())])
+        if workers is not None:
+            workers.open()
+        await _first_end([*servers, *work, ending])
     finally:
+        if workers is not None:
+            await workers.stop()
+        shut.set()
         await instance.drain()
-        stop.set()
         await asyncio.wait(servers, timeout=STOP_SECONDS)
         for task in (*servers, *work):
             task.cancel()
@@ -74,18 +106,20 @@ async def _first_end(tasks: list[asyncio.Task[Any]]) -> None:
         task.result()
 
 
-def _serve(app: Any, listener: socket.socket, config: Config, stop: asyncio.Event) -> asyncio.Task[None]:
+def serve_app(app: Any, listener: socket.socket, config: Config, stop: asyncio.Event) -> asyncio.Task[None]:
+    """Serve on a bound socket until `stop`."""
     settings = ServerConfig()
-    settings.bind = [f"fd://{listener.detach()}"]
     settings.h11_max_incomplete_size = config.limits.header
     settings.include_server_header = False
-    settings.backlog = 1024  # a burst of callers must not wait a second for their second SYN
+    settings.backlog = BACKLOG
     settings.keep_alive_timeout = 75
     settings.keep_alive_max_requests = 1 << 30
     settings.graceful_timeout = STOP_SECONDS
     # Neither log: an access log names receipts, and a traceback may quote a prompt. Errors have their own line.
     settings.accesslog = None
     settings.errorlog = None
+    listener.setblocking(False)
+    wrapped, sockets = wrap_app(app, settings.wsgi_max_body_size, "asgi"), Sockets([], [listener], [])
 
     async def stopped() -> None:
         await stop.wait()
@@ -93,7 +127,7 @@ def _serve(app: Any, listener: socket.socket, config: Config, stop: asyncio.Even
     async def serving() -> None:
         # hypercorn cancels what outlives its grace, and reports that as a cancellation of its own.
         with suppress(asyncio.CancelledError):
-            await serve(app, settings, shutdown_trigger=stopped)
+            await worker_serve(wrapped, settings, sockets=sockets, shutdown_trigger=stopped)
 
     return asyncio.create_task(serving())
 

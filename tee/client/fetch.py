@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 import httpx2
 
 from tee.canonical import Json, parse_json, shown
 from tee.errors import Malformed, TeeError, Unavailable
-from tee.keys.identity import require_members
-from tee.log.judge import MAX_RECEIPT_PROOF_SIZE
+from tee.log.announcement import MAX_ANNOUNCEMENT_SIZE
+from tee.log.history import parse_link
 from tee.log.receipt import MAX_RECEIPT_SIZE
+from tee.log.receipt_log import MAX_PROOF_SIZE
 from tee.origin import is_private_channel
-from tee.quote import MAX_QUOTE_SIZE, decode_base64
+from tee.quote import MAX_QUOTE_SIZE
 
 TIMEOUT_SECONDS = 30.0  # a busy device may hold a report back for a while
 MAX_CONSISTENCY_SIZE = 1 << 14  # at most some hundred hashes
 PROOF_PAUSES = (0.0, 0.5, 0.5, 1.0, 1.0)  # seconds before each attempt: a log signs about once in a second
+QUORUM_PAUSES = (2.0, 2.0, 2.0, 2.0, 2.0, 2.0)  # after them: witnesses follow within some seconds
 
 
 def fetch_quote(origin: str, nonce: bytes) -> Json:
@@ -45,20 +47,25 @@ def fetch_receipt(origin: str, receipt_id: str, api_key: str) -> bytes:
     return _fetch("GET", url, MAX_RECEIPT_SIZE, headers={"authorization": f"Bearer {api_key}"}, refusals=refusals)
 
 
-def fetch_receipt_proof(origin: str, receipt_id: str, api_key: str) -> bytes | None:
+def fetch_receipt_proof(origin: str, receipt_id: str, api_key: str, seen: Callable[[bytes], bool]) -> bytes | None:
     """Where the log has a receipt that was fetched already, unverified; None while no checkpoint holds it.
 
-    A checkpoint follows within seconds, so that is how long this waits. Raises Unavailable.
+    A checkpoint follows within seconds, and the witnesses that `seen` misses soon after: so long this waits. Raises
+    Unavailable.
     """
     url = f"{origin}/v1/aci/receipts/{quote(receipt_id, safe='')}/proof"
-    headers = {"authorization": f"Bearer {api_key}"}
-    for pause in PROOF_PAUSES:
+    headers, proof = {"authorization": f"Bearer {api_key}"}, None
+    for number, pause in enumerate((*PROOF_PAUSES, *QUORUM_PAUSES)):
+        if proof is None and number >= len(PROOF_PAUSES):
+            return None
         time.sleep(pause)
         try:
-            return _fetch("GET", url, MAX_RECEIPT_PROOF_SIZE, headers=headers, refusals={404: _NotYet(url)})
+            proof = _fetch("GET", url, MAX_PROOF_SIZE, headers=headers, refusals={404: _NotYet(url)})
         except _NotYet:
             continue
-    return None
+        if seen(proof):
+            return proof
+    return proof
 
 
 def fetch_consistency(origin: str, old: int, new: int) -> tuple[bytes, ...] | None:
@@ -71,12 +78,19 @@ def fetch_consistency(origin: str, old: int, new: int) -> tuple[bytes, ...] | No
         body = _fetch("GET", url, MAX_CONSISTENCY_SIZE, refusals={404: _NotYet(url)})
     except _NotYet:
         return None
-    document = parse_json(body, "consistency")
-    require_members(document, {"proof"}, "consistency")
-    hashes = document["proof"]
-    if not isinstance(hashes, list):
-        raise Malformed("consistency.proof", "another shape", "a list of hashes")
-    return tuple(decode_base64(value, "consistency.proof") for value in hashes)
+    sizes, proof = parse_link(parse_json(body, "consistency"), "consistency")
+    if sizes != (old, new):
+        raise Malformed("consistency", f"a proof from {sizes[0]} to {sizes[1]}", f"one from {old} to {new}")
+    return proof
+
+
+def fetch_announcement(origin: str) -> bytes | None:
+    """What the gateway shows of its release's announcement, unverified; None if it shows none. Raises Unavailable."""
+    url = f"{origin}/attestation/announcement"
+    try:
+        return _fetch("GET", url, MAX_ANNOUNCEMENT_SIZE, refusals={404: _NotYet(url)})
+    except _NotYet:
+        return None
 
 
 class _NotYet(TeeError):

@@ -122,7 +122,7 @@ class LogReader:
                 if len(kept) >= MAX_KEPT_TILES:
                     kept.clear()
                 kept[tile_level, number] = self.hashes(tile_level, number, size)
-            return _subtree(kept[tile_level, number][at : at + (1 << height)])
+            return subtree_root(kept[tile_level, number][at : at + (1 << height)])
 
         return read
 
@@ -166,7 +166,7 @@ class LogReader:
         return bytes(body)
 
 
-def _subtree(hashes: list[bytes]) -> bytes:
+def subtree_root(hashes: list[bytes]) -> bytes:
     """The root of a complete subtree whose nodes of one level these are."""
     while len(hashes) > 1:
         hashes = [hash_children(*hashes[at : at + 2]) for at in range(0, len(hashes), 2)]

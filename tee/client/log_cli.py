@@ -15,6 +15,7 @@ from tee.client.leaves import OpenedLog, open_log
 from tee.client.log import LogReader, log_prefix
 from tee.client.logbook import open_logbook
 from tee.client.monitor import Look, Monitor
+from tee.client.release_cli import release_app
 from tee.errors import Malformed, Unavailable
 from tee.evidence import Check, Scope, Verdict, judged, skipped
 from tee.log.checkpoint import parse_checkpoint
@@ -28,7 +29,8 @@ MAX_TAIL = 10_000
 UNSIGNED = "The log's key is the one that its server names: give --log VKEY to hold it against one that you trust."
 NO_POLICY = "split view: no --policy names witnesses, so others may be shown another log"
 
-log_app = typer.Typer(no_args_is_help=True, help="Transparency logs: verify, read, follow, witness.")
+log_app = typer.Typer(no_args_is_help=True, help="Transparency logs: verify, read, follow, witness; announce releases.")
+log_app.add_typer(release_app)
 
 UrlArgument = Annotated[str, typer.Argument(help="A gateway, or the prefix of a log's tiles.")]
 LogOption = Annotated[str | None, typer.Option("--log", help="The log's key, a C2SP vkey.")]

@@ -9,13 +9,10 @@ from tee.canonical import encode_canonical
 from tee.log.entry import LogEntry
 
 MAX_WORDS = 200  # of a value that stands in a leaf
+MAX_NAMED = 8  # measurements of one release
 # Members of a startup leaf whose changes are told; its digests change whenever one of these does, or a key.
 _TOLD = ("measurement", "audience", "build", "configuration")
 _RARE = {
-    "configuration": "a change of configuration was logged",
-    "identity.epoch": "a new identity began",
-    "release.announce": "a release was announced",
-    "release.retire": "a release was retired",
     "key.seal": "a provider key was sealed",
     "key.release": "a provider key was released",
     "key.revoke": "a provider key was revoked",
@@ -30,6 +27,8 @@ def describe_change(entry: LogEntry, startup: dict[str, Any] | None) -> list[str
     if entry.type == "log.continues":
         follows = f"{_word(body.get('origin'))} at size {_word(body.get('size'))}"
         return [f"the log began a new epoch {at}: it follows {follows}, because {_word(body.get('reason'))}"]
+    if entry.type in _WORDS:
+        return [_WORDS[entry.type](body, at)]
     if entry.type in _RARE:
         return [f"{_RARE[entry.type]} {at}: {_word(body)}"]
     return []
@@ -42,6 +41,43 @@ def describe_leaf(entry: LogEntry) -> str:
     if entry.type == "startup":
         body = f"measurement {_word(body.get('measurement'))}, keyset {_word(body.get('keyset_digest'))}"
     return f"{entry.index:>8}  {moment}  {entry.type:16} {_word(body)}"
+
+
+def _configuration(body: dict[str, Any], at: str) -> str:
+    changed = body.get("changed")
+    named = ", ".join(map(_word, changed)) if isinstance(changed, list) else _word(changed)
+    return f"a change of configuration was announced {at}: {named}"
+
+
+def _identity(body: dict[str, Any], at: str) -> str:
+    key, before = body.get("identity_key"), body.get("previous_identity_key")
+    after = "" if before is None else f", after {_word(before)}"
+    return f"identity epoch {_word(body.get('epoch'))} began {at}: {_word(key)}{after}"
+
+
+def _announced(body: dict[str, Any], at: str) -> str:
+    return f"release {_word(body.get('release'))} was announced {at}: {_measurements(body)}"
+
+
+def _retired(body: dict[str, Any], at: str) -> str:
+    return f"a retirement was announced {at}: {_measurements(body)}, because {_word(body.get('reason'))}"
+
+
+def _measurements(body: dict[str, Any]) -> str:
+    """The measurements of a release's leaf; a foreign log may have written anything there."""
+    rows = body.get("measurements")
+    listed = rows if isinstance(rows, list) else [rows]
+    named = [_word(row.get("value") if isinstance(row, dict) else row) for row in listed[:MAX_NAMED]]
+    more = [f"and {len(listed) - MAX_NAMED} more"] if len(listed) > MAX_NAMED else []
+    return f"measurement {', '.join([*named, *more])}"
+
+
+_WORDS = {
+    "configuration": _configuration,
+    "identity.epoch": _identity,
+    "release.announce": _announced,
+    "release.retire": _retired,
+}
 
 
 def _describe_startup(body: dict[str, Any], before: dict[str, Any] | None, at: str) -> list[str]:

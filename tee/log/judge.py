@@ -1,11 +1,11 @@
-"""What is in the log: the checks of a quote's checkpoint and `startup` leaf, and of a receipt's leaf (SPEC §15.9)."""
+"""What is in the log: the checks of a quote's checkpoint and `startup` leaf (SPEC §15.9)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tee.canonical import digest, parse_json, shown
+from tee.canonical import digest, shown
 from tee.errors import Malformed
 from tee.evidence import Check, failed, judged, passed, skipped
 from tee.keys.identity import WorkloadLog, digest_text, require_members
@@ -13,18 +13,15 @@ from tee.log.checkpoint import open_checkpoint
 from tee.log.entry import LogEntry, parse_entry
 from tee.log.merkle import verify_consistency
 from tee.log.note import KeyType, NoteKey, parse_note_key
-from tee.log.proof import LeafProof, parse_leaf_proof, verify_leaf
-from tee.log.receipt import parse_receipt
+from tee.log.proof import LeafProof, verify_leaf
 from tee.log.witnesses import NONE, WitnessPolicy
-from tee.quote import LoggedStart, Quote, decode_base64, encode_text
+from tee.quote import LoggedStart, Quote
 from tee.snp.chain import iso_seconds
 from tee.snp.report import AttestationReport
 
 CHECKS = ("log.inclusion", "log.startup", "log.witness", "log.consistency")
 REQUIRED = frozenset(CHECKS[:2])  # wherever the workload names a log
 INCLUSION, STARTUP, WITNESS, CONSISTENCY = CHECKS
-RECEIPT = "receipt.log"
-MAX_RECEIPT_PROOF_SIZE = 1 << 19  # two leaves with their proofs
 _NAMED = {"keyset_digest", "workload_digest", "measurement", "report_digest", "audience", "build", "configuration"}
 
 
@@ -155,17 +152,23 @@ def _check_witness(named: WorkloadLog, carried: LoggedStart, policy: WitnessPoli
         return skipped(WITNESS, "no witness policy was given")
     if not demands_witnesses(policy):
         return skipped(WITNESS, "your witness policy asks for no witness")
-    wanted, field = policy.describe(), "quote.log.checkpoint"
     try:
         key = log_key(named)
-        note = open_checkpoint(carried.checkpoint, key, field).note
-        times = policy.cosigned(note, field)
     except Malformed as error:
         return failed(WITNESS, f"{error.field}: {error.found}", error.wanted)
+    return check_quorum(WITNESS, carried.checkpoint, key, policy, "quote.log.checkpoint")
+
+
+def check_quorum(check_id: str, note: bytes, key: NoteKey, policy: WitnessPolicy, field: str) -> Check:
+    """The policy names this log, and its quorum cosigned this checkpoint of it."""
+    try:
+        times = policy.cosigned(open_checkpoint(note, key, field).note, field)
+    except Malformed as error:
+        return failed(check_id, f"{error.field}: {error.found}", error.wanted)
     if key not in policy.logs:
-        return failed(WITNESS, f"log {named.vkey}", "a log that your witness policy names")
+        return failed(check_id, f"log {key.encode()}", "a log that your witness policy names")
     rows = [f"{name} at {iso_seconds(datetime.fromtimestamp(time, UTC))}" for name, time in times.items()]
-    return judged(WITNESS, policy.reached(set(times)), ", ".join(rows) or "no cosignature", wanted)
+    return judged(check_id, policy.reached(set(times)), ", ".join(rows) or "no cosignature", policy.describe())
 
 
 def _said(entry: LogEntry) -> dict[str, str]:
@@ -181,42 +184,3 @@ def _said(entry: LogEntry) -> dict[str, str]:
             raise Malformed(f"{field}.body.{name}", shown(value), "text")
     objects = {name: digest(body[name]) for name in ("build", "configuration")}
     return {"index": str(entry.index), **plain, **objects}
-
-
-def judge_receipt(named: WorkloadLog | None, receipt: bytes, proof: bytes | None) -> Check:
-    """`receipt.log`: the log holds a `receipt` leaf that commits to this very receipt."""
-    if named is None:
-        return skipped(RECEIPT, "the workload names no transparency log")
-    if proof is None:
-        return skipped(RECEIPT, "no proof from the log was given")
-    try:
-        signed = digest(parse_receipt(receipt).document)
-    except Malformed:
-        return skipped(RECEIPT, "the receipt does not parse")
-    try:
-        return _check_receipt(log_key(named), signed, proof)
-    except Malformed as error:
-        return failed(RECEIPT, f"{error.field}: {error.found}", error.wanted)
-
-
-def _check_receipt(key: NoteKey, signed: str, raw: bytes) -> Check:
-    if len(raw) > MAX_RECEIPT_PROOF_SIZE:
-        raise Malformed("proof", f"{len(raw)} bytes", f"at most {MAX_RECEIPT_PROOF_SIZE}")
-    whole = parse_json(raw, "proof")
-    require_members(whole, {"document", "receipt"}, "proof")
-    document, shown_leaf = whole["document"], whole["receipt"]
-    require_members(document, {"receipt_id", "receipt_digest", "salt"}, "proof.document", exact=True)
-    require_members(shown_leaf, {"leaf_b64", "proof"}, "proof.receipt", exact=True)
-    if document["receipt_digest"] != signed:
-        return failed(RECEIPT, f"proof of {shown(document['receipt_digest'])}", f"{signed}, this receipt")
-    leaf = decode_base64(shown_leaf["leaf_b64"], "proof.receipt.leaf_b64")
-    entry = parse_entry(leaf, "proof.receipt.leaf_b64")
-    committed = digest(document)
-    if entry.type != "receipt" or entry.body["commitment"] != committed:
-        found = f"a leaf of type {entry.type}, {shown(entry.body.get('commitment'))}"
-        return failed(RECEIPT, found, f"one of type receipt, {committed}")
-    proof = parse_leaf_proof(encode_text(shown_leaf["proof"], "proof.receipt.proof"), "proof.receipt.proof")
-    checkpoint = verify_leaf(leaf, proof, key, "proof.receipt.proof")
-    if entry.index != proof.index:
-        return failed(RECEIPT, f"leaf {entry.index} by its own word", f"{proof.index}, by the proof")
-    return passed(RECEIPT, f"leaf {proof.index} of {checkpoint.size}", f"a leaf that commits to {signed}")

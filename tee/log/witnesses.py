@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from tee.log.note import KeyType, Note, NoteKey, parse_note_key
 MAX_POLICY_SIZE = 64 << 10
 MAX_WITNESSES = 100
 NONE = "none"  # the quorum of who asks for no witness
+_THRESHOLD = re.compile(r"[1-9][0-9]{0,2}")  # one spelling, and no more than MAX_WITNESSES asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class _Draft:
         if len(set(members)) != len(members):
             raise Malformed(place, "a member twice", "each member once")
         words_for = {"all": len(members), "any": 1}
-        threshold = words_for.get(demand, int(demand) if demand.isascii() and demand.isdigit() else 0)
+        threshold = words_for.get(demand, int(demand) if _THRESHOLD.fullmatch(demand) else 0)
         if not 1 <= threshold <= len(members):
             raise Malformed(place, shown(demand), f"all, any, or 1 to {len(members)}")
         self.groups[name] = Group(threshold, tuple(members))

@@ -49,9 +49,9 @@ def measure(provider_port: int, logged: RunningGateway, unlogged: RunningGateway
     rows: list[tuple[Round, Round, Round]] = []
     for turn in range(ROUNDS + 1):
         peer = Round(asyncio.run(calls_per_second(Target(provider_port, PROVIDER_KEY), theirs, calls)))
-        first, second = (logged, unlogged) if turn % 2 else (unlogged, logged)
-        found = {id(each): through(each, ours, calls) for each in (first, second)}
-        rows.append((peer, found[id(logged)], found[id(unlogged)]))
+        order = (logged, unlogged) if turn % 2 else (unlogged, logged)
+        found = {each.port: through(each, ours, calls) for each in order}
+        rows.append((peer, found[logged.port], found[unlogged.port]))
     del rows[0]  # it warmed them up
     direct, on, off = (statistics.median(row[at].rate for row in rows) for at in range(3))
     cpu_on, cpu_off = (statistics.median(row[at].cpu for row in rows) for at in (1, 2))
@@ -80,7 +80,8 @@ def main() -> None:
             RunningGateway(folder / "off", config=config, environ=LOAD_ENVIRON, command=command) as unlogged,
         ):
             for shape in CALLS:
-                print(f"{measure(port, logged, unlogged, shape)} (medians of {ROUNDS}, {CONCURRENCY} clients)")
+                line = measure(port, logged, unlogged, shape)
+                print(f"{line} (medians of {ROUNDS}, {CONCURRENCY} clients)", flush=True)
             calls = (ROUNDS + 1) * sum(CALLS.values())
             print(f"resident memory after {calls} calls: {resident_mib(logged.pid):.0f} MiB")
         grouped, alone = leaves_per_second(folder)

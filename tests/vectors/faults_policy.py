@@ -172,14 +172,14 @@ ROWS: list[tuple[str, str, Text, str]] = [
 ]
 
 
-def _vector(slug: str, about: str, document: Text, malformed: str | None) -> Vector:
+def policy_vector(slug: str, about: str, document: Text, malformed: str | None) -> Vector:
     text = document if isinstance(document, str) else json.dumps(document)
     expect = {"loads": True} if malformed is None else {"malformed": malformed}
     return Vector("policy", slug, {"about": about, "stage": "policy", "document": text, "expect": expect})
 
 
 def good() -> Iterator[Vector]:
-    yield _vector("good", "One measurement, strict defaults.", POLICY, None)
+    yield policy_vector("good", "One measurement, strict defaults.", POLICY, None)
     everything = policy(
         vmpl=3,
         minimum_abi="1.55",
@@ -196,9 +196,9 @@ def good() -> Iterator[Vector]:
         tcb_accept=["AMD-SB-3019", "AMD-SB-3019"],
         releases={"keys": ["ab" * 32, "cd" * 32], "threshold": 2},
     )
-    yield _vector("everything", "Every name that a policy knows.", everything, None)
-    yield _vector("space", "White space before the document.", " \n\t" + json.dumps(POLICY), None)
-    yield _vector("minus-zero", "-0 is the integer 0.", json.dumps(policy(vmpl="X")).replace('"X"', "-0"), None)
+    yield policy_vector("everything", "Every name that a policy knows.", everything, None)
+    yield policy_vector("space", "White space before the document.", " \n\t" + json.dumps(POLICY), None)
+    yield policy_vector("minus-zero", "-0 is the integer 0.", json.dumps(policy(vmpl="X")).replace('"X"', "-0"), None)
 
 
 def _floors() -> Iterator[tuple[str, str, Text, str]]:
@@ -228,14 +228,14 @@ def _floors() -> Iterator[tuple[str, str, Text, str]]:
 
 def faults() -> Iterator[Vector]:
     for slug, about, document, field in (*ROWS, *_floors()):
-        yield _vector(slug, about, document, field)
+        yield policy_vector(slug, about, document, field)
     for name, size in PIN_SIZES.items():
         slug, field = name.replace("_", "-"), f"policy.pins.{name}"
-        yield _vector(
+        yield policy_vector(
             f"pin-{slug}-short", f"A pin of {size - 1} bytes.", policy(pins={name: ["ab" * (size - 1)]}), field
         )
-        yield _vector(f"pin-{slug}-upper", "A pin in upper case.", policy(pins={name: ["AB" * size]}), field)
-        yield _vector(f"pin-{slug}-text", "A text for a list.", policy(pins={name: "ab" * size}), field)
+        yield policy_vector(f"pin-{slug}-upper", "A pin in upper case.", policy(pins={name: ["AB" * size]}), field)
+        yield policy_vector(f"pin-{slug}-text", "A text for a list.", policy(pins={name: "ab" * size}), field)
     text = json.dumps(POLICY)
     for slug, about, broken in (
         ("member-twice", "A name twice.", text[:-1] + ', "vmpl": 0, "vmpl": 1}'),
@@ -243,15 +243,15 @@ def faults() -> Iterator[Vector]:
         ("list", "A list.", "[]"),
         ("nan", "NaN for a number.", text[:-1] + ', "vmpl": NaN}'),
     ):
-        yield _vector(slug, about, broken, "policy")
+        yield policy_vector(slug, about, broken, "policy")
 
 
 def firmware() -> Iterator[Vector]:
     """Measurements of firmware, and the boot images that they demand."""
     image = {"pcr4": "44" * 48, "pcr7": "77" * 48, "pcr12": "cc" * 48}
     whole: dict[str, Json] = {"firmware_measurements": ["ab" * 48], "boot_images": [image]}
-    yield _vector("firmware", "Firmware and a boot image, without another measurement.", whole, None)
-    yield _vector("firmware-beside", "Beside measurements of a workload.", POLICY | whole, None)
+    yield policy_vector("firmware", "Firmware and a boot image, without another measurement.", whole, None)
+    yield policy_vector("firmware-beside", "Beside measurements of a workload.", POLICY | whole, None)
     firmware, images = "policy.firmware_measurements", "policy.boot_images"
     short = {name: value for name, value in image.items() if name != "pcr12"}
     rows: list[tuple[str, str, Text, str]] = [
@@ -283,4 +283,4 @@ def firmware() -> Iterator[Vector]:
         ("image-number", "A number for a register.", whole | {"boot_images": [image | {"pcr7": 7}]}, f"{images}.pcr7"),
     ]
     for slug, about, document, field in rows:
-        yield _vector(slug, about, document, field)
+        yield policy_vector(slug, about, document, field)

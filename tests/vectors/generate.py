@@ -10,17 +10,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.vectors import (
+    faults_announcement,
     faults_answer,
     faults_chain,
     faults_cose,
     faults_guest,
     faults_head,
+    faults_history,
     faults_json,
     faults_leaf,
     faults_log,
     faults_manifest,
     faults_nitro,
     faults_nitro_chain,
+    faults_place,
     faults_policy,
     faults_quote,
     faults_report,
@@ -31,7 +34,20 @@ from tests.vectors import (
 from tests.vectors.world import Vector, b64
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("report", "quote", "answer", "head", "manifest", "policy", "json", "table", "tcb")
+STAGES = (
+    "report",
+    "quote",
+    "answer",
+    "head",
+    "manifest",
+    "policy",
+    "json",
+    "table",
+    "tcb",
+    "log",
+    "announcement",
+    "place",
+)
 # Each group numbers its vectors from its own hundred, so that a new one moves few names.
 GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (0, faults_report.good),
@@ -95,6 +111,24 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (900, faults_log.startups),
     (930, faults_log.keys),
     (950, faults_log.shapes),
+    (0, faults_history.good),
+    (100, faults_history.cosignatures),
+    (200, faults_history.policies),
+    (300, faults_history.memories),
+    (0, faults_announcement.good),
+    (100, faults_announcement.ages),
+    (200, faults_announcement.leaves),
+    (300, faults_announcement.proofs),
+    (400, faults_announcement.files),
+    (500, faults_announcement.firmware),
+    (400, faults_announcement.policies),
+    (0, faults_place.good),
+    (100, faults_place.receipts),
+    (120, faults_place.proofs),
+    (160, faults_place.routes),
+    (200, faults_place.quorums),
+    (220, faults_place.histories),
+    (240, faults_place.shapes),
     (0, faults_answer.good),
     (100, faults_answer.bodies),
     (120, faults_answer.events_of),

@@ -64,7 +64,7 @@ test("a strict policy fails exactly where the manifest gives a reason", vectors,
     const reasons = record.expected_verdict.strict_policy_reasons;
     if (!reasons) continue;
     const measurement = hexOf(parseReport(evidence().report).measurement);
-    const policy = decodePolicy({ measurements: [measurement], revocation: "when-given" });
+    const policy = await decodePolicy({ measurements: [measurement], revocation: "when-given" });
     const verdict = await verifyReport(evidence(), { now, policy });
     const wanted = reasons.map((reason) => REASON_CHECKS.find(([start]) => reason.startsWith(start))[1]);
     if (!NOT_REVOKED.includes(id)) wanted.push("guest.tcb-status");
@@ -78,7 +78,7 @@ test("a strict policy fails exactly where the manifest gives a reason", vectors,
 
 test("full scope requires revocation", vectors, async () => {
   const { evidence, now } = caseOf("turin-v5-vcek-microsoft");
-  const policy = policyForMeasurements(hexOf(parseReport(evidence().report).measurement));
+  const policy = await policyForMeasurements(hexOf(parseReport(evidence().report).measurement));
   const verdict = await verifyReport(evidence(), { now, policy });
   assert.equal(
     verdict.sentence,
@@ -144,22 +144,22 @@ test("certificate tables", vectors, async () => {
   }
 });
 
-test("a policy without measurements, with a misspelt demand or in TOML does not load", () => {
+test("a policy without measurements, with a misspelt demand or in TOML does not load", async () => {
   const bytes = (text) => new TextEncoder().encode(text);
-  const field = (text) => {
+  const field = async (text) => {
     try {
-      parsePolicy(bytes(text));
+      await parsePolicy(bytes(text));
     } catch (error) {
       return error.field;
     }
     return null;
   };
   const measurements = `"measurements": ["${"ab".repeat(48)}"]`;
-  assert.equal(field(` {${measurements}}`), null);
-  assert.equal(field("{}"), "policy.measurements");
-  assert.equal(field(`{${measurements}, "vmlp": 1}`), "policy.vmlp");
-  assert.equal(field(`{${measurements}, "vmpl": 1.0}`), "policy.vmpl");
-  assert.throws(() => parsePolicy(bytes("vmpl = 0")), /this page reads the JSON form/);
+  assert.equal(await field(` {${measurements}}`), null);
+  assert.equal(await field("{}"), "policy.measurements");
+  assert.equal(await field(`{${measurements}, "vmlp": 1}`), "policy.vmlp");
+  assert.equal(await field(`{${measurements}, "vmpl": 1.0}`), "policy.vmpl");
+  await assert.rejects(() => parsePolicy(bytes("vmpl = 0")), /this page reads the JSON form/);
 });
 
 function camel(name) {

@@ -86,15 +86,16 @@ def test_the_keyboard_alone_reaches_a_verdict(new_page: NewPage, gateway: StubGa
     gateway.answer = lambda *_: json_answer(new_quote(chip, gateway.origin, b"\x01" * 32))
     page = new_page(allowed=(gateway.origin,))
     order = []
-    for _ in range(10):
+    for _ in range(12):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         if order[-1] == "target":
             page.keyboard.type(gateway.origin)
         if order[-1] == "mock":
             page.keyboard.press("Space")
-    # One stop for the two radio buttons; the summary has neither id nor class.
-    assert order == ["skip", "", "target", "measurement", "policy", "manifest", "tcb", "mock", "", "verify"]
+    # One stop for the two radio buttons; the two summaries have neither id nor class.
+    fields = ["target", "measurement", "policy", "manifest", "announcement", "tcb", "mock"]
+    assert order == ["skip", "", *fields, "", "", "verify"]
     page.keyboard.press("Enter")
     expect(page.locator("#verdict")).to_be_focused()
     outline = page.locator("#verdict").evaluate("node => getComputedStyle(node).outlineStyle")

@@ -7,14 +7,16 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { parseNonce } from "../../verifier-web/src/binding.js";
-import { base64Bytes, encodeUtf8, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
+import { base64Bytes, bytesOfHex, encodeUtf8, hexOf, sha256 } from "../../verifier-web/src/bytes.js";
 import { encodeCanonical, parseJson } from "../../verifier-web/src/canonical.js";
 import { openTcbData } from "../../verifier-web/src/bulletins.js";
 import { certificatesOf, parseCertificateTable } from "../../verifier-web/src/certtable.js";
 import { Malformed } from "../../verifier-web/src/errors.js";
 import { decodePolicy, parsePolicy } from "../../verifier-web/src/policy.js";
+import { decodeAnswer } from "../../verifier-web/src/receiptlog.js";
 import { judgeManifests } from "../../verifier-web/src/releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "../../verifier-web/src/verify.js";
+import { parseWitnessPolicy } from "../../verifier-web/src/witnesses.js";
 
 const FOLDER = join(dirname(fileURLToPath(import.meta.url)), "..", "vectors");
 const readJson = (...path) => JSON.parse(readFileSync(join(FOLDER, ...path), "utf8"));
@@ -28,6 +30,9 @@ const QUOTED = [...JUDGED, "nonce", "audience"];
 const NAMES = {
   report: [...JUDGED, "report", "vek", "intermediate", "ark", "crl"],
   quote: [...QUOTED, "document"],
+  log: [...QUOTED, "document", "witnesses", "earlier"],
+  announcement: [...QUOTED, "document", "announcement"],
+  place: [...QUOTED, "document", "answer", "request", "response", "witnesses"],
   answer: [...QUOTED, "quote", "receipt", "request", "response"],
   head: [...QUOTED, "quote", "receipt", "request", "response", "headers"],
   manifest: [...QUOTED, "quote", "manifests", "seen"],
@@ -57,16 +62,16 @@ function parseQuoteText(text) {
   return parseJson(encodeUtf8(filled), "quote");
 }
 
-const settingsOf = (vector) => ({
+const settingsOf = async (vector) => ({
   now: new Date(vector.now),
-  policy: vector.policy === null ? null : decodePolicy(vector.policy),
+  policy: vector.policy === null ? null : await decodePolicy(vector.policy),
   acceptMock: vector.accept_mock,
 });
 
-const judge = (vector, document, releases = null) =>
+const judge = async (vector, document, given = {}) =>
   verifyQuote(document, {
-    releases,
-    ...settingsOf(vector),
+    ...given,
+    ...(await settingsOf(vector)),
     nonce: vector.nonce === null ? null : parseNonce(vector.nonce),
     audience: vector.audience,
   });
@@ -88,9 +93,30 @@ function evidenceOf(vector) {
   return { report: base64Bytes(vector.report), vek, intermediate, ark, crl };
 }
 
+/** What a vector says was seen before. */
+function earlierOf(row) {
+  if (row === null) return null;
+  const seen = { vkey: row.vkey, size: row.size, root: bytesOfHex(row.root) };
+  return { seen, proof: row.proof === null ? null : row.proof.map((value) => base64Bytes(value)) };
+}
+
 const READERS = {
-  report: async (vector) => shortOf(await verifyReport(evidenceOf(vector), settingsOf(vector))),
+  report: async (vector) => shortOf(await verifyReport(evidenceOf(vector), await settingsOf(vector))),
   quote: async (vector) => shortOf(await judge(vector, parseQuoteText(vector.document))),
+  log: async ({ witnesses, earlier, ...vector }) => {
+    const given = { witnesses: witnesses === null ? null : await parseWitnessPolicy(base64Bytes(witnesses)) };
+    return shortOf(await judge(vector, parseQuoteText(vector.document), { ...given, earlier: earlierOf(earlier) }));
+  },
+  announcement: async ({ announcement, ...vector }) =>
+    shortOf(await judge(vector, parseQuoteText(vector.document), { announcement: optional(announcement) })),
+  place: async ({ witnesses: policy, ...vector }) => {
+    const witnesses = policy === null ? null : await parseWitnessPolicy(base64Bytes(policy));
+    const { receipt, proof, links } = decodeAnswer(vector.answer);
+    const document = parseQuoteText(vector.document);
+    const bodies = [vector.request, vector.response].map(optional);
+    const verdict = await judge(vector, document, { witnesses });
+    return shortOf(await verifyAnswer(verdict, document, receipt, ...bodies, proof, { witnesses, links }));
+  },
   answer: async (vector) => {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));
     const bodies = [vector.receipt, vector.request, vector.response].map(optional);
@@ -103,14 +129,14 @@ const READERS = {
     return shortOf(await verifyAnswer(await judge(vector, document), document, ...given, null, { headers }));
   },
   manifest: async (vector) => {
-    const { policy, now } = settingsOf(vector);
+    const { policy, now } = await settingsOf(vector);
     const raws = vector.manifests.map(encodeUtf8);
     const known = { now, minimum: policy.minimumSequence, seen: vector.seen };
     const releases = raws.length ? await judgeManifests(raws, policy.releases, known) : null;
-    return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), releases));
+    return shortOf(await judge(vector, parseQuoteText(new TextDecoder().decode(shared(vector.quote))), { releases }));
   },
   tcb: async (vector) => {
-    const settings = settingsOf(vector);
+    const settings = await settingsOf(vector);
     const evidence = evidenceOf(vector);
     if (vector.envelope !== null) {
       settings.tcb = await openTcbData(encodeUtf8(vector.envelope), settings.policy.releases);
@@ -121,8 +147,8 @@ const READERS = {
     if (!("not_proven" in vector.expect)) return found;
     return { ...found, not_proven: verdict.not_proven.filter((line) => /^(AMD-SB-|guest\.tcb-status:)/.test(line)) };
   },
-  policy: (vector) => {
-    parsePolicy(encodeUtf8(vector.document));
+  policy: async (vector) => {
+    await parsePolicy(encodeUtf8(vector.document));
     return { loads: true };
   },
   json: (vector) => {

@@ -26,7 +26,7 @@ from tee.policy import parse_policy
 from tee.verify import verify_answer, verify_quote
 
 COMMAND = Path(sys.executable).with_name("saferouter")
-START_SECONDS = 30.0  # a first start makes two RSA-4096 keys
+START_SECONDS = 60.0  # a first start makes two RSA-4096 keys, and workers load on a machine that may be busy
 RECEIPT_SECONDS = 10.0
 PLAIN: Any = {"trust_env": False, "verify": False}  # no TLS here, and reading the CA bundle is slow
 

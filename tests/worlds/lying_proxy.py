@@ -30,6 +30,8 @@ class LyingProxy:
     gateway_port: int = 0
     lie: Lie = honest
     lies_at: str = "/attestation/quote"
+    spoils: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)  # other answers' bytes, by start of path
+    hides: str = ""  # 404 for every path that ends so
     asked: list[str] = field(default_factory=list)  # every path
     told: list[dict[str, Any]] = field(default_factory=list)  # the documents as the gateway made them
 
@@ -51,7 +53,10 @@ def _handler(proxy: LyingProxy) -> type[BaseHTTPRequestHandler]:
                 truth = json.loads(answer)
                 proxy.told.append(truth)
                 answer = json.dumps(proxy.lie(json.loads(answer))).encode()
-            self.send_response(response.status)
+            for start, spoil in proxy.spoils.items():
+                answer = spoil(answer) if self.path.startswith(start) else answer
+            hidden = bool(proxy.hides) and self.path.endswith(proxy.hides)
+            self.send_response(404 if hidden else response.status)
             for name, value in response.getheaders():
                 if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
                     self.send_header(name, value)

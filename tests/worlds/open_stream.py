@@ -38,6 +38,8 @@ class OpenStream:
         head, end, _ = bytes(self.raw).partition(b"\r\n\r\n")
         return int(head.split(b" ", 2)[1]) if end else None
 
+    port: int = 0  # its own, once connected
+
     @property
     def receipt_id(self) -> str | None:
         """X-Receipt-Id, once the head has arrived."""
@@ -79,6 +81,7 @@ class OpenStream:
         with suppress(ConnectionError):
             reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
             self.reached = True
+            self.port = writer.get_extra_info("sockname")[1]
             try:
                 writer.write(head.encode() + self.request[: leaving.sent])
                 if leaving.sent is None:

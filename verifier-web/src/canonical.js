@@ -59,10 +59,15 @@ export const digestBytes = async (bytes) => `sha256:${hexOf(await sha256(bytes))
 export function parseJson(raw, field) {
   const depth = nesting(raw);
   if (depth > MAX_DEPTH) throw new Malformed(field, `nesting ${depth} deep`, `at most ${MAX_DEPTH}`);
-  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(raw); // a BOM is not JSON: keep it
+  return new Reader(decodeUtf8(raw, field), field).document();
+}
+
+/** The text of bytes that are UTF-8 to the last one. @param {Uint8Array} raw @param {string} field */
+export function decodeUtf8(raw, field) {
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(raw); // a BOM is neither JSON nor a keyword: keep it
   const broken = firstInvalidByte(raw, text);
   if (broken !== null) throw new Malformed(field, `invalid UTF-8 at byte ${broken}`, "UTF-8");
-  return new Reader(text, field).document();
+  return text;
 }
 
 /** Whether `value` is a JSON object. @param {unknown} value */

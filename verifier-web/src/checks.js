@@ -24,6 +24,7 @@ export const CHECKS = [
   {"id": "guest.pins", "title": "Chip, cloud, owner keys and host data are the pinned ones", "section": "SPEC §6 check 20, 22", "question": "debug", "does_not_prove": ""},
   {"id": "code.measurement", "title": "The launch measurement is one that you accept", "section": "SPEC §6 check 20", "question": "build", "does_not_prove": "On EC2 it covers Amazon's firmware only, not the image."},
   {"id": "code.release", "title": "A signed release in force names this measurement and build", "section": "SPEC §12.4", "question": "build", "does_not_prove": "That the release has no faults."},
+  {"id": "code.announcement", "title": "The release was announced in its log early enough", "section": "SPEC §16.4", "question": "build", "does_not_prove": "That it was not retired since: the newest manifest says that."},
   {"id": "code.platform-evidence", "title": "AWS signed the NitroTPM document beside the report", "section": "SPEC §11.2", "question": "build", "does_not_prove": "That AWS runs a true TPM, nor that it revoked nothing: its revocation lists are not read."},
   {"id": "code.boot-image", "title": "The booted image is one that you accept", "section": "SPEC §11.4", "question": "build", "does_not_prove": "More than AWS's word: the firmware that AMD measured does not authenticate the NitroTPM."},
   {"id": "bind.quote", "title": "The quote is well formed", "section": "SPEC §4.5", "question": "keys", "does_not_prove": ""},
@@ -48,5 +49,8 @@ export const CHECKS = [
   {"id": "receipt.stream", "title": "A beginning of the answer was signed for while it left", "section": "SPEC §7.4", "question": "answer", "does_not_prove": "What left after that beginning: receipt.response says that."},
   {"id": "receipt.http-signature", "title": "The gateway signed the status and headers that I got", "section": "SPEC §7.5", "question": "answer", "does_not_prove": "Headers that the signature does not cover."},
   {"id": "receipt.log", "title": "The receipt is in the log", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That your other calls are."},
+  {"id": "receipt.route", "title": "The log held the decision before it held the receipt", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That the decision was good: only that it was not changed later."},
+  {"id": "receipt.witness", "title": "The witnesses that I trust have seen the log with this receipt", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "What the leaves say: witnesses see sizes and roots only."},
+  {"id": "receipt.consistency", "title": "Quote, route and receipt stand in one history", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That others see the same log: receipt.witness says that."},
   {"id": "upstream.provenance", "title": "What is known of the upstream", "section": "SPEC §7", "question": "answer", "does_not_prove": "Weights of a third party's model."},
 ];

@@ -81,11 +81,29 @@ export function copyButton(label, text, shown) {
  */
 export function saveButton(label, name, bytes) {
   const button = element("button", { type: "button", class: "small" }, label);
-  button.addEventListener("click", () => {
-    const url = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
-    const link = element("a", { href: url, download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
-  });
+  button.addEventListener("click", () => saveBytes(name, bytes));
   return button;
+}
+
+/** Hand `bytes` to the reader as a file. @param {string} name @param {Uint8Array} bytes */
+export function saveBytes(name, bytes) {
+  const url = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
+  const link = element("a", { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+/** A definition list of label and value; empty values are left out. @param {(string | undefined)[][]} rows */
+export function facts(rows) {
+  const pairs = rows
+    .filter(([, value]) => value)
+    .map(([label, value]) =>
+      element("div", {}, element("dt", {}, label), element("dd", { "data-field": label.toLowerCase() }, mono(value))),
+    );
+  return element("dl", { class: "facts" }, ...pairs);
+}
+
+/** Long hexadecimal reads and wraps better in monospace; sentences do not. */
+function mono(text) {
+  return /[0-9a-f]{32}/.test(text) ? element("code", {}, text) : text;
 }

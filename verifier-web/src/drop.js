@@ -1,4 +1,5 @@
 // Recognising files by their content, and sorting certificates into their roles. Nothing here is trusted yet.
+import { FORMAT as ANNOUNCEMENT } from "./announcement.js";
 import { PAYLOAD_TYPE as TCB_TYPE } from "./bulletins.js";
 import { hexOf } from "./bytes.js";
 import { isObject, parseJson } from "./canonical.js";
@@ -8,8 +9,8 @@ import { Malformed } from "./errors.js";
 import { PAYLOAD_TYPE as MANIFEST_TYPE } from "./manifest.js";
 
 /**
- * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"manifest"|"tcb"|"receipt"|"request"|"response"
- *   |"unknown"} Role
+ * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"manifest"|"announcement"|"tcb"|"witnesses"|"receipt"
+ *   |"request"|"response"|"proof"|"unknown"} Role
  * @typedef {{name: string, role: Role, bytes: Uint8Array}} Dropped
  */
 
@@ -22,10 +23,13 @@ export const ROLES = {
   table: "Certificate table",
   policy: "Policy",
   manifest: "Release manifest",
+  announcement: "Announcement",
   tcb: "Signed TCB data",
+  witnesses: "Witness policy",
   receipt: "Receipt",
   request: "Request body",
   response: "Response body",
+  proof: "Receipt’s proof",
   unknown: "Not recognised: choose",
 };
 export const MAX_FILE_SIZE = 64 << 20; // an answer that somebody checks; evidence is far smaller
@@ -44,6 +48,7 @@ export function recognise(name, bytes) {
   const text = decodeText(bytes);
   if (text === null) return recogniseBinary(bytes) ?? roleOfName(name);
   if (text.includes("-----BEGIN ")) return text.includes("-----BEGIN X509 CRL") ? "crl" : "certificate";
+  if (/^quorum\s+\S/m.test(text) && /^log\s+\S/m.test(text)) return "witnesses";
   if (/^\s*\{/.test(text) && bytes.length <= MAX_JSON_SIZE) return recogniseJson(bytes) ?? roleOfName(name);
   if (/^(data|event|id|:)/.test(text)) return "response"; // server-sent events
   return recogniseBinary(bytes) ?? roleOfName(name);
@@ -88,8 +93,10 @@ function recogniseJson(bytes) {
   if (!isObject(document)) return null;
   const has = (/** @type {string[]} */ ...names) => names.some((name) => Object.hasOwn(document, name));
   if (typeof document.format === "string" && /^saferouter\/(quote|evidence)\//.test(document.format)) return "quote";
+  if (document.format === ANNOUNCEMENT) return "announcement";
   if (document.payloadType === TCB_TYPE) return "tcb";
   if (has("receipt_id") && has("event_log")) return "receipt";
+  if (isObject(document.document) && has("receipt")) return "proof";
   if (document.payloadType === MANIFEST_TYPE) return "manifest";
   if (has("measurements", "firmware_measurements", "releases")) return "policy";
   if (has("choices", "output", "candidates", "usage", "error", "stop_reason")) return "response";
@@ -102,7 +109,7 @@ function recogniseJson(bytes) {
  * @returns {Role}
  */
 function roleOfName(name) {
-  const found = ["request", "response", "receipt", "policy", "report"].find((role) =>
+  const found = ["request", "response", "proof", "receipt", "witnesses", "policy", "report"].find((role) =>
     name.toLowerCase().includes(role),
   );
   return /** @type {Role} */ (found ?? "unknown");

@@ -1,24 +1,29 @@
 // From what the reader gave to a verdict: fetches where asked, calls the verifier, and keeps what the result shows.
+import { bodyOf, findAnswer, locate, pastQuote, requireReceipt, signedAt, storedAnswer } from "./answer.js";
 import { BUILT_IN, openTcbData } from "./bulletins.js";
 import { base64Bytes } from "./bytes.js";
-import { digest, isObject, parseJson } from "./canonical.js";
+import { parseJson } from "./canonical.js";
 import { collectEvidence, one } from "./drop.js";
 import { Malformed } from "./errors.js";
-import { fetchPastQuote, fetchQuote, fetchReceipt } from "./gateway.js";
+import { fetchAnnouncement, fetchQuote } from "./gateway.js";
+import { earlierOfPast, joined, keepSeen, knownLog } from "./logvisit.js";
 import { loadSeen, remember } from "./memory.js";
 import { BUILT_IN_POLICY, parsePolicy, policyForMeasurements } from "./policy.js";
 import { decodeQuote, parseBundle } from "./quote.js";
 import { judgeManifests, newestOf } from "./releases.js";
 import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
+import { parseWitnessPolicy } from "./witnesses.js";
 
 /**
  * @typedef {import("./drop.js").Dropped} Dropped
  * @typedef {{live: boolean, origin: string, files: Dropped[], measurement: string, acceptMock: boolean,
- *   at: Date | null, receiptId: string, apiKey: string}} Request
+ *   at: Date | null, receiptId: string, apiKey: string, rememberMock: boolean, acceptNewLog: boolean}} Request
  * @typedef {import("./evidence.js").Evidence} Evidence
  * @typedef {{verdict: import("./evidence.js").Verdict, kind: "live"|"stored"|"report", origin: string, quote: any,
  *   evidence: Evidence | null, nonce: Uint8Array | null, now: Date, clock: string, policyName: string, tcb: import("./bulletins.js").TcbData,
- *   notices: string[], receipt: {name: string, bytes: Uint8Array} | null, request: Request}} Examination
+ *   notices: string[], receipt: import("./answer.js").AnswerEvidence | null, stored: import("./answer.js").AnswerEvidence | null,
+ *   known: import("./logchecks.js").SeenLog | null, earlier: import("./logchecks.js").Earlier | null,
+ *   request: Request}} Examination
  */
 
 /**
@@ -27,12 +32,13 @@ import { verifyAnswer, verifyQuote, verifyReport } from "./verify.js";
  * @returns {Promise<Examination>}
  */
 export async function examine(request, progress) {
-  requireReceiptFor(request);
-  const { policy, policyName } = choosePolicy(request);
+  const { policy, policyName } = await choosePolicy(request);
   const now = request.at ?? new Date();
   const tcb = await chooseTcbData(request, policy);
   const { releases, notices } = await judgeReleases(request, policy, now);
-  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases };
+  const witnesses = await chooseWitnesses(request);
+  const announcement = await chooseAnnouncement(request, policy);
+  const settings = { now, policy, acceptMock: request.acceptMock, tcb, releases, witnesses, announcement };
   const clock = request.at ? "a time asserted by you" : "this device’s clock";
   const shared = {
     request,
@@ -44,8 +50,15 @@ export async function examine(request, progress) {
     quote: null,
     notices,
     receipt: null,
+    known: null,
+    earlier: null,
+    stored: null,
   };
-  if (request.live) return examineLive(request, settings, shared, progress);
+  if (request.live) {
+    shared.stored = storedAnswer(request.files, null);
+    requireReceipt(request, shared.stored);
+    return examineLive(request, settings, shared, progress);
+  }
   const quotes = request.files.filter((file) => file.role === "quote");
   if (quotes.length === 0 && request.files.some((file) => file.role === "report")) {
     return examineReport(request, settings, shared);
@@ -53,26 +66,26 @@ export async function examine(request, progress) {
   if (request.files.some((file) => file.role === "report")) {
     throw new Malformed("evidence", "a quote and a raw report", "one of the two: remove the other");
   }
-  const { origin, document } = parseBundle(one(quotes, "evidence", "a quote, a bundle or a raw report").bytes);
+  const { origin, document, answer } = parseBundle(one(quotes, "evidence", "a quote, a bundle or a raw report").bytes);
   if (origin)
     shared.notices.push(`The file says that it came from ${origin}. That is its own word: the address is not checked.`);
-  return withQuote({ ...shared, kind: "stored", origin }, document, settings);
-}
-
-/** Bodies are checked against a receipt: without one they must not look checked. @param {Request} request */
-function requireReceiptFor({ files, receiptId }) {
-  const has = (role) => files.some((file) => file.role === role);
-  if ((has("request") || has("response")) && !has("receipt") && !receiptId) {
-    throw new Malformed("receipt", "nothing", "the receipt's file or id: request and response are checked against it");
+  const stored = storedAnswer(request.files, answer);
+  requireReceipt(request, stored);
+  if (answer !== null && stored === null) {
+    shared.notices.push("The file holds an answer’s receipt, which was not judged: give its request and response too.");
   }
+  // The keys of that day have ended long ago: without the reader's own time the receipt's is the one to judge by.
+  const signed = request.at === null && stored !== null ? signedAt(stored.bytes, now) : null;
+  const moment = signed ? { now: signed, clock: "the receipt’s own time" } : {};
+  return withQuote({ ...shared, ...moment, stored, kind: "stored", origin }, document, settings, progress);
 }
 
 /** @param {Request} request */
-function choosePolicy(request) {
+async function choosePolicy(request) {
   const files = request.files.filter((file) => file.role === "policy");
   if (files.length && request.measurement) throw new Malformed("policy", "a file and a measurement", "one of the two");
   if (request.measurement) {
-    return { policy: policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
+    return { policy: await policyForMeasurements(request.measurement), policyName: "one measurement, strict defaults" };
   }
   if (!files.length) {
     // Without a policy a bare report is judged for authenticity; a gateway, by what is built in.
@@ -80,7 +93,7 @@ function choosePolicy(request) {
     return { policy: bare ? null : BUILT_IN_POLICY, policyName: "none" };
   }
   const file = one(files, "policy", "a policy file");
-  return { policy: parsePolicy(file.bytes), policyName: file.name };
+  return { policy: await parsePolicy(file.bytes), policyName: file.name };
 }
 
 /**
@@ -113,6 +126,23 @@ async function chooseTcbData({ files }, policy) {
   return openTcbData(one(given, "tcb", "one file").bytes, policy.releases);
 }
 
+/** The proof that the release was announced, where the policy asks for it: a file, or what a live gateway shows. */
+async function chooseAnnouncement({ files, live, origin }, policy) {
+  const given = files.filter((file) => file.role === "announcement");
+  if (given.length && !policy?.announcement) {
+    const wanted = "a table announcement in your policy: it says in which log, and cosigned by whom";
+    throw new Malformed("announcement", "no release log to look for it in", wanted);
+  }
+  if (given.length) return one(given, "announcement", "one file").bytes;
+  return live && policy?.announcement ? fetchAnnouncement(origin) : null;
+}
+
+/** Whose cosignatures the reader wants, null where none were named. @param {Request} request */
+async function chooseWitnesses({ files }) {
+  const given = files.filter((file) => file.role === "witnesses");
+  return given.length ? parseWitnessPolicy(one(given, "witness policy", "one file").bytes) : null;
+}
+
 async function examineReport(request, settings, shared) {
   const evidence = collectEvidence(request.files);
   const verdict = await verifyReport(evidence, settings);
@@ -128,82 +158,42 @@ async function examineLive(request, settings, shared, progress) {
   progress("Asking the gateway for evidence…");
   const document = parseJson(await fetchQuote(request.origin, nonce), "quote");
   progress("Checking…");
-  return withQuote({ ...shared, kind: "live", origin: request.origin, nonce }, document, settings);
+  const known = remembers(request) ? knownLog(request.origin) : null;
+  const earlier = known && !request.acceptNewLog ? await joined(request.origin, document, known) : null;
+  return withQuote({ ...shared, kind: "live", origin: request.origin, nonce, known, earlier }, document, settings, progress);
 }
 
-/** Judge a quote, and the receipt that came or can be fetched with it. */
-async function withQuote(examination, document, settings) {
-  const judge = (quote, now, nonce) =>
-    verifyQuote(quote, { ...settings, now, nonce, audience: examination.kind === "live" ? examination.origin : null });
-  let verdict = await judge(document, examination.now, examination.nonce);
+/** Demos come and go at one address, and a mock's log proves nothing: it is remembered only if that is asked for. */
+const remembers = ({ acceptMock, rememberMock }) => rememberMock || !acceptMock;
+
+/** Judge a quote, and the answer whose receipt came or can be fetched with it. */
+async function withQuote(examination, document, settings, progress) {
+  const { kind, origin, request } = examination;
+  const judge = (quote, now, nonce, earlier) =>
+    verifyQuote(quote, { ...settings, now, nonce, earlier, audience: kind === "live" ? origin : null });
+  let verdict = await judge(document, examination.now, examination.nonce, examination.earlier);
   const found = { ...examination, notices: [...examination.notices], quote: document };
-  found.receipt = await findReceipt(found, verdict);
-  if (!found.receipt) return { ...found, verdict, evidence: evidenceOf(document) };
-  const past = await pastQuote(found, document);
+  const accepted = verdict.verdict !== "rejected";
+  if (kind === "live" && remembers(request) && accepted) {
+    found.notices.push(...(await keepSeen(origin, document, examination.known)));
+  }
+  let answer = await findAnswer(found, verdict, examination.stored);
+  if (answer === null) return { ...found, verdict, evidence: evidenceOf(document) };
+  // A gateway that was rejected as it is now is not replaced by what it once was.
+  const past = accepted ? await pastQuote(found, answer, document) : null;
   if (past) {
-    Object.assign(found, {
-      quote: past.quote,
-      now: past.now,
-      nonce: null,
-      clock: "the receipt’s own time, asserted by the gateway",
-    });
-    verdict = await judge(past.quote, past.now, null);
+    const clock = "the receipt’s own time, asserted by the gateway";
+    Object.assign(found, { quote: past.quote, now: past.now, nonce: null, clock });
+    verdict = await judge(past.quote, past.now, null, await earlierOfPast(origin, past.quote, document));
   }
-  const bodies = ["request", "response"].map((role) => bodyOf(found.request.files, role));
-  verdict = await verifyAnswer(verdict, found.quote, found.receipt.bytes, ...bodies);
-  return { ...found, verdict, evidence: evidenceOf(found.quote) };
-}
-
-/** The receipt from a file, or by its id: then the API key leaves only for a gateway whose evidence has passed. */
-async function findReceipt(examination, verdict) {
-  const { files, receiptId, apiKey } = examination.request;
-  const given = files.filter((file) => file.role === "receipt");
-  if (given.length) return one(given, "receipt", "a receipt");
-  if (!receiptId || examination.kind !== "live") return null;
-  if (verdict.verdict === "rejected") {
-    examination.notices.push(
-      "The receipt was not fetched: the gateway’s evidence was rejected, so your API key stayed here.",
-    );
-    return null;
+  if (kind === "live" && accepted && decodes(found.quote)) {
+    const liveLog = decodeQuote(document).workload.log;
+    answer = await locate(found, answer, liveLog, settings.witnesses, progress);
   }
-  return { name: receiptId, bytes: await fetchReceipt(examination.origin, receiptId, apiKey) };
-}
-
-/**
- * The evidence of the keyset that signed the receipt, where it is not the one just verified.
- * @returns {Promise<{quote: any, now: Date} | null>}
- */
-async function pastQuote(examination, document) {
-  let receipt, verified;
-  try {
-    receipt = parseJson(examination.receipt.bytes, "receipt");
-    verified = await digest(decodeQuote(document).keyset.document);
-  } catch {
-    return null; // verifyAnswer names the fault
-  }
-  const named = isObject(receipt) ? receipt.workload_keyset_digest : null;
-  if (typeof named !== "string" || !/^sha256:[0-9a-f]{64}$/.test(named) || named === verified) return null;
-  examination.notices.push(
-    `This receipt was made under other keys (${named}) than the ones just verified (${verified}). ` +
-      "The gateway may have restarted since, or the receipt belongs to another gateway.",
-  );
-  if (examination.kind !== "live" || !Number.isSafeInteger(receipt.served_at)) return null;
-  try {
-    const quote = parseJson(await fetchPastQuote(examination.origin, named), "quote");
-    examination.notices.push(
-      "The gateway handed out its stored evidence for those earlier keys. " +
-        "All that follows judges that evidence, at the receipt’s time, and not the gateway as it is now.",
-    );
-    return { quote, now: new Date(receipt.served_at * 1000) };
-  } catch (error) {
-    examination.notices.push(`The evidence of those earlier keys could not be fetched: ${error.message}`);
-    return null;
-  }
-}
-
-function bodyOf(files, role) {
-  const bodies = files.filter((file) => file.role === role);
-  return bodies.length ? one(bodies, `${role} body`, "one file").bytes : null;
+  const bodies = ["request", "response"].map((role) => bodyOf(request.files, role));
+  const around = { witnesses: settings.witnesses, links: answer.links };
+  verdict = await verifyAnswer(verdict, found.quote, answer.bytes, ...bodies, answer.proof, around);
+  return { ...found, verdict, receipt: answer, evidence: evidenceOf(found.quote) };
 }
 
 /**
@@ -220,4 +210,14 @@ function evidenceOf(document) {
     ark: bytes(ark_b64),
   };
   return Object.values(found).every(Boolean) ? { ...found, crl: bytes(crl_b64) } : null;
+}
+
+/** Whether a quote parses; bind.quote says why not. */
+function decodes(document) {
+  try {
+    return Boolean(decodeQuote(document));
+  } catch (error) {
+    if (error instanceof Malformed) return false;
+    throw error;
+  }
 }

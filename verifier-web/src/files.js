@@ -8,8 +8,10 @@ import { Malformed } from "./errors.js";
 const PLACES = {
   "policy-files": ["policy"],
   "manifest-files": ["manifest"],
+  "announcement-files": ["announcement"],
   "tcb-files": ["tcb"],
-  "answer-files": ["receipt", "request", "response"],
+  "witnesses-files": ["witnesses"],
+  "answer-files": ["receipt", "request", "response", "proof"],
 };
 
 /** The files that the page holds, in memory only. */

@@ -1,12 +1,21 @@
 // The page's only network: requests to the one gateway that the reader named, bounded, without cookies or redirects.
+import { MAX_ANNOUNCEMENT_SIZE } from "./announcement.js";
 import { hexOf } from "./bytes.js";
 
 const MAX_QUOTE_SIZE = 1 << 20; // ours is about 20 kB
 const MAX_RECEIPT_SIZE = 1 << 18;
+const MAX_PROOF_SIZE = 1 << 19; // two leaves with their proofs
+const MAX_CONSISTENCY_SIZE = 1 << 14; // at most some hundred hashes
+// Milliseconds before each attempt at a receipt's proof: a log signs about once in a second.
+const PROOF_PAUSES = [0, 500, 500, 1000, 1000];
+const QUORUM_PAUSES = [2000, 2000, 2000, 2000, 2000, 2000]; // after them: witnesses follow within some seconds
 const TIMEOUT_MS = 30_000; // a busy device may hold a report back for a while
 
 /** A gateway that did not answer as it should. */
 export class Unavailable extends Error {}
+
+/** It answered 404: it has no such thing, or not yet. */
+export class NotServed extends Unavailable {}
 
 /**
  * The origin of a gateway's URL, as its workload's `audience` spells it; null if it cannot be one.
@@ -66,6 +75,70 @@ export function fetchReceipt(origin, receiptId, apiKey) {
 }
 
 /**
+ * Where the log has a receipt, as served, unverified; null while no checkpoint holds it. A checkpoint follows within
+ * seconds, and the witnesses that `seen` misses soon after: so long this waits. `apiKey` goes into these requests alone.
+ * @param {string} origin
+ * @param {string} receiptId
+ * @param {string} apiKey
+ * @param {(proof: Uint8Array) => Promise<boolean>} seen
+ * @returns {Promise<Uint8Array | null>}
+ */
+export async function fetchReceiptProof(origin, receiptId, apiKey, seen) {
+  const url = `${origin}/v1/aci/receipts/${encodeURIComponent(receiptId)}/proof`;
+  const headers = { authorization: `Bearer ${apiKey}` };
+  let proof = null;
+  for (const [attempt, pause] of [...PROOF_PAUSES, ...QUORUM_PAUSES].entries()) {
+    if (proof === null && attempt >= PROOF_PAUSES.length) return null;
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    proof = (await orNull(request(url, MAX_PROOF_SIZE, { method: "GET", headers }))) ?? proof;
+    if (proof !== null && (await seen(proof))) return proof;
+  }
+  return proof;
+}
+
+/**
+ * What the gateway shows of its release's announcement, unverified; null where it shows none.
+ * @param {string} origin
+ * @returns {Promise<Uint8Array | null>}
+ */
+export function fetchAnnouncement(origin) {
+  return orNull(request(`${origin}/attestation/announcement`, MAX_ANNOUNCEMENT_SIZE, { method: "GET" }));
+}
+
+/**
+ * The document that should show one tree of the log to extend another, unverified; null where there is none.
+ * @param {string} origin
+ * @param {number} old
+ * @param {number} size
+ * @returns {Promise<Uint8Array | null>}
+ */
+export function fetchConsistency(origin, old, size) {
+  const url = `${origin}/attestation/transparency/consistency?from=${old}&to=${size}`;
+  return orNull(request(url, MAX_CONSISTENCY_SIZE, { method: "GET" }));
+}
+
+/**
+ * A tile of the log, unverified; null where there is none.
+ * @param {string} origin
+ * @param {string} path `tile/…`
+ * @param {number} limit bytes
+ * @returns {Promise<Uint8Array | null>}
+ */
+export function fetchTile(origin, path, limit) {
+  return orNull(request(`${origin}/attestation/transparency/${path}`, limit, { method: "GET" }));
+}
+
+/** @param {Promise<Uint8Array>} answer */
+async function orNull(answer) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof NotServed) return null;
+    throw error;
+  }
+}
+
+/**
  * @param {string} url
  * @param {number} limit bytes
  * @param {RequestInit} options
@@ -90,6 +163,7 @@ async function request(url, limit, options) {
         : "no answer that a browser may read";
     throw new Unavailable(`${url}: ${why}. It may be down, redirect, or not allow requests from web pages (CORS).`);
   }
+  if (response.status === 404) throw new NotServed(`${url}: answered with status 404.`);
   if (response.status !== 200) {
     throw new Unavailable(
       `${url}: answered with status ${response.status}${response.status === 429 ? ": it is busy, try again" : ""}.`,

@@ -1,33 +1,40 @@
-// What is in the log: the checks of a quote's checkpoint and `startup` leaf, and of a receipt's leaf (SPEC §15.9).
+// What is in the log: the checks of a quote's checkpoint and `startup` leaf (SPEC §15.9).
 
-import { hexOf } from "./bytes.js";
-import { digest, digestBytes, parseJson, shown } from "./canonical.js";
+import { equalBytes, hexOf } from "./bytes.js";
+import { digest, digestBytes, shown } from "./canonical.js";
 import { isoSeconds } from "./chain.js";
-import { parseLeafProof, verifyLeaf } from "./checkpoint.js";
+import { openCheckpoint, verifyLeaf } from "./checkpoint.js";
 import { Malformed } from "./errors.js";
-import { failed, passed, skipped, unparsed } from "./evidence.js";
+import { failed, judged, passed, skipped, unparsed } from "./evidence.js";
 import { digestText, requireMembers } from "./identity.js";
 import { parseEntry } from "./leaf.js";
+import { verifyConsistency } from "./merkle.js";
 import { LOG_KEY, parseNoteKey } from "./note.js";
-import { decodeBase64, wellFormed } from "./quote.js";
-import { parseReceipt } from "./receipt.js";
 
 /** @typedef {import("./evidence.js").Check} Check */
 /** @typedef {import("./quote.js").Quote} Quote */
+/** @typedef {import("./witnesses.js").WitnessPolicy} WitnessPolicy */
+/** The newest checkpoint of a log that this verifier has seen: the log's vkey, the size and root of its tree.
+ * @typedef {{vkey: string, size: number, root: Uint8Array}} SeenLog */
+/** What was seen before, and the proof that the smaller tree became the larger; null if the gateway gave none.
+ * @typedef {{seen: SeenLog, proof: readonly Uint8Array[] | null}} Earlier */
 
-export const CHECKS = Object.freeze(["log.inclusion", "log.startup", "log.witness", "log.consistency"]);
-export const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
-const [INCLUSION, STARTUP, WITNESS, CONSISTENCY] = CHECKS;
-export const RECEIPT = "receipt.log";
-export const MAX_RECEIPT_PROOF_SIZE = 1 << 19; // two leaves with their proofs
+const CHECKPOINT = "quote.log.checkpoint";
+export const INCLUSION = "log.inclusion";
+const STARTUP = "log.startup";
+export const WITNESS = "log.witness";
+export const CONSISTENCY = "log.consistency";
+export const CHECKS = Object.freeze([INCLUSION, STARTUP, WITNESS, CONSISTENCY]);
+const REQUIRED = Object.freeze(CHECKS.slice(0, 2)); // wherever the workload names a log
 const PLAIN = ["keyset_digest", "workload_digest", "measurement", "audience"];
 const OBJECTS = ["build", "configuration"];
 
 /**
  * The `log.*` checks. A workload that names a log must show its start there, and one that names none shows none.
- * @param {Quote} quote @param {import("./report.js").AttestationReport | null} report @returns {Promise<Check[]>}
+ * @param {Quote} quote @param {import("./report.js").AttestationReport | null} report
+ * @param {WitnessPolicy | null} witnesses @param {Earlier | null} earlier @returns {Promise<Check[]>}
  */
-export async function judgeLog(quote, report) {
+export async function judgeLog(quote, report, witnesses, earlier) {
   const named = quote.workload.log;
   const carried = quote.log;
   if (named === null && carried === null) {
@@ -41,10 +48,21 @@ export async function judgeLog(quote, report) {
   return [
     await checkInclusion(named, carried),
     await checkStartup(quote, carried, report),
-    skipped(WITNESS, "no witness policy was given"),
-    skipped(CONSISTENCY, "no earlier checkpoint of this log is known here"),
+    await checkWitness(named, carried, witnesses),
+    await checkConsistency(named, carried, earlier),
   ];
 }
+
+/**
+ * What of the log's checks must pass: the start, where the workload names a log; own witnesses and what was seen bind
+ * every quote.
+ * @param {Quote} quote @param {WitnessPolicy | null} witnesses @param {Earlier | null} earlier
+ */
+export const requiredOfLog = (quote, witnesses, earlier) => [
+  ...(quote.workload.log !== null ? REQUIRED : []),
+  ...(witnesses?.demands ? [WITNESS] : []),
+  ...(earlier !== null ? [CONSISTENCY] : []),
+];
 
 /** The key of the workload's log. @param {import("./identity.js").WorkloadLog} named */
 export async function logKey({ origin, vkey }) {
@@ -92,6 +110,76 @@ async function checkStartup({ keyset, workload }, carried, report) {
   return passed(STARTUP, `logged at ${time}, by the log's own clock`, "this keyset, workload, measurement and build");
 }
 
+/**
+ * The log's tree as this quote shows it, for the next time; null where it shows none.
+ * @param {Quote} quote @returns {Promise<SeenLog | null>}
+ */
+export async function seenLog({ workload, log }) {
+  if (workload.log === null || log === null) return null;
+  const { size, root } = await openCheckpoint(log.checkpoint, await logKey(workload.log), CHECKPOINT);
+  return { vkey: workload.log.vkey, size, root };
+}
+
+/** The smaller of the two trees, that of the quote and the one seen before, is a beginning of the larger. */
+async function checkConsistency(named, carried, earlier) {
+  if (earlier === null) return skipped(CONSISTENCY, "no earlier checkpoint of this log is known here");
+  const { seen, proof } = earlier;
+  if (named.vkey !== seen.vkey) {
+    const why = "a new log may hide what the old one said; --accept-new-log accepts it";
+    return failed(CONSISTENCY, `log ${named.vkey}`, `${seen.vkey}, seen before at this address`, why);
+  }
+  let sizes;
+  try {
+    const now = await openCheckpoint(carried.checkpoint, await logKey(named), CHECKPOINT);
+    if (now.size === seen.size) {
+      const same = equalBytes(now.root, seen.root);
+      const found = `root ${hexOf(now.root)} of ${now.size} leaves`;
+      const why = same ? "" : "a split view: the log signed two trees of one size";
+      return judged(CONSISTENCY, same, found, `${hexOf(seen.root)}, seen before`, why);
+    }
+    sizes = `${seen.size} leaves seen before and ${now.size} now`;
+    if (proof === null) return failed(CONSISTENCY, `no proof for ${sizes}`, "one from the gateway");
+    const [old, larger] = seen.size < now.size ? [seen, now] : [now, seen];
+    await verifyConsistency(old.size, old.root, larger.size, larger.root, proof);
+  } catch (error) {
+    return unparsed(CONSISTENCY, error);
+  }
+  return passed(CONSISTENCY, sizes, "one history");
+}
+
+/** The quorum of the verifier's policy cosigned the very checkpoint that the log signed. */
+async function checkWitness(named, carried, policy) {
+  if (policy === null) return skipped(WITNESS, "no witness policy was given");
+  if (!policy.demands) return skipped(WITNESS, "your witness policy asks for no witness");
+  let key;
+  try {
+    key = await logKey(named);
+  } catch (error) {
+    return unparsed(WITNESS, error);
+  }
+  return checkQuorum(WITNESS, carried.checkpoint, key, policy, CHECKPOINT);
+}
+
+/**
+ * The policy names this log, and its quorum cosigned this checkpoint of it.
+ * @param {string} id @param {string} whole @param {import("./note.js").NoteKey} key @param {WitnessPolicy} policy
+ * @param {string} field @returns {Promise<Check>}
+ */
+export async function checkQuorum(id, whole, key, policy, field) {
+  let times;
+  try {
+    const { note } = await openCheckpoint(whole, key, field);
+    times = await policy.cosigned(note, field);
+  } catch (error) {
+    return unparsed(id, error);
+  }
+  if (!policy.logs.some((log) => log.vkey === key.vkey)) {
+    return failed(id, `log ${key.vkey}`, "a log that your witness policy names");
+  }
+  const rows = [...times].map(([name, time]) => `${name} at ${isoSeconds(new Date(time * 1000))}`);
+  return judged(id, policy.reached(times.keys()), rows.join(", ") || "no cosignature", policy.describe());
+}
+
 /** What a startup leaf names, each as one text. @param {import("./leaf.js").LogEntry} entry */
 async function saidBy({ index, type, body }) {
   const field = "quote.log.startup.leaf_b64";
@@ -105,53 +193,4 @@ async function saidBy({ index, type, body }) {
   }
   for (const name of OBJECTS) said[name] = await digest(body[name]);
   return said;
-}
-
-/**
- * `receipt.log`: the log holds a `receipt` leaf that commits to this very receipt.
- * @param {import("./identity.js").WorkloadLog | null} named @param {Uint8Array} receipt
- * @param {Uint8Array | null} proof @returns {Promise<Check>}
- */
-export async function judgeReceipt(named, receipt, proof) {
-  if (named === null) return skipped(RECEIPT, "the workload names no transparency log");
-  if (proof === null) return skipped(RECEIPT, "no proof from the log was given");
-  let signed;
-  try {
-    signed = await digest(parseReceipt(receipt).document);
-  } catch (error) {
-    unparsed(RECEIPT, error);
-    return skipped(RECEIPT, "the receipt does not parse");
-  }
-  try {
-    return await checkReceipt(await logKey(named), signed, proof);
-  } catch (error) {
-    return unparsed(RECEIPT, error);
-  }
-}
-
-async function checkReceipt(key, signed, raw) {
-  if (raw.length > MAX_RECEIPT_PROOF_SIZE) {
-    throw new Malformed("proof", `${raw.length} bytes`, `at most ${MAX_RECEIPT_PROOF_SIZE}`);
-  }
-  const whole = parseJson(raw, "proof");
-  requireMembers(whole, ["document", "receipt"], "proof");
-  const { document, receipt: shownLeaf } = whole;
-  requireMembers(document, ["receipt_id", "receipt_digest", "salt"], "proof.document", { exact: true });
-  requireMembers(shownLeaf, ["leaf_b64", "proof"], "proof.receipt", { exact: true });
-  if (document.receipt_digest !== signed) {
-    return failed(RECEIPT, `proof of ${shown(document.receipt_digest)}`, `${signed}, this receipt`);
-  }
-  const leaf = decodeBase64(shownLeaf.leaf_b64, "proof.receipt.leaf_b64");
-  const entry = parseEntry(leaf, "proof.receipt.leaf_b64");
-  const committed = await digest(document);
-  if (entry.type !== "receipt" || entry.body.commitment !== committed) {
-    const found = `a leaf of type ${entry.type}, ${shown(entry.body.commitment)}`;
-    return failed(RECEIPT, found, `one of type receipt, ${committed}`);
-  }
-  const proof = parseLeafProof(wellFormed(shownLeaf.proof, "proof.receipt.proof"), "proof.receipt.proof");
-  const checkpoint = await verifyLeaf(leaf, proof, key, "proof.receipt.proof");
-  if (entry.index !== proof.index) {
-    return failed(RECEIPT, `leaf ${entry.index} by its own word`, `${proof.index}, by the proof`);
-  }
-  return passed(RECEIPT, `leaf ${proof.index} of ${checkpoint.size}`, `a leaf that commits to ${signed}`);
 }

@@ -9,10 +9,11 @@ export const MAX_NOTE_SIZE = 64 << 10; // a checkpoint with a hundred signatures
 const MAX_SIGNATURES = 100;
 const DASH = "\u2014 ";
 // White space as Python has it: JavaScript's own \s lacks U+0085 and counts U+FEFF in.
-const SPACE = " \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+export const SPACE = " \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const NAME = new RegExp(`^[^+\\u0000-\\u001f\\u007f${SPACE}]{1,256}$`, "u");
 export const LOG_KEY = 1; // Ed25519: a log's own signature over the text
-const KEY_TYPES = [LOG_KEY, 4]; // 4: a witness's timestamped signature
+export const WITNESS_KEY = 4; // cosignature/v1: a witness's timestamped signature
+const KEY_TYPES = [LOG_KEY, WITNESS_KEY];
 
 /** A verifying key (`vkey`): whose it is, what it signs, four bytes that name it on a line, and its public key.
  * @typedef {{name: string, type: number, keyId: Uint8Array, publicKey: Uint8Array, vkey: string}} NoteKey */
@@ -33,11 +34,21 @@ export async function parseNoteKey(vkey, field) {
   if (raw.length !== 33 || !KEY_TYPES.includes(raw[0])) {
     throw new Malformed(field, `${raw.length} bytes of key`, "an Ed25519 key of type 1 or 4, 33 bytes");
   }
-  const keyId = (await sha256(Uint8Array.of(...encodeUtf8(`${name}\n`), ...raw))).subarray(0, 4);
+  const keyId = await keyIdOf(name, raw);
   if (id !== hexOf(keyId)) {
     throw new Malformed(field, `key id ${shown(id)}`, `${hexOf(keyId)}, which belongs to this key`);
   }
   return Object.freeze({ name, type: raw[0], keyId, publicKey: raw.subarray(1), vkey });
+}
+
+const keyIdOf = async (name, raw) =>
+  (await sha256(Uint8Array.of(...encodeUtf8(`${name}\n`), ...raw))).subarray(0, 4);
+
+/** The same public key under another name. @param {NoteKey} key @param {string} name @returns {Promise<NoteKey>} */
+export async function renamedKey({ type, publicKey }, name) {
+  const raw = Uint8Array.of(type, ...publicKey);
+  const keyId = await keyIdOf(name, raw);
+  return Object.freeze({ name, type, keyId, publicKey, vkey: `${name}+${hexOf(keyId)}+${encodeBase64(raw)}` });
 }
 
 /**
@@ -78,7 +89,7 @@ function parseSignature(line, field) {
  * @param {Note} note @param {NoteKey} key @param {string} field @returns {Promise<boolean>}
  */
 export async function verifyNote(note, key, field) {
-  const lines = note.signatures.filter((line) => line.name === key.name && equalBytes(line.keyId, key.keyId));
+  const lines = signaturesBy(note, key);
   for (const { blob } of lines) {
     if (!(await verifyEd25519(key.publicKey, blob, encodeUtf8(note.text)))) {
       throw new Malformed(field, `a bad signature by ${key.name}`, "a good signature, or none by this key");
@@ -86,6 +97,10 @@ export async function verifyNote(note, key, field) {
   }
   return lines.length > 0;
 }
+
+/** The lines that name this key. @param {Note} note @param {NoteKey} key @returns {NoteSignature[]} */
+export const signaturesBy = (note, key) =>
+  note.signatures.filter((line) => line.name === key.name && equalBytes(line.keyId, key.keyId));
 
 function noteBase64(text, field) {
   const raw = base64Bytes(text);

@@ -6,10 +6,11 @@ import { Malformed } from "./errors.js";
 import { examine } from "./examine.js";
 import { FileList } from "./files.js";
 import { Unavailable, parseOrigin } from "./gateway.js";
+import { showMemory, wireMemory } from "./memoryview.js";
 import { renderFailure, renderResult } from "./view.js";
 
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
-const ANSWER_ROLES = ["receipt", "request", "response"];
+const ANSWER_ROLES = ["receipt", "request", "response", "proof"];
 const files = new FileList(filesChanged);
 let reading = Promise.resolve(); // a click on Verify waits until every chosen file has been read
 
@@ -39,6 +40,7 @@ function filesChanged(all) {
   if (all.some((file) => ["quote", "report"].includes(file.role))) setMode("stored");
   if (all.some((file) => file.role === "unknown")) setMode("stored");
   if (all.some((file) => ANSWER_ROLES.includes(file.role))) $("answer").open = true;
+  if (all.some((file) => file.role === "witnesses")) $("history").open = true;
 }
 
 /** A page cannot vouch for the server it came from: whoever can lie in the evidence can also change the page. */
@@ -67,8 +69,8 @@ function prefill() {
   if (filled.length) setMode("live");
 }
 
-/** @returns {import("./examine.js").Request} */
-function readForm() {
+/** @param {boolean} acceptNewLog the reader's word, for this one visit @returns {import("./examine.js").Request} */
+function readForm(acceptNewLog) {
   const live = isLive();
   const origin = live ? parseOrigin($("target").value.trim()) : "";
   if (origin === null)
@@ -102,6 +104,8 @@ function readForm() {
     at: live ? null : readTime(),
     receiptId,
     apiKey,
+    rememberMock: $("remember-mock").checked,
+    acceptNewLog,
   };
 }
 
@@ -139,21 +143,23 @@ function describeError(error) {
   return `This page failed: ${error instanceof Error ? error.message : String(error)}.`;
 }
 
-async function submit() {
+async function submit({ acceptNewLog = false } = {}) {
   const progress = (text) => ($("progress").textContent = text);
   $("result").hidden = true;
   $("result").replaceChildren();
   await reading;
   try {
-    if ($("pasted").value.trim()) takePasted();
-    const request = readForm();
+    takeWritten("pasted", "pasted.json");
+    takeWritten("witness-text", "witnesses.txt", "witnesses");
+    const request = readForm(acceptNewLog);
     showFieldError(null);
     $("verify").disabled = true;
     progress("Checking…");
     const found = await examine(request, progress);
     progress("");
     warnOfOwnOrigin(found.origin);
-    renderResult($("result"), found, equalCommand(commandInputs(found)));
+    showMemory();
+    renderResult($("result"), found, equalCommand(commandInputs(found)), () => submit({ acceptNewLog: true }));
   } catch (error) {
     progress("");
     if (error instanceof FieldError) showFieldError(error);
@@ -163,14 +169,16 @@ async function submit() {
   }
 }
 
-function takePasted() {
-  files.put("pasted.json", encodeUtf8($("pasted").value));
-  $("pasted").value = "";
+/** A text that was written into the form becomes a file like any other. */
+function takeWritten(field, name, role) {
+  if (!$(field).value.trim()) return;
+  files.put(name, encodeUtf8($(field).value), role);
+  $(field).value = "";
   files.render();
 }
 
 /** @param {import("./examine.js").Examination} found */
-function commandInputs({ kind, origin, request, receipt }) {
+function commandInputs({ kind, origin, request, receipt, earlier }) {
   const named = (role) => request.files.find((file) => file.role === role)?.name ?? "";
   const certificates = request.files.filter((file) => file.role === "certificate");
   const isVek = (file) =>
@@ -182,14 +190,19 @@ function commandInputs({ kind, origin, request, receipt }) {
     fileName: kind === "report" ? named("report") : named("quote"),
     policyName: named("policy"),
     manifests: request.files.filter((file) => file.role === "manifest").map((file) => file.name),
+    announcement: named("announcement"),
     tcbName: named("tcb"),
     measurement: request.measurement,
     acceptMock: request.acceptMock,
     at: request.at,
-    receipt: receipt?.name ?? "",
-    receiptById: Boolean(receipt) && !named("receipt"),
+    receipt: receipt ? named("receipt") || request.receiptId : "",
+    receiptById: Boolean(receipt && request.receiptId) && !named("receipt"),
     request: receipt ? named("request") : "",
     response: receipt ? named("response") : "",
+    proof: receipt ? named("proof") : "",
+    witnesses: named("witnesses"),
+    acceptNewLog: request.acceptNewLog,
+    remembered: earlier !== null,
     vek: single ? certificates.filter(isVek).map((file) => file.name) : [],
     chain: single ? certificates.filter((file) => !isVek(file)).map((file) => file.name) : [],
     crl: named("crl"),
@@ -206,7 +219,7 @@ function adding(action) {
 }
 
 function wireFiles() {
-  for (const input of document.querySelectorAll("input[type=file]")) {
+  for (const input of document.querySelectorAll("input[type=file]:not(#memory-file)")) {
     input.addEventListener("change", () => {
       // Taken now: the list is live, and the value is cleared so that the same file can be chosen again.
       const chosen = [.../** @type {HTMLInputElement} */ (input.files ?? [])];
@@ -249,5 +262,6 @@ for (const radio of $("form").elements.mode) radio.addEventListener("change", ()
 addEventListener("hashchange", prefill);
 wireFiles();
 wirePrint();
+wireMemory();
 setMode(isLive() ? "live" : "stored");
 prefill();

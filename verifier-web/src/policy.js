@@ -1,14 +1,19 @@
 // AppraisalPolicy: what its owner accepts, read strictly from JSON (SPEC §5).
 
-import { bytesOfHex } from "./bytes.js";
+import { bytesOfHex, encodeUtf8 } from "./bytes.js";
 import { cut, isInteger, isObject, parseJson, RawNumber, shown, kindOf, step } from "./canonical.js";
 import { MAX_SIGNERS, newSigners } from "./envelope.js";
 import { Malformed } from "./errors.js";
 import { BULLETIN_ID, DEFAULT_TCB_FLOOR } from "./bulletins.js";
+import { requireText } from "./identity.js";
+import { LOG_KEY, parseNoteKey } from "./note.js";
 import { PRODUCTS } from "./product.js";
+import { wellFormed } from "./quote.js";
 import { GUEST_POLICY, PLATFORM_WORDS } from "./report.js";
+import { parseWitnessPolicy } from "./witnesses.js";
 
 const MAX_POLICY_SIZE = 1 << 20;
+const MAX_HOURS = 24 * 3650; // ten years
 // Words of a policy file and the bits they speak of. DEBUG and MIGRATE_MA are never acceptable and have no word.
 export const GUEST_PERMISSIONS = Object.freeze({ smt: GUEST_POLICY.SMT, cxl: GUEST_POLICY.CXL_ALLOW });
 export const GUEST_RESTRICTIONS = Object.freeze({
@@ -57,6 +62,8 @@ const PIN_SIZES = Object.entries({
  * @property {import("./envelope.js").Signers | null} releases whose signed releases and TCB data count (SPEC §12, §13)
  * @property {number} minimumSequence of the newest manifest
  * @property {boolean} releaseRequired false: the keys serve TCB data, and a manifest need not be given
+ * @property {import("./announcement.js").AnnouncementDemand | null} announcement that releases be announced before they
+ *   are served (SPEC §16)
  */
 
 const ROOT_NAMES = [
@@ -77,6 +84,7 @@ const ROOT_NAMES = [
   "pins",
   "revocation",
   "releases",
+  "announcement",
 ];
 
 /**
@@ -88,8 +96,8 @@ export const BUILT_IN_POLICY = null;
 /** The strict defaults for these launch measurements (96 lowercase hex each). @param {...string} measurements */
 export const policyForMeasurements = (...measurements) => decodePolicy({ measurements });
 
-/** Read a policy file in its JSON form. @param {Uint8Array} raw @returns {AppraisalPolicy} */
-export function parsePolicy(raw) {
+/** Read a policy file in its JSON form. @param {Uint8Array} raw @returns {Promise<AppraisalPolicy>} */
+export async function parsePolicy(raw) {
   if (raw.length > MAX_POLICY_SIZE) {
     throw new Malformed("policy", `${raw.length} bytes`, `at most ${MAX_POLICY_SIZE}`);
   }
@@ -102,9 +110,9 @@ export function parsePolicy(raw) {
 
 /**
  * A policy from its parsed document. An unknown name is refused: it may be a misspelt demand.
- * @param {import("./canonical.js").Json} document @returns {AppraisalPolicy}
+ * @param {import("./canonical.js").Json} document @returns {Promise<AppraisalPolicy>}
  */
-export function decodePolicy(document) {
+export async function decodePolicy(document) {
   const root = new Table(document, "policy", ROOT_NAMES);
   const named = Object.hasOwn(document, "releases");
   const none = { releases: null, minimumSequence: 0, releaseRequired: true };
@@ -156,6 +164,9 @@ export function decodePolicy(document) {
     cspIds: textList(pins.take("csp_ids", "an array", []), "policy.pins.csp_ids"),
     revocationRequired: revocation === "required",
     ...table,
+    announcement: Object.hasOwn(document, "announcement")
+      ? await decodeAnnouncement(root.take("announcement", "an object", null))
+      : null,
   };
   return Object.freeze(policy);
 }
@@ -238,6 +249,35 @@ function decodeReleases(value) {
     if (!(error instanceof Malformed)) throw error;
     throw new Malformed(`${path}.${error.field}`, error.found, error.wanted);
   }
+}
+
+/** In which log releases must stand, whose cosignatures date them, and how old they must be. */
+async function decodeAnnouncement(value) {
+  const path = "policy.announcement";
+  const table = new Table(value, path, ["log", "witnesses", "minimum_hours"]);
+  const log = await parseNoteKey(requireText(table.take("log", "text", null), `${path}.log`), `${path}.log`);
+  if (log.type !== LOG_KEY) throw new Malformed(`${path}.log`, `a key of type ${log.type}`, "a log's key, of type 1");
+  const witnesses = await announcementWitnesses(table.take("witnesses", "text", null), `${path}.witnesses`);
+  if (!witnesses.logs.some((named) => named.vkey === log.vkey)) {
+    throw new Malformed(`${path}.witnesses`, "no line for the log", `a line log ${log.vkey}`);
+  }
+  const hours = table.take("minimum_hours", "an integer", null);
+  return Object.freeze({ log, witnesses, minimumHours: boundedInteger(hours, `${path}.minimum_hours`, MAX_HOURS) });
+}
+
+async function announcementWitnesses(value, path) {
+  const raw = encodeUtf8(wellFormed(value, path));
+  let witnesses;
+  try {
+    witnesses = await parseWitnessPolicy(raw);
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    throw new Malformed(error.field.replace("witness policy", path), error.found, error.wanted);
+  }
+  if (!witnesses.demands) {
+    throw new Malformed(path, "quorum none", "witnesses: only they say when a release was announced");
+  }
+  return witnesses;
 }
 
 /** Least versions by product and component, 0 to 255 each. */

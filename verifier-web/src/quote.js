@@ -126,15 +126,16 @@ function isTime(text) {
 }
 
 /**
- * A saved bundle, or a bare quote, from a file (then `origin` is empty).
- * @param {Uint8Array} raw @returns {{origin: string, document: Json}}
+ * A saved bundle, or a bare quote, from a file (then `origin` is empty). `answer` is the evidence of an answer,
+ * undecoded; null where there is none.
+ * @param {Uint8Array} raw @returns {{origin: string, document: Json, answer: Json}}
  */
 export function parseBundle(raw) {
   const limit = 2 * MAX_QUOTE_SIZE;
   if (raw.length > limit) throw new Malformed("bundle", `${raw.length} bytes`, `at most ${limit}`);
   const document = parseJson(raw, "bundle");
   if (!isObject(document)) throw new Malformed("bundle", kindOf(document), "an object");
-  if (document.format === FORMAT) return Object.freeze({ origin: "", document });
+  if (document.format === FORMAT) return Object.freeze({ origin: "", document, answer: null });
   requireMembers(document, ["format", "origin", "quote"], "bundle");
   if (document.format !== BUNDLE_FORMAT) {
     throw new Malformed("bundle.format", shown(document.format), `${BUNDLE_FORMAT} or ${FORMAT}`);
@@ -142,7 +143,7 @@ export function parseBundle(raw) {
   if (typeof document.origin !== "string" || !isObject(document.quote)) {
     throw new Malformed("bundle", "another shape", "an origin and a quote");
   }
-  return Object.freeze({ origin: document.origin, document: document.quote });
+  return Object.freeze({ origin: document.origin, document: document.quote, answer: document.answer ?? null });
 }
 
 /** `value` as a text of several lines. @param {Json} value @param {string} path @returns {string} */

@@ -1,5 +1,6 @@
 // The verdict, top to bottom: a report, a quote, a receipt (SPEC §6). No clock, no network, no page.
 
+import { CHECK as ANNOUNCEMENT_CHECK, judgeAnnouncement } from "./announcement.js";
 import { appraise, CHECKS as APPRAISAL_CHECKS, EC2_FIRMWARE_ONLY } from "./appraise.js";
 import { encodeStatement, parseNonce, reportDataOf } from "./binding.js";
 import { encodeUtf8, equalBytes, hexOf } from "./bytes.js";
@@ -10,10 +11,11 @@ import { failed, judged, newVerdict, passed, skipped, unparsed } from "./evidenc
 import { unprovenOf } from "./grade.js";
 import { CHECK as HEAD_CHECK, judgeHead } from "./httpsig.js";
 import { identityMessage, MAX_KEYSET_SECONDS, subjectOf, verifyEd25519 } from "./identity.js";
-import { CHECKS as LOG_CHECKS, judgeLog, judgeReceipt, RECEIPT, REQUIRED as LOG_REQUIRED } from "./logchecks.js";
+import { CHECKS as LOG_CHECKS, judgeLog, requiredOfLog } from "./logchecks.js";
 import { CHECKS as PLATFORM_CHECKS, judgeDocument, vouchedImage } from "./nitrochecks.js";
 import { decodeQuote, FORMAT } from "./quote.js";
 import { CHECKS as RECEIPT_CHECKS, parseReceipt, verifyReceipt } from "./receipt.js";
+import { CHECKS as PLACE_CHECKS, judgeReceiptLog, requiredOf } from "./receiptlog.js";
 import { accepting, CHECK as RELEASE_CHECK, checkRelease } from "./releases.js";
 import { parseReport } from "./report.js";
 import { CHECK as STREAM_CHECK, judgeStream } from "./stream.js";
@@ -40,7 +42,7 @@ const BIND_CHECKS = [
 // Checks that a policy may leave without a demand; everything else of full scope must be carried out.
 const OPTIONAL = ["guest.mitigations", "guest.pins"];
 // Checks that can prove less than their titles say: the reason of a pass is then a line of what is not proven.
-const CAVEATS = ["code.measurement", "code.boot-image"];
+const CAVEATS = ["code.measurement", "code.boot-image", ANNOUNCEMENT_CHECK];
 const NO_RELEASE_KEYS = "no signed release manifest is built in yet; the measurement stands on your policy alone";
 const NOT_BUILT = [
   skipped("channel.binding", "evidence alone cannot say who holds your connection, and this release does not bind it"),
@@ -53,16 +55,17 @@ const LIMITS = [
 /**
  * Judge a bare report. Without a policy: authenticity only, whose verdict is never `verified`.
  * @param {Evidence} evidence
- * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData, releases?: Releases | null}}
- *   options
+ * @param {{now: Date, policy: AppraisalPolicy | null, acceptMock?: boolean, tcb?: TcbData, releases?: Releases | null,
+ *   announcement?: Uint8Array | null}} options
  * @returns {Promise<Verdict>}
  */
 export async function verifyReport(evidence, options) {
-  const { now, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const { now, acceptMock = false, tcb = BUILT_IN, releases = null, announcement = null } = options;
   const policy = options.policy && accepting(options.policy, releases);
   const { checks, report, mock, unproven } = await checkReport(evidence, { now, policy, acceptMock, tcb });
   if (policy?.releases) checks.push(releaseCheck(policy, releases, report, null, null));
   const image = demandsImage(report, policy);
+  checks.push(...(await checkAnnouncement(policy, announcement, report, null, image, now)));
   if (image) {
     checks.push(...PLATFORM_CHECKS.map((id) => skipped(id, "a bare report carries no platform evidence; a quote does")));
   }
@@ -73,7 +76,9 @@ export async function verifyReport(evidence, options) {
  * Judge a quote document in full scope. `nonce` is the 32 bytes that this verifier itself sent, null for stored
  * evidence; `audience` is the origin that it used, null if unknown. A missing policy fails code.measurement:
  * nothing is expected by default. `releases` are manifests judged under the keys of this very policy, null where none
- * was given.
+ * was given. `witnesses` are those of this verifier, whose quorum is then required; `earlier` is what it saw of this
+ * gateway's log before; `announcement` is what the release's owner hands out of its place in a release log, null if it
+ * is not at hand.
  * @param {Json} document
  * @param {object} options
  * @param {Date} options.now
@@ -83,16 +88,21 @@ export async function verifyReport(evidence, options) {
  * @param {boolean} [options.acceptMock]
  * @param {TcbData} [options.tcb]
  * @param {Releases | null} [options.releases]
+ * @param {import("./witnesses.js").WitnessPolicy | null} [options.witnesses]
+ * @param {import("./logchecks.js").Earlier | null} [options.earlier]
+ * @param {Uint8Array | null} [options.announcement]
  * @returns {Promise<Verdict>}
  */
 export async function verifyQuote(document, options) {
   const { now, nonce, audience, acceptMock = false, tcb = BUILT_IN, releases = null } = options;
+  const { witnesses = null, earlier = null, announcement = null } = options;
   const policy = options.policy && accepting(options.policy, releases);
   let quote;
   try {
     quote = decodeQuote(document);
   } catch (error) {
-    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), RELEASE_CHECK, ...LOG_CHECKS];
+    const code = [RELEASE_CHECK, ...(policy?.announcement ? [ANNOUNCEMENT_CHECK] : [])];
+    const rest = [...REPORT_CHECKS, ...APPRAISAL_CHECKS, ...BIND_CHECKS.slice(1), ...code, ...LOG_CHECKS];
     const checks = [unparsed("bind.quote", error), ...rest.map((id) => skipped(id, "the quote does not parse"))];
     return conclude(checks, { policy, mock: false, quote: true, fresh: true, addressed: true });
   }
@@ -101,15 +111,17 @@ export async function verifyQuote(document, options) {
   checks.push(...(await checkBinding(quote, report, { now, nonce, audience })));
   const platform = await checkPlatform(quote, { now, policy, nonce, acceptMock });
   checks.push(releaseCheck(policy, releases, report, quote.workload.document.build, platform.image));
-  checks.push(...platform.checks, ...(await judgeLog(quote, report)));
+  const image = demandsImage(report, policy) || isEc2(checks);
+  checks.push(...(await checkAnnouncement(policy, announcement, report, platform.image, image, now)));
+  checks.push(...platform.checks, ...(await judgeLog(quote, report, witnesses, earlier)));
   const verdict = conclude(checks, {
     policy,
     mock,
     quote: true,
     fresh: nonce !== null,
     addressed: audience !== null,
-    image: demandsImage(report, policy) || isEc2(checks),
-    logged: quote.workload.log !== null,
+    image,
+    logged: requiredOfLog(quote, witnesses, earlier),
     platformMock: platform.mock,
     unproven,
   });
@@ -123,10 +135,11 @@ export async function verifyQuote(document, options) {
  * Extend the verdict on a quote by the receipt of one answer. Both bodies are required of a full verdict. `proof` is
  * what the gateway serves of the receipt's place in the log, null if it is not at hand; `earlier` the quote of the keyset
  * that the receipt's stream checkpoint names, with the verdict on it, null where that is this quote's; `headers` the
- * answer's head as the client got it, null if not at hand.
+ * answer's head as the client got it, null if not at hand; and what else is known of the log.
  * @param {Verdict} quoteVerdict @param {Json} quoteDocument @param {Uint8Array} receipt
  * @param {Uint8Array | null} request @param {Uint8Array | null} response @param {Uint8Array | null} [proof]
- * @param {{earlier?: {verdict: Verdict, document: Json} | null, headers?: Uint8Array | null}} [beside]
+ * @param {{earlier?: {verdict: Verdict, document: Json} | null, headers?: Uint8Array | null}
+ *   & import("./receiptlog.js").Surroundings} [beside]
  * @returns {Promise<Verdict>}
  */
 export async function verifyAnswer(
@@ -136,23 +149,24 @@ export async function verifyAnswer(
   request,
   response,
   proof = null,
-  { earlier = null, headers = null } = {},
+  { earlier = null, headers = null, ...around } = {},
 ) {
   const { scope, mock, checks, not_proven: notProven } = quoteVerdict;
-  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS];
+  const required = [...quoteVerdict.required, ...RECEIPT_CHECKS, ...requiredOf(around)];
   let quote;
   try {
     quote = decodeQuote(quoteDocument);
   } catch (error) {
     unparsed("bind.quote", error); // only a quote that does not parse is expected here
-    const skips = [...RECEIPT_CHECKS, STREAM_CHECK, HEAD_CHECK, RECEIPT].map((id) => skipped(id, "the quote does not parse"));
+    const ids = [...RECEIPT_CHECKS, STREAM_CHECK, HEAD_CHECK, ...PLACE_CHECKS];
+    const skips = ids.map((id) => skipped(id, "the quote does not parse"));
     return newVerdict({ scope, mock, checks: [...checks, ...skips], required, notProven });
   }
   const found = await verifyReceipt(receipt, quote.keyset, request, response);
   found.push(await judgeStream(receipt, quote.workload, response, workloadOf(earlier)));
   found.push(await judgeHead(receipt, quote.workload, response, headers));
-  const last = [await judgeReceipt(quote.workload.log, receipt, proof), checkUpstream(receipt)];
-  const open = last.filter((check) => check.outcome === "skip").map(openLine);
+  const last = [...(await judgeReceiptLog(quote, receipt, response, proof, around)), checkUpstream(receipt)];
+  const open = last.filter((check) => check.outcome !== "fail" && check.reason).map(openLine);
   return newVerdict({
     scope,
     mock,
@@ -220,6 +234,13 @@ function releaseCheck(policy, releases, report, build, image) {
   if (!releases) return skipped(RELEASE_CHECK, "your policy names release keys, and no signed manifest was given");
   if (!report) return skipped(RELEASE_CHECK, "the report does not parse");
   return checkRelease(releases, hexOf(report.measurement), build, image);
+}
+
+/** Whether the release was announced early enough, where the policy asks for that. @returns {Promise<Check[]>} */
+async function checkAnnouncement(policy, announcement, report, image, firmware, now) {
+  if (!policy?.announcement) return [];
+  const measurement = report && hexOf(report.measurement);
+  return [await judgeAnnouncement(policy.announcement, announcement, measurement, image, { firmware, now })];
 }
 
 /** @param {import("./quote.js").Quote} quote @returns {Promise<Check[]>} */
@@ -329,11 +350,11 @@ function checkExpiry(notAfter, now) {
 }
 
 /**
- * What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: a log.
+ * What must have passed, and what stays unproven. `image`: platform evidence is demanded; `logged`: these of the log.
  * @returns {Verdict}
  */
 function conclude(checks, options) {
-  const { policy, mock, quote, fresh, addressed, image = false, logged = false } = options;
+  const { policy, mock, quote, fresh, addressed, image = false, logged = [] } = options;
   const { platformMock = false, unproven = [] } = options;
   const full = quote || policy !== null;
   const excused = new Set([
@@ -349,8 +370,9 @@ function conclude(checks, options) {
     ...(full ? APPRAISAL_CHECKS : []),
     ...(quote ? BIND_CHECKS : []),
     ...(policy?.releases && policy.releaseRequired ? [RELEASE_CHECK] : []),
+    ...(policy?.announcement ? [ANNOUNCEMENT_CHECK] : []),
     ...(image ? PLATFORM_CHECKS : []),
-    ...(logged ? LOG_REQUIRED : []),
+    ...logged,
   ];
   const all = quote ? [...checks, ...NOT_BUILT] : checks;
   const unjudged = [];

@@ -1,7 +1,8 @@
 // The result as DOM: the verdict first with what is not proven, then the questions, then every check.
 import { hexOf } from "./bytes.js";
 import { renderBulletins } from "./bulletinlist.js";
-import { element, icon } from "./dom.js";
+import { element, facts, icon } from "./dom.js";
+import { renderLog, renderNewLog } from "./logview.js";
 import { answerQuestions, describeCheck, headline } from "./questions.js";
 import { renderCommand, renderRaw } from "./raw.js";
 
@@ -12,16 +13,19 @@ export const WORDS = { pass: "Pass", fail: "Fail", skip: "Not checked", partial:
  * @param {HTMLElement} root
  * @param {import("./examine.js").Examination} found
  * @param {{command: string, policyFile: string | null, note: string}} equal
+ * @param {() => void} acceptNewLog what the reader's word for a new log starts
  */
-export function renderResult(root, found, equal) {
+export function renderResult(root, found, equal, acceptNewLog) {
   const { verdict } = found;
-  root.replaceChildren(
-    renderVerdict(found),
+  const parts = [
+    renderVerdict(found, acceptNewLog),
     renderQuestions(verdict),
+    renderLog(found),
     renderChecks(found),
     renderRaw(found),
     renderCommand(verdict, equal),
-  );
+  ];
+  root.replaceChildren(...parts.filter((part) => part !== null));
   root.dataset.verdict = verdict.verdict;
   root.dataset.mock = String(verdict.mock);
   show(root);
@@ -58,8 +62,8 @@ function banner(state, word, sentence) {
   );
 }
 
-/** @param {import("./examine.js").Examination} found */
-function renderVerdict(found) {
+/** @param {import("./examine.js").Examination} found @param {() => void} acceptNewLog */
+function renderVerdict(found, acceptNewLog) {
   const { verdict, notices } = found;
   const { state, word, sentence } = headline(verdict);
   const failed = verdict.checks.find((check) => check.outcome === "fail");
@@ -77,6 +81,7 @@ function renderVerdict(found) {
     verdict.mock && state === "fail"
       ? element("p", { class: "detail" }, "This is also a mock, which proves nothing about hardware.")
       : null,
+    renderNewLog(found, acceptNewLog),
     ...notices.map((text) => element("p", { class: "notice" }, text)),
     renderNotProven(verdict),
     renderContext(found),
@@ -120,21 +125,6 @@ function isoTime(time) {
     .toISOString()
     .replace("T", " ")
     .replace(/(\.\d+)?Z$/, " UTC");
-}
-
-/** A definition list of label and value; empty values are left out. */
-function facts(rows) {
-  const pairs = rows
-    .filter(([, value]) => value)
-    .map(([label, value]) =>
-      element("div", {}, element("dt", {}, label), element("dd", { "data-field": label.toLowerCase() }, mono(value))),
-    );
-  return element("dl", { class: "facts" }, ...pairs);
-}
-
-/** Long hexadecimal reads and wraps better in monospace; sentences do not. */
-function mono(text) {
-  return /[0-9a-f]{32}/.test(text) ? element("code", {}, text) : text;
 }
 
 function renderQuestions(verdict) {

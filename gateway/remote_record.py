@@ -1,0 +1,149 @@
+"""The record as a worker has it: the keeper opens, follows and signs; this asks it, and waits until that is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gateway.audit import EMPTY_SHA256, PROGRESS_SECONDS
+from gateway.boot_keys import BootKeys
+from gateway.draft import MAX_CHAT_ID, ReceiptDraft, Returned
+from gateway.errors import KEYSET_ENDED, KeysetExpired
+from gateway.storage.calls import Activity, Progress
+from gateway.tenancy.tenant import ApiKey
+from gateway.wire import Frames, Message, decode_error, decode_value, encode_frame, encode_value
+from tee.errors import Malformed
+from tee.keys.httpsig import SignedAnswer
+
+ROWS = 256  # of progress in one frame
+READ = 1 << 16
+
+
+class KeeperLink:
+    """The one connection to the keeper: inherited, so nobody else can have it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._frames = Frames()
+        self._asked: dict[int, asyncio.Future[Message]] = {}
+        self._number = 0
+
+    def tell(self, do: str, **members: Any) -> None:
+        """Say something that wants no answer."""
+        self._writer.write(encode_frame({"do": do, **members}))
+
+    def ask(self, do: str, **members: Any) -> asyncio.Future[Message]:
+        """Ask now; the answer comes when what it says is durable. The future raises GatewayError."""
+        self._number += 1
+        asked = self._asked[self._number] = asyncio.get_running_loop().create_future()
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())  # not everybody waits for it
+        self._writer.write(encode_frame({"do": do, "n": self._number, **members}))
+        return asked
+
+    async def listen(self, told: Callable[[Message], None]) -> None:
+        """Hand out answers, and to `told` whatever else the keeper says, until it is gone. Raises Malformed."""
+        while raw := await self._reader.read(READ):
+            for message in self._frames.push(raw):
+                if "n" in message:
+                    self._answered(message)
+                else:
+                    told(message)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the keeper has not taken yet."""
+        return self._writer.transport.get_write_buffer_size()
+
+    async def settled(self) -> None:
+        """Wait until everything that was asked is answered."""
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+
+    async def find_key(self, sha256: str) -> ApiKey | None:
+        """The live API key of that hash."""
+        found = (await asyncio.shield(self.ask("find_key", sha256=sha256)))["key"]
+        return None if found is None else decode_value(ApiKey, found)
+
+    def _answered(self, message: Message) -> None:
+        asked = self._asked.pop(message["n"], None)
+        if asked is None:
+            raise Malformed("frame.n", message["n"], "the number of something that was asked")
+        if "error" in message:
+            asked.set_exception(decode_error(message["error"]))
+        else:
+            asked.set_result(message)
+
+
+class RemoteRecord:
+    """A CallRecord by way of the keeper."""
+
+    def __init__(self, link: KeeperLink, keys: BootKeys, keyset: tuple[str, int]) -> None:
+        """`keyset`: the digest of the one in force, and when it ends (seconds since 1970); the keeper tells of more."""
+        self._link = link
+        self._keys = keys
+        self.keyset = keyset
+        self._streams: dict[str, Callable[[], Progress]] = {}
+        self._told: dict[str, int] = {}
+
+    def require_keyset(self) -> None:
+        """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
+        if time.time() >= self.keyset[1]:
+            raise KeysetExpired(KEYSET_ENDED)
+
+    async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
+        """Open a call, durably. Raises GatewayError."""
+        opening = self._link.ask("open", draft=draft.encode(), key_id=key_id)
+        try:
+            leaf: int | None = (await asyncio.shield(opening))["leaf"]
+        except asyncio.CancelledError:
+            # The keeper opens it all the same, so its receipt is owed: nothing left.
+            self.submit_close(draft, Returned(0, "", 0, EMPTY_SHA256, complete=False), None, None)
+            raise
+        return leaf
+
+    def follow(self, draft: ReceiptDraft, progress: Callable[[], Progress]) -> None:
+        """Note a stream's draft now, and its progress until it is closed."""
+        self._link.tell("follow", draft=draft.encode(), progress=encode_value(progress()))
+        self._streams[draft.receipt_id] = progress
+
+    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
+        """The signed checkpoint of a stream of which that much has left (SPEC §7.4)."""
+        return self._keys.sign_checkpoint(sent, self.keyset[0], int(time.time()))
+
+    def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
+        """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""
+        return self._keys.sign_answer(answer, int(time.time()))
+
+    def submit_close(
+        self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
+    ) -> asyncio.Future[Message]:
+        """Have the receipt signed and stored; awaits nothing."""
+        self._streams.pop(draft.receipt_id, None)
+        self._told.pop(draft.receipt_id, None)
+        return self._link.ask(
+            "close",
+            draft=draft.encode(),
+            returned=encode_value(returned),
+            chat_id=chat_id if chat_id is not None and len(chat_id) <= MAX_CHAT_ID else None,
+            activity=None if activity is None else encode_value(activity),
+        )
+
+    async def close(
+        self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
+    ) -> None:
+        """Have the receipt signed and stored, durably. Raises GatewayError."""
+        await asyncio.shield(self.submit_close(draft, returned, chat_id, activity))
+
+    async def report_progress(self) -> None:
+        """Background work: tell the keeper how far each stream is. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            if self._link.waiting:
+                continue  # the keeper is busy: what it has not read must not pile up
+            rows = [progress() for progress in self._streams.values()]
+            rows = [row for row in rows if row.sent_bytes != self._told.get(row.receipt_id)]
+            self._told |= {row.receipt_id: row.sent_bytes for row in rows}
+            for at in range(0, len(rows), ROWS):
+                self._link.tell("progress", rows=[encode_value(row) for row in rows[at : at + ROWS]])

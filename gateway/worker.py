@@ -1,0 +1,100 @@
+"""One worker process: it accepts callers and carries their calls; what it promises them the keeper has recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from dataclasses import replace
+from functools import partial
+
+from gateway.admission import Admission
+from gateway.boot_keys import decode_boot_keys
+from gateway.build import source_digest
+from gateway.config import Config, decode_config
+from gateway.http.pass_on import KeeperDoor, build_worker_app
+from gateway.http.server import STOP_SECONDS, SharedListener, serve_app
+from gateway.pipeline import Embedded, Pipeline
+from gateway.places import Places, Turns, map_counts
+from gateway.remote_record import KeeperLink, RemoteRecord
+from gateway.upstream import Upstream
+from gateway.wire import Message
+from tee.errors import Malformed
+
+LOG = logging.getLogger("saferouter")
+CHANNEL = 0  # the connection to the keeper stands where standard input would
+
+
+async def run() -> None:
+    """Serve until the keeper says stop. Raises Malformed for a worker that would not be what is attested."""
+    link = KeeperLink(*await asyncio.open_unix_connection(sock=socket.socket(fileno=CHANNEL)))
+    told: asyncio.Queue[Message] = asyncio.Queue()
+    listening = asyncio.create_task(link.listen(told.put_nowait))
+    listening.add_done_callback(_orphaned)
+    link.tell("loaded")
+    hello = await told.get()
+    if "stop" in hello:
+        return
+    config = _attested_config(hello)
+    record = RemoteRecord(link, decode_boot_keys(hello["boot_keys"]), tuple(hello["keyset"]))
+    upstream, stop = Upstream(config.limits), asyncio.Event()
+    embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
+    open_calls, taken = map_counts(hello["counts"])
+    places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
+    pipeline = Pipeline(config, Admission(link.find_key), record, upstream, embedded, places)
+    door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
+    server = serve_app(build_worker_app(pipeline, config, door), listener, config, stop)
+    reporting = asyncio.create_task(record.report_progress())
+    for task in (server, reporting):
+        task.add_done_callback(partial(_ended, stop))
+    while "stop" not in (message := await told.get()):
+        record.keyset = tuple(message["keyset"])
+    stop.set()
+    await pipeline.drain()
+    await upstream.close()
+    await asyncio.wait({server}, timeout=STOP_SECONDS)
+    reporting.cancel()
+    await link.settled()
+    await door.close()
+
+
+def _attested_config(hello: Message) -> Config:
+    """The keeper's configuration; what it names, and this code, may have changed on disk since that was attested."""
+    config = replace(decode_config(hello["document"]), workers=hello["workers"])
+    if config.digests() != hello["configuration"]:
+        raise Malformed("configuration", "one that has changed", "what is attested: restart the gateway")
+    if source_digest() != hello["source_digest"]:
+        raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
+    return config
+
+
+def _ended(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    """A part is gone that works until the stop: another worker will do better."""
+    if not stop.is_set():
+        error = None if task.cancelled() else task.exception()
+        LOG.error("A worker ends, since a part of it did (%s).", type(error).__name__)
+        os._exit(1)
+
+
+def _orphaned(listening: asyncio.Task[None]) -> None:
+    """The keeper is gone or raves: end here and now, since no answer may leave without a record."""
+    if not listening.cancelled():
+        os._exit(1)
+
+
+def main() -> None:
+    """The process."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)  # a stop is the keeper's to order: calls are cut in its time
+    try:
+        asyncio.run(run())
+    except Malformed as error:
+        LOG.error("A worker cannot start. %s.", error)
+        raise SystemExit(1) from None
+    os._exit(0)  # everything is said: taking the interpreter apart would only hold up the stop
+
+
+if __name__ == "__main__":
+    main()

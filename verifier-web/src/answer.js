@@ -1,0 +1,157 @@
+// One answer's evidence: its receipt, its place in the log, what joins that log's trees; from files or the gateway.
+
+import { digest, isObject, parseJson } from "./canonical.js";
+import { one } from "./drop.js";
+import { Malformed } from "./errors.js";
+import { fetchPastQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
+import { gaps } from "./loghistory.js";
+import { fetchLink } from "./logvisit.js";
+import { decodeQuote } from "./quote.js";
+import { parseReceipt } from "./receipt.js";
+import { decodeAnswer, judgeReceiptLog, treesOf } from "./receiptlog.js";
+
+/** @typedef {import("./examine.js").Examination} Examination */
+/** A receipt as served, and what the log shows of it; null where that is not at hand.
+ * @typedef {{name: string, bytes: Uint8Array, proof: Uint8Array | null,
+ *   links: import("./loghistory.js").Links | null}} AnswerEvidence */
+
+const BODIES = ["request", "response", "proof"];
+
+/**
+ * The answer's evidence as far as it lies in files; `kept` is the answer of a bundle, which counts once something is
+ * given to judge it by.
+ * @param {import("./drop.js").Dropped[]} files @param {any} kept @returns {AnswerEvidence | null}
+ */
+export function storedAnswer(files, kept) {
+  const proof = bodyOf(files, "proof");
+  const given = files.filter((file) => file.role === "receipt");
+  if (given.length) return { name: given[0].name, bytes: one(given, "receipt", "a receipt").bytes, proof, links: null };
+  if (kept === null || !files.some((file) => BODIES.includes(file.role))) return null;
+  const answer = decodeAnswer(kept);
+  return { name: "the bundle’s receipt", bytes: answer.receipt, proof: proof ?? answer.proof, links: answer.links };
+}
+
+/** Bodies are checked against a receipt: without one they must not look checked. */
+export function requireReceipt({ files, receiptId }, stored) {
+  if (stored === null && !receiptId && files.some((file) => BODIES.includes(file.role))) {
+    throw new Malformed("receipt", "nothing", "the receipt's file or id: request, response and proof are checked against it");
+  }
+}
+
+/** When a receipt says that it was signed, where that is not later than `now`; else null. @returns {Date | null} */
+export function signedAt(raw, now) {
+  const receipt = parsedOrNull(() => parseReceipt(raw)); // receipt.format names the fault
+  const time = receipt && new Date(receipt.servedAt * 1000);
+  return time && time <= now ? time : null;
+}
+
+/** The one file of a role, null where none was given. */
+export function bodyOf(files, role) {
+  const bodies = files.filter((file) => file.role === role);
+  return bodies.length ? one(bodies, role, "one file").bytes : null;
+}
+
+/**
+ * The stored evidence, or the receipt by its id: then the API key leaves only for a gateway whose evidence has passed.
+ * @param {Examination} examination @param {import("./evidence.js").Verdict} verdict @param {AnswerEvidence | null} stored
+ * @returns {Promise<AnswerEvidence | null>}
+ */
+export async function findAnswer({ kind, origin, notices, request }, verdict, stored) {
+  const { receiptId, apiKey } = request;
+  if (kind !== "live" || (!receiptId && stored === null)) return stored;
+  if (apiKey && verdict.verdict === "rejected") {
+    notices.push("The gateway’s evidence was rejected, so your API key stayed here: nothing of the receipt was fetched.");
+  }
+  if (stored !== null || verdict.verdict === "rejected") return stored;
+  return { name: receiptId, bytes: await fetchReceipt(origin, receiptId, apiKey), proof: null, links: null };
+}
+
+/**
+ * The same with what the gateway shows of its place in the log: by the caller's key, and once no witness is missing who
+ * may still come.
+ * @param {Examination} examination @param {AnswerEvidence} answer
+ * @param {import("./identity.js").WorkloadLog | null} liveLog of the quote that was just fetched
+ * @param {import("./witnesses.js").WitnessPolicy | null} witnesses @param {(text: string) => void} progress
+ * @returns {Promise<AnswerEvidence>}
+ */
+export async function locate(examination, answer, liveLog, witnesses, progress) {
+  const { origin, request, notices } = examination;
+  const quote = decodeQuote(examination.quote);
+  const located = { ...answer };
+  const id = idOf(answer.bytes);
+  if (answer.proof === null && request.apiKey && quote.workload.log !== null && id !== null) {
+    progress("Waiting until a checkpoint of the log holds the receipt…");
+    const seen = async (proof) =>
+      (await judgeReceiptLog(quote, answer.bytes, null, proof, { witnesses })).every(
+        (check) => check.id !== "receipt.witness" || check.outcome !== "fail",
+      );
+    located.proof = await fetchReceiptProof(origin, id, request.apiKey, seen);
+    if (located.proof === null) {
+      notices.push("No checkpoint of the log held this receipt within three seconds. Ask again in a moment.");
+    }
+  }
+  located.links = await fetchLinks(origin, quote, located, liveLog);
+  return located;
+}
+
+/** The proofs that join the trees of quote, receipt and route; what is there already where there is no need for more. */
+async function fetchLinks(origin, quote, { bytes, proof, links }, liveLog) {
+  const { log } = quote.workload;
+  if (proof === null || log?.vkey !== liveLog?.vkey) return links;
+  let trees;
+  try {
+    trees = await treesOf(quote, bytes, proof);
+  } catch (error) {
+    if (error instanceof Malformed) return links; // receipt.log or log.inclusion names the fault
+    throw error;
+  }
+  const rows = gaps(trees).map(async ([old, size]) => [`${old}-${size}`, await fetchLink(origin, old, size)]);
+  return new Map(await Promise.all(rows));
+}
+
+/** The id that a receipt gives itself, which becomes a part of an address. */
+function idOf(raw) {
+  const receipt = parsedOrNull(() => parseReceipt(raw));
+  return receipt && /^[\w-]{1,128}$/.test(receipt.receiptId) ? receipt.receiptId : null;
+}
+
+function parsedOrNull(parse) {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof Malformed) return null;
+    throw error;
+  }
+}
+
+/**
+ * The evidence of the keyset that signed the receipt, where it is not the one just verified.
+ * @returns {Promise<{quote: any, now: Date} | null>}
+ */
+export async function pastQuote(examination, answer, document) {
+  let receipt, verified;
+  try {
+    receipt = parseJson(answer.bytes, "receipt");
+    verified = await digest(decodeQuote(document).keyset.document);
+  } catch {
+    return null; // verifyAnswer names the fault
+  }
+  const named = isObject(receipt) ? receipt.workload_keyset_digest : null;
+  if (typeof named !== "string" || !/^sha256:[0-9a-f]{64}$/.test(named) || named === verified) return null;
+  examination.notices.push(
+    `This receipt was made under other keys (${named}) than the ones just verified (${verified}). ` +
+      "The gateway may have restarted since, or the receipt belongs to another gateway.",
+  );
+  if (examination.kind !== "live" || !Number.isSafeInteger(receipt.served_at)) return null;
+  try {
+    const quote = parseJson(await fetchPastQuote(examination.origin, named), "quote");
+    examination.notices.push(
+      "The gateway handed out its stored evidence for those earlier keys. " +
+        "All that follows judges that evidence, at the receipt’s time, and not the gateway as it is now.",
+    );
+    return { quote, now: new Date(receipt.served_at * 1000) };
+  } catch (error) {
+    examination.notices.push(`The evidence of those earlier keys could not be fetched: ${error.message}`);
+    return null;
+  }
+}
