@@ -358,6 +358,21 @@ def test_another_languages_request_is_written_whole() -> None:
         encode_request(replace(asked, choices=2))
 
 
+def test_tools_in_a_namespace_are_offered_and_called_by_their_full_names() -> None:
+    function = {"type": "function", "name": "read", "parameters": {"type": "object"}}
+    tools = [{"type": "namespace", "name": "mcp__disk__", "description": "d", "tools": [function]},
+             {"type": "namespace", "name": "web", "tools": [function, {"type": "function"}]},
+             {"type": "namespace", "tools": 3}]  # fmt: skip
+    called = {"type": "function_call", "call_id": "c", "name": "read", "namespace": "web", "arguments": "{}"}
+    request = decode_request(body(input=[called], tools=tools))
+    assert request.tools == (Tool("mcp__disk__read", "", {"type": "object"}), Tool("web__read", "", {"type": "object"}))
+    assert request.messages == (Message("assistant", (ToolCall("c", "web__read", "{}"),)),)
+    events: list[StreamEvent] = [ToolCallDelta(0, "c", "web__read", "{}"), Finish("tool_calls")]
+    stream = write(events, tools=tools[:2])
+    last = frames(stream)[-1]["response"]["output"][0]
+    assert {name: last[name] for name in called} == called
+
+
 def test_seals_of_other_vendors_come_back_to_them() -> None:
     events: list[StreamEvent] = [
         ReasoningDelta("why", CLAUDE_SEAL),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.dialects.dialect import Attestation
+from gateway.dialects.fields import rows
 from gateway.dialects.openai_objects import write_failure
 from gateway.dialects.openai_responses_fields import (
     ID_PREFIX,
     INCOMPLETE,
     block_of,
+    full_name,
+    tools_inside,
     write_ending,
     write_event,
     write_failed,
@@ -53,7 +56,7 @@ class _Call:
     """A call that is being written."""
 
     id: str
-    name: str
+    names: dict[str, object]  # its name, and its namespace if it has one
     custom: bool
     item_id: str
     at: int
@@ -79,6 +82,8 @@ class Encoder:
         self._calls: dict[int, _Call] = {}  # by our index of the call
         self._ended_calls: set[int] = set()
         self._nameless: dict[int, ToolCallDelta] = {}  # calls whose name is still to come
+        tools = [inner for tool in rows(request.extra.get("tools")) for inner in tools_inside(tool)]
+        self._namespaced = {full_name(tool): tool for tool in tools if "namespace" in tool}
 
     def encode(self, event: StreamEvent) -> bytes:
         """Render one event; Finish, Usage and Failure wait for the end. Raises: UpstreamFailed beyond `MAX_ANSWER`."""
@@ -273,7 +278,9 @@ class Encoder:
             seal = reasoning_item(Thinking("", event.signature), self._next_id("rs"), of_call=True)
             written += self._whole(seal)
         item_id, at = self._next_id("ctc" if event.custom else "fc"), len(self._items)
-        call = _Call(event.id or f"call_{event.index}", event.name or "", event.custom, item_id, at)
+        name = event.name or ""
+        names = self._namespaced.get(name, {"name": name})
+        call = _Call(event.id or f"call_{event.index}", names, event.custom, item_id, at)
         self._calls[event.index] = call
         return written + self._add(_call_item(call, "in_progress"))
 
@@ -285,7 +292,7 @@ class Encoder:
         if call.custom:
             done = self._event("response.custom_tool_call_input.done", **place, input=item["input"])
         else:
-            members = {"name": call.name, "arguments": item["arguments"]}
+            members = {"name": call.names["name"], "arguments": item["arguments"]}
             done = self._event("response.function_call_arguments.done", **place, **members)
         return done + self._done(call.at, item)
 
@@ -343,7 +350,8 @@ def _content(kind: str, text: str) -> dict[str, object]:
 
 
 def _call_item(call: _Call, status: str) -> dict[str, object]:
-    item: dict[str, object] = {"id": call.item_id, "status": status, "call_id": call.id, "name": call.name}
+    item: dict[str, object] = {"id": call.item_id, "status": status, "call_id": call.id}
+    item |= {name: call.names[name] for name in ("name", "namespace") if name in call.names}
     arguments = "".join(call.arguments)
     if call.custom:
         return {**item, "type": "custom_tool_call", "input": arguments}

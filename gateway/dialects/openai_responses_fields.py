@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.dialects.dialect import Attestation
-from gateway.dialects.fields import count, table, word
+from gateway.dialects.fields import count, rows, table, word
 from gateway.dialects.openai_objects import write_failure
 from gateway.inference import Failure, Finish, InferenceRequest, Thinking, ThoughtSignature, Usage, read_signature
 from gateway.jsonbody import encode_json
@@ -148,6 +148,19 @@ def write_failed(
 def block_of(attestation: Attestation | None) -> dict[str, object]:
     """The members that carry the attestation."""
     return {} if attestation is None else {"_sf_attestation": attestation, "attestation": attestation}
+
+
+def full_name(fields: dict[str, object]) -> str:
+    """The name of a function, with that of its namespace before it: other languages have no namespaces."""
+    namespace, name = word(fields, "namespace"), word(fields, "name")
+    return namespace + ("" if not namespace or namespace.endswith("_") else "__") + name
+
+
+def tools_inside(tool: dict[str, object]) -> list[dict[str, object]]:
+    """The named tools of a namespace, each saying which; any other tool by itself."""
+    if tool.get("type") != "namespace":
+        return [tool]
+    return [{**inner, "namespace": word(tool, "name")} for inner in rows(tool.get("tools")) if word(inner, "name")]
 
 
 def read_reasoning(item: dict[str, object]) -> tuple[str, ThoughtSignature | None, str]:

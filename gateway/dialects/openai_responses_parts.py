@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gateway.dialects.fields import table, word
 from gateway.dialects.media import data_url, media_of_url
-from gateway.dialects.openai_responses_fields import NAME, read_reasoning, write_seal
+from gateway.dialects.openai_responses_fields import NAME, full_name, read_reasoning, tools_inside, write_seal
 from gateway.dialects.quirks import Quirks
 from gateway.errors import InvalidRequest
 from gateway.inference import (
@@ -57,9 +57,13 @@ def encode_items(messages: tuple[Message, ...], quirks: Quirks) -> list[dict[str
     return items
 
 
-def decode_tool(tool: dict[str, object]) -> Tool | Foreign:
-    """Read one tool; what is no function is kept as it is."""
-    kind, name = word(tool, "type"), word(tool, "name")
+def decode_tool(tool: dict[str, object]) -> list[Tool | Foreign]:
+    """Read one tool, or those of a namespace; what is no function is kept as it is."""
+    return [_decode_function(inner) for inner in tools_inside(tool)]
+
+
+def _decode_function(tool: dict[str, object]) -> Tool | Foreign:
+    kind, name = word(tool, "type"), full_name(tool)
     parameters, strict = tool.get("format" if kind == "custom" else "parameters"), tool.get("strict")
     if kind not in ("function", "custom") or not name or not (parameters is None or isinstance(parameters, dict)):
         return Foreign(NAME, tool)
@@ -109,14 +113,14 @@ def _decode_message(item: dict[str, object], place: str) -> Message:
 
 
 def _decode_block(item: dict[str, object]) -> Block:
-    kind, name = word(item, "type"), word(item, "name")
+    kind, name = word(item, "type"), full_name(item) if word(item, "name") else ""
     if kind == "reasoning":
         text, seal, of = read_reasoning(item)
         # The seal of the call that follows rides here until `_append` gives it back.
         return ToolCall("", "", "", signature=seal) if of == "call" else Thinking(text, seal, of == "redacted")
-    if kind == "function_call" and name and not word(item, "namespace"):
+    if kind == "function_call" and name:
         return ToolCall(word(item, "call_id") or word(item, "id"), name, word(item, "arguments"))
-    if kind == "custom_tool_call" and name and not word(item, "namespace"):
+    if kind == "custom_tool_call" and name:
         return ToolCall(word(item, "call_id") or word(item, "id"), name, word(item, "input"), custom=True)
     return Foreign(NAME, item)
 

@@ -61,7 +61,7 @@ def decode_request(body: bytes) -> InferenceRequest:
         dialect=NAME,
         model=read_model(fields),
         messages=_messages(fields),
-        tools=None if tools is None else tuple(map(decode_tool, tools)),
+        tools=None if tools is None else tuple(tool for entry in tools for tool in decode_tool(entry)),
         tool_choice=_tool_choice(fields),
         parallel_tool_calls=None if parallel is None else read_boolean(fields, "parallel_tool_calls"),
         max_tokens=read_integer(fields, "max_output_tokens", 1, MAX_TOKENS),

@@ -45,20 +45,20 @@ def mock_provider_app(api_key: str = "mock-key") -> Starlette:
     """Build the app. It demands `Authorization: Bearer <api_key>`."""
 
     async def answer(wire: Wire, request: Request) -> ASGIApp:
-        if request.headers.get("authorization") != f"Bearer {api_key}":
-            return _fault(401)
-        try:
-            body = json.loads(await request.body())
-        except (ValueError, RecursionError):
-            return _fault(400, "We could not parse the JSON body of your request.")
-        chat = wire.as_chat(body) if isinstance(body, dict) else body
+        body = await _body(request, api_key)
+        if not isinstance(body, dict):
+            return body
+        chat = wire.as_chat(body)
         return _refusal(chat) or await _answer(request, chat, wire)
 
     async def embed(request: Request) -> Response:
-        if request.headers.get("authorization") != f"Bearer {api_key}":
-            return _fault(401)
-        body = json.loads(await request.body())
-        return JSONResponse(embeddings(body)) if body.get("model") in MODELS else _fault(404)
+        body = await _body(request, api_key)
+        if not isinstance(body, dict):
+            return body
+        if body.get("model") not in MODELS:
+            return _fault(404)
+        answer = embeddings(body)
+        return _fault(400, "'$.input' is invalid.") if answer is None else JSONResponse(answer)
 
     async def models(request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {api_key}":
@@ -75,6 +75,17 @@ def mock_provider_app(api_key: str = "mock-key") -> Starlette:
             Route("/v1/models", models, methods=["GET"]),
         ]
     )
+
+
+async def _body(request: Request, api_key: str) -> dict[str, Any] | Response:
+    """The body of a caller that knows the key, or the refusal."""
+    if request.headers.get("authorization") != f"Bearer {api_key}":
+        return _fault(401)
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        body = None
+    return body if isinstance(body, dict) else _fault(400, "We could not parse the JSON body of your request.")
 
 
 async def _answer(request: Request, body: dict[str, Any], wire: Wire) -> ASGIApp:
@@ -99,10 +110,8 @@ async def _answer(request: Request, body: dict[str, Any], wire: Wire) -> ASGIApp
     return _without_end(whole) if "cut" in orders else whole
 
 
-def _refusal(body: Any) -> Response | None:
+def _refusal(body: dict[str, Any]) -> Response | None:
     """OpenAI's complaints about a request, in the order in which it complains."""
-    if not isinstance(body, dict):
-        return _fault(400, "We could not parse the JSON body of your request.")
     if not isinstance(body.get("model"), str):
         return _fault(400, "you must provide a model parameter")
     if body["model"] not in MODELS:

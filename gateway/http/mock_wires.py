@@ -57,11 +57,13 @@ def frame(value: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 
-def embeddings(body: dict[str, Any]) -> dict[str, Any]:
-    """A unit vector for each input, made of its digest."""
+def embeddings(body: dict[str, Any]) -> dict[str, Any] | None:
+    """A unit vector for each input, made of its digest; None for what is no input."""
     value = body.get("input")
     alone = isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, int) for one in value))
-    inputs: list[Any] = [value] if alone else value if isinstance(value, list) else []
+    inputs: Any = [value] if alone else value
+    if not value or not isinstance(inputs, list) or not all(isinstance(one, str | list) for one in inputs):
+        return None
     size = body.get("dimensions")
     size = min(int(size), MOST_DIMENSIONS) if isinstance(size, int | float) and size >= 1 else _DIMENSIONS
     rows = []
