@@ -22,12 +22,13 @@ from gateway.inference import InferenceRequest
 @dataclass(frozen=True, slots=True)
 class Service:
     """What is posted to one path. `providers` goes by the dialect of a connector; `local` makes the answer here where
-    a provider cannot be asked.
+    a provider cannot be asked; `check` refuses what cannot be asked in another language.
     """
 
     surface: Surface
     providers: Mapping[str, ProviderSide]
     local: Callable[[InferenceRequest], bytes] | None = None
+    check: Callable[[InferenceRequest], None] = lambda _request: None
 
     def answer_here(self, request: InferenceRequest, connector: Connector) -> bytes | None:
         """The gateway's own answer; None if the provider is to be asked. Raises: NoRoute if neither can be."""
@@ -38,9 +39,15 @@ class Service:
             raise NoRoute(f"Provider {connector.id} does not offer {self.surface.name}.", code="not_offered")
         return self.local(request)
 
-    def provider(self, connector: Connector) -> ProviderSide:
-        """The side of the language in which a provider that can be asked is asked."""
-        return self.providers[self._language(connector)]
+    def provider(self, request: InferenceRequest, connector: Connector) -> ProviderSide:
+        """The side of the language in which a provider that can be asked is asked.
+
+        Raises: InvalidRequest for what does not go into another language.
+        """
+        side = self.providers[self._language(connector)]
+        if side.name != self.surface.name:
+            self.check(request)
+        return side
 
     def _language(self, connector: Connector) -> str:
         """The client's own where the provider speaks it too, so that bytes pass unchanged."""
@@ -60,7 +67,11 @@ def _at(path: str, name: str) -> dict[str, ProviderSide]:
 SERVICES: dict[str, Service] = {
     "/v1/chat/completions": Service(openai_chat.SURFACE, _CHATS),
     "/v1/responses": Service(openai_responses.SURFACE, _CHATS),
-    "/v1/completions": Service(openai_chat_legacy.SURFACE, _CHATS | _at("/completions", openai_chat_legacy.NAME)),
+    "/v1/completions": Service(
+        openai_chat_legacy.SURFACE,
+        _CHATS | _at("/completions", openai_chat_legacy.NAME),
+        check=openai_chat_legacy.refuse_untranslatable,
+    ),
     "/v1/embeddings": Service(
         replace(
             openai_chat.SURFACE,

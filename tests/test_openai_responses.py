@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from gateway.dialects import anthropic_messages, openai_chat, openai_responses
+from gateway.dialects import (
+    anthropic_messages,
+    openai_chat,
+    openai_chat_legacy,
+    openai_embeddings,
+    openai_responses,
+)
 from gateway.dialects.dialect import CUT
 from gateway.dialects.fold import fold_events
 from gateway.dialects.openai_responses_decoder import Decoder, decode_answer
@@ -394,6 +400,21 @@ def test_seals_of_other_vendors_come_back_to_them() -> None:
     assert orphan.messages == (Message("assistant", ()),)
 
 
+@pytest.mark.parametrize("language", [openai_chat, anthropic_messages])
+def test_sealed_reasoning_comes_back_through_clients_of_other_languages(language: Any) -> None:
+    output = [{"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAA"},
+              {"id": "fc_1", "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}]  # fmt: skip
+    events = decode_answer(json.dumps(response(output=output)).encode())
+    answer = json.loads(language.encode_answer(events, decode_request(body()), "t", 7, None))
+    chat = language is openai_chat
+    said = answer["choices"][0]["message"] if chat else {"role": "assistant", "content": answer["content"]}
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}, said]}
+    request = language.SURFACE.decode_request(json.dumps(asked).encode())
+    _, thought, call = json.loads(encode_request(request))["input"]
+    assert thought == output[0]
+    assert (call["call_id"], call["name"]) == ("c1", "f")
+
+
 def test_a_stream_keeps_the_grammar() -> None:
     events: list[StreamEvent] = [
         Start("x", "theirs", 5),
@@ -716,3 +737,15 @@ def test_no_stream_raises_anything_but_a_failure(values: list[Any], size: int, k
         pass
     passed = b"".join(passage.push(stream[at : at + size]) for at in range(0, len(stream), size))
     assert b"rcpt-1" in passed + passage.closing(BLOCK)
+
+
+@settings(max_examples=200, deadline=None)
+@given(JSON, JSON, JSON)
+def test_no_prompt_or_input_raises_anything_but_a_refusal(value: Any, options: Any, number: Any) -> None:
+    whole = {"input": value, "prompt": value, "stream_options": options, "n": number, "dimensions": number}
+    for decode in (openai_chat_legacy.decode_request, openai_embeddings.decode_request):
+        for fields in (whole, {"prompt": value, "input": value}):
+            try:
+                decode(json.dumps({"model": "m", **fields}).encode())
+            except InvalidRequest as error:
+                assert error.param

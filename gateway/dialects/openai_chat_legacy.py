@@ -56,15 +56,11 @@ def decode_request(body: bytes) -> InferenceRequest:
     fields = parse_json_object(body)
     prompts = _prompts(fields.get("prompt"))
     choices = read_integer(fields, "n", 1, 128) or 1
-    alone = len(prompts) == 1 and choices == 1 and not any(fields.get(name) for name in _ONLY_HERE)
-    said: Text | Foreign = Foreign(NAME, {"prompt": fields.get("prompt")})
-    if alone and isinstance(prompts[0], str):
-        said = Text(prompts[0])
     options = read_object(fields, "stream_options") or {}
     return InferenceRequest(
         dialect=NAME,
         model=read_model(fields),
-        messages=(Message("user", (said,)),),
+        messages=tuple(Message("user", (_said(prompt),)) for prompt in prompts),
         max_tokens=read_integer(fields, "max_tokens", 0, MAX_TOKENS) or None,
         temperature=read_number(fields, "temperature", 0.0, 2.0),
         top_p=read_number(fields, "top_p", 0.0, 1.0),
@@ -78,6 +74,19 @@ def decode_request(body: bytes) -> InferenceRequest:
         user=read_text(fields, "user"),
         extra={name: value for name, value in fields.items() if name not in _PLACED},
     )
+
+
+def refuse_untranslatable(request: InferenceRequest) -> None:
+    """What no chat can be asked for. Raises: InvalidRequest."""
+    only = "as this model's provider answers chats only"
+    for name in _ONLY_HERE:
+        if request.extra.get(name):
+            raise InvalidRequest.at(name, "a wish for more than text", f"none, {only}")
+    if any(isinstance(block, Foreign) for message in request.messages for block in message.content):
+        raise InvalidRequest.at("prompt", "tokens", f"text, {only}")
+    if request.choices > 1:
+        name = "n" if len(request.messages) == 1 else "prompt"
+        raise InvalidRequest.at(name, "more than one answer to give", f"one, {only}")
 
 
 class Encoder:
@@ -159,6 +168,10 @@ def _prompts(prompt: object) -> list[object]:
     if len(prompt) > MAX_PROMPTS or not all(isinstance(one, str | list) for one in prompt):
         raise InvalidRequest.at("prompt", f"a list of {len(prompt)} of another kind", wanted)
     return prompt
+
+
+def _said(prompt: object) -> Text | Foreign:
+    return Text(prompt) if isinstance(prompt, str) else Foreign(NAME, {"prompt": prompt})
 
 
 def _choice(text: str, reason: str | None) -> dict[str, object]:

@@ -187,6 +187,9 @@ def _encode_turn(message: Message, quirks: Quirks) -> list[dict[str, object]]:
         if parts:
             items.append({"type": "message", "role": role, "content": parts})
             parts = []
+        if isinstance(block, ToolCall) and block.signature and block.signature.origin == NAME:
+            # Reasoning without words comes back through Anthropic's clients as a seal of the call that followed it.
+            items.append(reasoning_item(Thinking("", block.signature), ""))
         items += [item] if item else []
     return [*items, {"type": "message", "role": role, "content": parts}] if parts else items
 

@@ -101,10 +101,11 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     fields |= {name: value for name, value in optional.items() if value is not None and name not in quirks.drops}
     # Unsaid, OpenAI stores every answer; what it sealed comes back to it through the client instead.
     fields["store"] = False
-    if reasoning := _encode_reasoning(request.reasoning, quirks):
+    if "reasoning" not in quirks.drops:
         include = extra.get("include")
         wanted = include if isinstance(include, list) else []
         fields["include"] = [*wanted, *{"reasoning.encrypted_content"}.difference(map(str, wanted))]
+    if reasoning := _encode_reasoning(request.reasoning, quirks):
         fields["reasoning"] = {**table(extra, "reasoning"), **reasoning}
     if written := _encode_format(request.output_format):
         fields["text"] = {**table(extra, "text"), "format": written}
