@@ -231,6 +231,41 @@ def test_nothing_is_stored(gpt: OpenAI) -> None:
         assert caught.value.response.headers["x-receipt-id"]
 
 
+def test_codex_is_answered_by_a_chat_provider(live_gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+    """What Codex sends, recorded: developer messages, a namespace of tools, a search of OpenAI's own."""
+    upstream.play(Recording(CHAT_STREAM.replace(b"weather", b"mcp__sky__weather")))
+    inner = {"type": "function", "name": "weather", "parameters": PARAMETERS, "strict": False}
+    answered = live_gateway.post(
+        asked(
+            [
+                {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "rules"}]},
+                {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+            ],
+            "wire-1",
+            instructions="You are Codex.",
+            tools=[TOOL, {"type": "namespace", "name": "mcp__sky", "tools": [inner]}, {"type": "web_search"}],
+            tool_choice="auto",
+            parallel_tool_calls=True,
+            reasoning={"effort": "medium", "summary": "auto"},
+            store=False,
+            stream=True,
+            include=["reasoning.encrypted_content"],
+            prompt_cache_key="k",
+            client_metadata={"x": "y"},
+        ),
+        RESPONSES,
+        originator="codex_cli_rs",
+        session_id="s",
+    )
+    sent = sent_on(live_gateway, upstream, answered)
+    assert [row["role"] for row in sent["messages"]] == ["system", "system", "user"]
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["weather", "mcp__sky__weather"]
+    assert not sent.keys() & {"store", "include", "client_metadata", "prompt_cache_key"}
+    last = json.loads(answered.raw.split(b"data: ")[-1])
+    (call,) = [item for item in last["response"]["output"] if item["type"] == "function_call"]
+    assert (call["namespace"], call["name"], call["arguments"]) == ("mcp__sky", "weather", '{"a":1}')
+
+
 def test_text_completions_of_every_provider(
     gpt: OpenAI, live_gateway: RunningGateway, upstream: ScriptedUpstream
 ) -> None:

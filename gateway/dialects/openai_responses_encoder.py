@@ -121,11 +121,9 @@ class Encoder:
 
     def response(self, attestation: Attestation | None) -> dict[str, object]:
         """The whole response as it stands."""
-        ending = write_ending(self._finish, None)
-        done = {"completed_at": self._created} if ending["status"] == "completed" else {}
         usage = None if self._finish is None else write_usage(self._usage or Usage(0, 0))
-        ours = block_of(attestation)
-        return {**self._head(), **done, **ending, "output": self._items, "usage": usage, **ours}
+        said = {**self._head(), **write_ending(self._finish, None), "output": self._items, "usage": usage}
+        return {**said, **block_of(attestation)}
 
     def settle(self) -> None:
         """Close what is open, for a buffered answer."""
