@@ -23,8 +23,8 @@ from gateway.dialects import (
 )
 from gateway.dialects.dialect import CUT
 from gateway.dialects.fold import fold_events
-from gateway.dialects.openai_responses_decoder import Decoder, decode_answer
-from gateway.dialects.openai_responses_encoder import Encoder, encode_answer
+from gateway.dialects.openai_responses_decoder import MAX_ITEMS, Decoder, decode_answer
+from gateway.dialects.openai_responses_encoder import MAX_ANSWER, Encoder, encode_answer
 from gateway.dialects.openai_responses_request import decode_request, encode_request
 from gateway.dialects.openai_responses_verbatim import ResponsesPassage, forward_unstored
 from gateway.dialects.quirks import PLAIN, Quirks
@@ -125,7 +125,11 @@ def recordings(pattern: str) -> list[Path]:
         if os.environ.get("SAFEROUTER_REQUIRE_VECTORS") == "1":
             pytest.fail(f"recorded vectors are required, and {folder} is absent")
         pytest.skip(f"recorded vectors: {folder} is absent")
-    found = [path for part in ("openai-responses", "azure", "deepseek") for path in (folder / part).glob(pattern)]
+    found = [
+        path
+        for part in ("openai-responses", "azure", "deepseek", "bedrock-openai")
+        for path in (folder / part).glob(pattern)
+    ]
     marks = (b'"object":"response"', b'"object": "response"', b'"input"')
     return sorted(path for path in found if any(mark in path.read_bytes() for mark in marks))
 
@@ -564,6 +568,23 @@ def test_an_answer_in_any_form_is_read_once() -> None:
 )  # fmt: skip
 def test_a_stream_that_fails_says_how(stream: bytes, failure: Failure) -> None:
     assert read(stream)[-1] == failure
+
+
+def test_nothing_grows_without_end() -> None:
+    encoder = Encoder(decode_request(body()), "t", 7)
+    with pytest.raises(UpstreamFailed, match="longer than"):
+        encoder.encode(TextDelta("x" * (MAX_ANSWER + 1)))
+    failed = encoder.encode(Failure("too long")) + encoder.finish(BLOCK)
+    assert [frame["type"] for frame in checked(failed)][-2:] == ["response.failed", "error"]
+    with pytest.raises(UpstreamFailed, match="items"):
+        read(sse(*({"type": "response.output_item.added", "output_index": at} for at in range(MAX_ITEMS + 1))))
+    passage = ResponsesPassage(decode_request(body(stream=True)), 7, max_frame=1000)
+    passage.push(LAST % RESPONSE)
+    with pytest.raises(UpstreamFailed, match="after its end"):
+        passage.push(b": still here\n\n" * 100)
+    assert b"rcpt-1" in passage.closing(BLOCK, Failure("too long"))
+    with pytest.raises(InvalidRequest, match="1 to 2048"):
+        openai_chat_legacy.decode_request(json.dumps({"model": "m", "prompt": ["x"] * 2049}).encode())
 
 
 def test_recorded_streams_are_read_and_written_again() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import openai
 import pytest
+from anthropic import Anthropic
 from openai import OpenAI
 
 from tee.canonical import digest_bytes
@@ -179,6 +180,29 @@ def test_chat_clients_are_answered_by_a_provider_of_responses(
     answered = live_gateway.post(chat_body("hi", "pro-1"))
     assert answered.json["choices"][0]["message"]["content"]
     sent_on(live_gateway, upstream, answered)
+
+
+def test_anthropics_client_is_answered_by_a_provider_of_responses(
+    live_gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
+    for path in recorded("openai-responses", "*.response.sse"):
+        upstream.play(Recording(path.read_bytes(), piece=500))
+        with (
+            Anthropic(base_url=live_gateway.url, api_key=live_gateway.api_key, max_retries=0) as client,
+            client.messages.stream(
+                model="pro-1",
+                max_tokens=99,
+                system="s",
+                thinking={"type": "adaptive"},
+                messages=[{"role": "user", "content": "hi"}],
+            ) as stream,
+        ):
+            final = stream.get_final_message()
+        assert final.stop_reason in ("end_turn", "tool_use") and final.usage.input_tokens, path.name
+        assert {block.type for block in final.content} <= {"text", "thinking", "tool_use"}, path.name
+        sent = json.loads(upstream.got.body)
+        assert (sent["instructions"], sent["max_output_tokens"], sent["reasoning"]) == ("s", 99, {"effort": "high"})
+        assert sent["include"] == ["reasoning.encrypted_content"]
 
 
 @pytest.mark.parametrize("model", ["gpt-1", "wire-1"])

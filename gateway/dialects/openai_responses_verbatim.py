@@ -122,7 +122,8 @@ def answer_facts(body: bytes) -> Seen:
     fields = read_json_object(body)
     if fields is None:
         raise UpstreamFailed("The provider answered with a body that is no JSON object.")
-    whole = not fields.get("error") and word(fields, "status") in ("completed", "incomplete")
+    ended = word(fields, "status") in ("completed", "incomplete", "")  # some compatible servers leave it out
+    whole = not fields.get("error") and ended and isinstance(fields.get("output"), list)
     return Seen(read_usage(fields), word(fields, "id"), whole)
 
 
