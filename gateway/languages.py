@@ -9,6 +9,9 @@ from gateway.connectors.connector import Connector
 from gateway.dialects import (
     anthropic_count_tokens,
     anthropic_messages,
+    bedrock_converse,
+    gemini,
+    ollama,
     openai_chat,
     openai_chat_legacy,
     openai_embeddings,
@@ -55,7 +58,8 @@ class Service:
 
 
 _CHATS: dict[str, ProviderSide] = {
-    side.name: side for side in (openai_chat.PROVIDER, openai_responses.PROVIDER, anthropic_messages.PROVIDER)
+    dialect.PROVIDER.name: dialect.PROVIDER
+    for dialect in (openai_chat, openai_responses, anthropic_messages, gemini, bedrock_converse, ollama)
 }
 
 

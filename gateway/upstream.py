@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -12,7 +13,9 @@ import httpx2
 from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
+from gateway.google_token import GoogleTokens
 from gateway.upstream_tls import handshake_facts, new_context, refusal
+from tee.aws.sigv4 import AwsCredentials
 
 # What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
 _FAULTS = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError)
@@ -65,14 +68,24 @@ class Upstream:
         self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds)
         self._clients: dict[str | None, httpx2.AsyncClient] = {}  # by whom they trust: a connection must not be shared
         self._limit = limits.answer
+        self._google = GoogleTokens()
         self._client(None)  # now, since reading the public CAs takes its time
 
     async def call(
-        self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Mapping[str, str]
+        self,
+        connector: Connector,
+        url: str,
+        body: bytes,
+        credential: str | AwsCredentials | None,
+        extra: Mapping[str, str],
     ) -> UpstreamAnswer:
-        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed."""
+        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed, NoRoute."""
         headers = {**_HEADERS, **extra}
-        if credential is not None:
+        if isinstance(credential, str) and connector.service_account:
+            credential = await self._google.token(connector.id, credential)
+        if isinstance(credential, AwsCredentials):
+            headers |= connector.signed_headers(credential, url, headers["content-type"], body, datetime.now(UTC))
+        elif credential is not None:
             headers |= connector.credential_header(credential)
         try:
             client = self._client(connector.roots)
@@ -83,6 +96,8 @@ class Upstream:
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise UpstreamFailed("The provider compressed an answer that it was asked to send plain.")
+        if response.status_code == 401 and connector.service_account:
+            self._google.forget(connector.id)
         return UpstreamAnswer(
             status=response.status_code,
             content_type=response.headers.get("content-type", "application/octet-stream"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gateway.dialects.anthropic_messages_fields import NAME
 from gateway.dialects.fields import table, word
+from gateway.dialects.turns import tool_input
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     Block,
@@ -23,7 +24,7 @@ from gateway.inference import (
     ToolResult,
     read_signature,
 )
-from gateway.jsonbody import encode_json, kind_of, read_json_object
+from gateway.jsonbody import encode_json, kind_of
 
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _EMPTY_SCHEMA: dict[str, object] = {"type": "object", "properties": {}}
@@ -122,14 +123,6 @@ def encode_content(blocks: tuple[Block, ...]) -> list[dict[str, object]]:
         elif part := _encode_block(block):
             parts.append(part)
     return parts
-
-
-def tool_input(arguments: str) -> dict[str, object]:
-    """The object that a tool is called with; text that is none becomes the one member of one."""
-    if not arguments.strip():
-        return {}
-    found = read_json_object(arguments)
-    return {"input": arguments} if found is None else found
 
 
 def encode_call(call: ToolCall) -> dict[str, object]:
