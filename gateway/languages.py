@@ -63,9 +63,9 @@ _CHATS: dict[str, ProviderSide] = {
 }
 
 
-def _at(path: str, name: str) -> dict[str, ProviderSide]:
+def _at(path: str, name: str) -> ProviderSide:
     """A further path of OpenAI's, to which bytes pass unchanged."""
-    return {name: replace(openai_chat.PROVIDER, name=name, path=lambda _model, _stream: path)}
+    return replace(openai_chat.PROVIDER, name=name, path=lambda _model, _stream: path)
 
 
 SERVICES: dict[str, Service] = {
@@ -73,7 +73,7 @@ SERVICES: dict[str, Service] = {
     "/v1/responses": Service(openai_responses.SURFACE, _CHATS),
     "/v1/completions": Service(
         openai_chat_legacy.SURFACE,
-        _CHATS | _at("/completions", openai_chat_legacy.NAME),
+        _CHATS | {openai_chat_legacy.NAME: _at("/completions", openai_chat_legacy.NAME)},
         check=openai_chat_legacy.refuse_untranslatable,
     ),
     "/v1/embeddings": Service(
@@ -83,7 +83,10 @@ SERVICES: dict[str, Service] = {
             decode_request=openai_embeddings.decode_request,
             verbatim=openai_embeddings.VERBATIM,
         ),
-        _at("/embeddings", openai_embeddings.NAME),
+        {
+            openai_embeddings.NAME: _at("/embeddings", openai_embeddings.NAME),
+            ollama.NAME: _at("/v1/embeddings", openai_embeddings.NAME),  # beside the paths of its own language
+        },
     ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
     "/v1/messages/count_tokens": Service(

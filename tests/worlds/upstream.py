@@ -180,6 +180,7 @@ def wired_config(base_url: str) -> str:
         ("mini", "minimax", base_url, "WIRE_KEY"),
         ("gpt", "openai", base_url, "WIRE_KEY"),
         ("gpt-pro", "openai-responses", base_url, "WIRE_KEY"),
+        ("llama", "ollama", base_url, "WIRE_KEY"),
     ]
     models = [
         ("mock-1", "mock", "mock-1"),
@@ -192,6 +193,7 @@ def wired_config(base_url: str) -> str:
         ("mini-1", "mini", "MiniMax-M3"),
         ("gpt-1", "gpt", "gpt-5-nano"),
         ("pro-1", "gpt-pro", "gpt-5-pro"),
+        ("llama-1", "llama", "embeddinggemma"),
     ]
     rows = []
     for name, family, url, variable in providers:
