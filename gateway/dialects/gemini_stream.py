@@ -77,8 +77,10 @@ class Reader:
         return [*events, Finish("tool_calls" if self._calls and ours == "stop" else ours, theirs), *usage]
 
     def _start(self, answer: dict[str, object]) -> list[StreamEvent]:
+        """Its name, if the first object has one: it stands in all of them, and nothing may come before it."""
         answer_id = word(answer, "responseId")
         if self._started or not answer_id:
+            self._started = True
             return []
         self._started, self._answer_id = True, _NOT_IN_IDS.sub("", answer_id[:_MAX_ID])
         return [Start(answer_id, word(answer, "modelVersion"))]
