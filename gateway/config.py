@@ -296,7 +296,7 @@ def _connector(row: Any, path: str) -> Connector:
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
     if "?" in base_url or "#" in base_url:
         raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
-    if f"/{ANY_PROJECT}/" in base_url:
+    if known.service_account and f"/{ANY_PROJECT}/" in base_url:
         raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
     return replace(
         known,

@@ -114,7 +114,7 @@ def read_account(text: str, provider: str) -> ServiceAccount:
         fault = "type"
     elif not email:
         fault = "client_email"
-    elif not is_private_channel(token_uri):
+    elif not _is_private(token_uri):
         fault = "token_uri"
     if fault or key is None:
         words = f"its {fault or 'private_key'} is missing or wrong"
@@ -122,6 +122,13 @@ def read_account(text: str, provider: str) -> ServiceAccount:
             f"Provider {provider} wants the key file of a Google service account: {words}.", code="no_credential"
         )
     return ServiceAccount(email, word(fields, "private_key_id"), token_uri, key)
+
+
+def _is_private(url: str) -> bool:
+    try:
+        return is_private_channel(url)
+    except ValueError:  # no URL at all
+        return False
 
 
 def _private_key(pem: str) -> RSAPrivateKey | None:

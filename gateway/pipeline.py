@@ -94,7 +94,7 @@ class Pipeline:
             answered = service.answer_here(request, route.connector)
             if answered is None:
                 credential = await self._unseal(route.connector)  # 4
-                provider = service.providers[route.connector.dialect]
+                provider = service.provider(request, route.connector)
                 exchange = Exchange(surface, provider, request, secrets.token_hex(12), int(time.time()))
                 url = self._base_url(route.connector) + provider.path(route.model.upstream_model, request.stream)
                 quirks = quirks_of(route.connector.family, route.model.upstream_model)

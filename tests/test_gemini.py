@@ -281,6 +281,7 @@ def test_calls_in_pieces_become_whole_calls() -> None:
         ([("$.a[1]", "gap"), ("$.a[0]", "x"), ("$.a[0]", "yz"), ("$.a[1]", "z")], {"a": ["xyz", "z"]}),
         ([("$", "x"), ("a", "x"), ("$.a[", "x"), ("$..a", "x"), ("$[0]", "x"), ("$" + ".a" * 200, "x")], {}),
         ([("$.a", "x"), ("$.a.b", "y"), ("$.a[0]", "z"), ("$.a[999999999]", "z")], {"a": "x"}),
+        ([("$.a[0].b", "x"), ("$.a[7].b", "gap"), ("$.a[0].b[2].c", "y")], {"a": [{"b": "x"}]}),
     ],
 )
 def test_odd_places_of_arguments(pieces: list[tuple[str, str]], expected: dict[str, Any]) -> None:
@@ -305,6 +306,18 @@ def test_arguments_of_other_kinds_and_without_an_open_call() -> None:
     ]
 
 
+def test_a_call_that_is_never_said_to_end_ends_with_what_follows() -> None:
+    first, second = ({"functionCall": {"name": name, "willContinue": True}} for name in "fg")
+    events = decoded(sse(said(first), said(second), said({"text": "so"}, reason="STOP", responseId="r")))
+    assert [type(event).__name__ for event in events] == [
+        "ToolCallDelta",
+        "ToolCallDelta",
+        "TextDelta",
+        "Finish",
+    ]
+    assert [call.name for call in fold_events(events).blocks if isinstance(call, ToolCall)] == ["f", "g"]
+
+
 def test_a_call_without_end_is_refused_and_so_are_calls_without_number() -> None:
     piece = {"functionCall": {"partialArgs": [{"jsonPath": "$.a", "stringValue": "x" * (MAX_ARGUMENTS // 2)}],
                               "willContinue": True}}  # fmt: skip
@@ -327,6 +340,8 @@ def test_ids_are_gemini_s_own_or_made_of_the_answer_s_and_never_sent_back() -> N
     assert [part["functionCall"] for part in model["parts"]] == [
         {"name": "fcall_0_R-1", "args": {}}, {"id": "g7", "name": "fg7", "args": {}},
     ]  # fmt: skip
+    lone = written(HI, Message("tool", (ToolResult("x", ()),)), Message("tool", (ToolResult("", (), name="n"),)))
+    assert [part["functionResponse"]["name"] for part in lone["contents"][1]["parts"]] == ["unknown", "n"]
     # By order of the calls, since that is all that tells two without ids apart.
     assert [part["functionResponse"] for part in user["parts"]] == [
         {"name": "fcall_0_R-1", "response": {"output": "call_0_R-1"}},
@@ -389,6 +404,8 @@ def test_tools_and_choices() -> None:
     assert chosen(ToolChoice("required", ("f", "g"))) == {"mode": "ANY", "allowedFunctionNames": ["f", "g"]}
     assert chosen(ToolChoice("none")) == {"mode": "NONE"}
     assert chosen(ToolChoice("auto")) == {"mode": "AUTO"}
+    forced = written(tools=tools, tool_choice=ToolChoice("required", ("g",)))
+    assert len(forced["tools"][0]["functionDeclarations"]) == 3
     some = written(tools=tools, tool_choice=ToolChoice("auto", ("g",)))["tools"][0]["functionDeclarations"]
     assert [row["name"] for row in some] == ["g"]
     assert "toolConfig" not in written(tool_choice=ToolChoice("auto"))
@@ -442,7 +459,8 @@ def test_every_effort_is_a_budget_or_a_level_that_the_model_takes() -> None:
 
 def test_how_an_answer_ends() -> None:
     usage = {"promptTokenCount": 5, "candidatesTokenCount": 2, "thoughtsTokenCount": 3, "cachedContentTokenCount": 4,
-             "toolUsePromptTokenCount": 1, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 2}],
+             "toolUsePromptTokenCount": 1, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 2},
+                                     {"modality": "TEXT", "tokenCount": 3}],
              "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}]}  # fmt: skip
     counted = Usage(6, 5, 4, reasoning_tokens=3, audio_prompt_tokens=2, audio_completion_tokens=1)
     ends = {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter", "SPII": "content_filter", "NEW": "stop"}
@@ -453,6 +471,7 @@ def test_how_an_answer_ends() -> None:
     called = decoded(sse(said({"functionCall": {"name": "f"}}, reason="MAX_TOKENS")))
     assert called[-1] == Finish("length", "MAX_TOKENS")
     blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {"promptTokenCount": 5}}
+    assert gemini.decode_answer(json.dumps(blocked).encode()) == decoded(sse(blocked))
     assert decoded(sse(blocked)) == [Finish("content_filter", "PROHIBITED_CONTENT"), Usage(5, 0)]
     failed = said(reason="MALFORMED_FUNCTION_CALL", usageMetadata=usage)
     failed["candidates"][0]["finishMessage"] = "Malformed call"
@@ -473,7 +492,9 @@ def test_parts_of_every_kind() -> None:
         {"executableCode": {"code": "1"}, "thoughtSignature": "x"}, {"codeExecutionResult": {}}, {"text": ""},
         {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
         {"inlineData": {"mimeType": "text/csv", "data": "eA=="}},
-        {"inlineData": {"mimeType": "image/png"}}, {"text": "a"}, {"text": "", "thoughtSignature": "Cw=="},
+        {"inlineData": {"mimeType": "image/png"}},
+        {"thought": True, "inlineData": {"mimeType": "image/png", "data": "x"}},
+        {"text": "a"}, {"text": "", "thoughtSignature": "Cw=="},
     ]  # fmt: skip
     assert decoded(sse(said(*parts, reason="STOP")))[:-1] == [
         ReasoningDelta("hm"), ReasoningDelta("", ThoughtSignature("gemini", "Cg==")), PICTURE,

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from openai import OpenAI
 
-from gateway.config import decode_config
+from gateway.config import decode_config, read_credential
 from gateway.dialects import gemini
 from gateway.dialects.fold import fold_events
 from gateway.errors import UpstreamFailed
@@ -320,9 +320,13 @@ def test_no_token_is_a_failure_of_ours_with_a_receipt(world: World, body: bytes,
     world.gateway.verified(answered)
 
 
-@pytest.mark.parametrize("member", ["type", "client_email", "private_key", "token_uri"])
-def test_a_key_file_that_is_none_says_which_member_is_wrong(world: World, member: str) -> None:
-    world.write_account(**{member: "http://198.51.100.7/" if member == "token_uri" else ""})
+@pytest.mark.parametrize(
+    ("member", "found"),
+    [("type", "user"), ("client_email", ""), ("private_key", "PEM"), ("private_key", 1),
+     ("token_uri", "http://198.51.100.7/"), ("token_uri", "http://["), ("token_uri", "")],
+)  # fmt: skip
+def test_a_key_file_that_is_none_says_which_member_is_wrong(world: World, member: str, found: object) -> None:
+    world.write_account(**{member: found})
     answered = world.gateway.post(chat_body("hi", "ver"))
     world.write_account()
     assert (answered.status, answered.json["error"]["code"]) == (503, "no_credential")
@@ -363,10 +367,21 @@ def test_a_silent_token_server_is_left_and_one_that_leaves_takes_no_token_from_t
         assert server.got.path == "/v1"
 
 
-def test_a_project_must_be_named() -> None:
+def test_a_project_must_be_named_and_a_key_file_may_be_where_google_says(tmp_path: Path) -> None:
     models = [{"id": "m", "provider": "v"}]
     with pytest.raises(Malformed, match="with your project"):
         decode_config({"providers": [{"id": "v", "family": "vertex"}], "models": models}, {})
+    place = "https://eu.example/v1/projects/p/locations/eu/publishers/google/"
+    named = {"id": "v", "family": "vertex", "base_url": place}
+    connector = decode_config({"providers": [named], "models": models}, {}).models.connectors["v"]
+    assert connector.base_url == place[:-1]
+    file = tmp_path / "key.json"
+    file.write_text('{\n  "type": "service_account"\n}\n')
+    assert (
+        read_credential(connector, {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}) == '{   "type": "service_account" }'
+    )
+    assert read_credential(connector, {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}) is None
+    assert read_credential(connector, {}) is None
     bare = {"id": "v", "family": "gemini", "base_url": "https://g.example"}
     connectors = decode_config({"providers": [bare], "models": models}, {}).models.connectors
     assert connectors["v"].base_url == "https://g.example/v1beta"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.connectors.catalog import FAMILIES
 from gateway.connectors.quirks_table import quirks_of
-from gateway.dialects import anthropic_messages, openai_chat
+from gateway.dialects import anthropic_messages, openai_chat, openai_responses
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.dialects.fold import fold_events
 from gateway.dialects.quirks import budget_of, effort_of
@@ -26,7 +26,7 @@ from tests.conftest import find_vectors
 
 CHAT_VENDORS = ("openai-chat", "azure", "bedrock-openai", "deepseek", "kimi", "nvidia", "ollama", "vllm", "zai")
 CHAT, MESSAGES = openai_chat, anthropic_messages
-SURFACES = {side.SURFACE.name: side.SURFACE for side in (CHAT, MESSAGES)}
+SURFACES = {side.SURFACE.name: side.SURFACE for side in (CHAT, MESSAGES, openai_responses)}
 ASKED = InferenceRequest("elsewhere", "m", (Message("user", (Text("hi"),)),), stream=True, include_usage=True)
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "text", "a", "user", "tool_use", "function"]),

@@ -10,6 +10,7 @@ from tee.errors import Malformed
 
 OPENAI_CHAT, ANTHROPIC, GEMINI = "openai_chat", "anthropic_messages", "gemini"
 BEDROCK, OLLAMA = "bedrock_converse", "ollama"
+RESPONSES, COMPLETIONS, EMBEDDINGS = "openai_responses", "openai_completions", "openai_embeddings"
 EMBEDDED_MOCK = "mock:embedded"  # the provider that the gateway runs beside itself, for trying things out
 
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]{1,16}){1,3}-\d{1,2}", re.ASCII)  # a part of a host's name
@@ -18,7 +19,23 @@ ANY_PROJECT = "PROJECT"  # what an operator must replace in Vertex's URL
 FAMILIES: dict[str, Connector] = {
     row.family: row
     for row in (
-        Connector("openai", "openai", OPENAI_CHAT, "https://api.openai.com/v1", ("OPENAI_API_KEY",)),
+        Connector(
+            "openai",
+            "openai",
+            OPENAI_CHAT,
+            "https://api.openai.com/v1",
+            ("OPENAI_API_KEY",),
+            also=frozenset({RESPONSES, EMBEDDINGS}),
+        ),
+        # For its models that no longer answer chat completions, and for others' servers of Responses.
+        Connector(
+            "openai-responses",
+            "openai-responses",
+            RESPONSES,
+            "https://api.openai.com/v1",
+            ("OPENAI_API_KEY",),
+            also=frozenset({EMBEDDINGS}),
+        ),
         Connector(
             "anthropic",
             "anthropic",
@@ -65,9 +82,25 @@ FAMILIES: dict[str, Connector] = {
         Connector("zai", "zai", OPENAI_CHAT, "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY", "ZHIPU_API_KEY")),
         Connector("kimi", "kimi", OPENAI_CHAT, "https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY", "KIMI_API_KEY")),
         Connector("nvidia", "nvidia", OPENAI_CHAT, "https://integrate.api.nvidia.com/v1", ("NVIDIA_API_KEY",)),
-        Connector("vllm", "vllm", OPENAI_CHAT, "http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), needs_credential=False),
+        Connector(
+            "vllm",
+            "vllm",
+            OPENAI_CHAT,
+            "http://127.0.0.1:8000/v1",
+            ("VLLM_API_KEY",),
+            needs_credential=False,
+            also=frozenset({COMPLETIONS, EMBEDDINGS}),
+        ),
         Connector("ollama", "ollama", OLLAMA, "http://127.0.0.1:11434", (), needs_credential=False),
-        Connector("mock", "mock", OPENAI_CHAT, EMBEDDED_MOCK, (), needs_credential=False),
+        Connector(
+            "mock",
+            "mock",
+            OPENAI_CHAT,
+            EMBEDDED_MOCK,
+            (),
+            needs_credential=False,
+            also=frozenset({RESPONSES, COMPLETIONS, EMBEDDINGS}),
+        ),
     )
 }
 

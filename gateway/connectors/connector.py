@@ -24,6 +24,7 @@ class Connector:
     needs_credential: bool = True
     auth_header: str = "authorization"  # one of AUTH_HEADERS
     api_version: str | None = None  # what `anthropic-version` says; None: what the dialect was written for
+    also: frozenset[str] = frozenset()  # further dialects that it speaks, below the same base_url
     lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
     aws_service: str | None = None  # the name that AWS's signatures hold for; None: it does not ask for one
     region: str | None = None  # of that service

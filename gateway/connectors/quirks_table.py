@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from gateway.dialects.quirks import PLAIN, Quirks
 
@@ -57,6 +58,8 @@ _BEDROCK: tuple[tuple[str, Quirks], ...] = (
 _TABLE: tuple[tuple[str, str, Quirks], ...] = (
     ("openai", r"o\d|gpt-5", _OPENAI_REASONING),
     ("openai", r"", _OPENAI),
+    ("openai-responses", r"o\d|gpt-5|codex", replace(_OPENAI_REASONING, efforts=())),
+    ("openai-responses", r"", _OPENAI),
     ("anthropic", r"claude-3-7", Quirks(thinking="budget", default_max_tokens=_LARGE)),
     ("anthropic", r"claude-3-5", Quirks(drops=frozenset({"reasoning"}), default_max_tokens=8192)),
     ("anthropic", r"claude-(3|2|instant)", Quirks(drops=frozenset({"reasoning"}))),

@@ -32,6 +32,8 @@ _TYPES = {
     "wav": "audio/wav", "ogg": "audio/ogg", "flac": "audio/flac", "mp4": "video/mp4", "mov": "video/quicktime",
     "webm": "video/webm",
 }  # fmt: skip
+_Calls = dict[str, tuple[tuple[int, int], str]]  # id -> place and name, of the newest call that had it
+_UNKNOWN = ((1 << 31, 0), "unknown")  # a result of no call stands last, under some name, since one is demanded
 _SUFFIX = re.compile(r"\.([a-zA-Z0-9]{3,4})(?:[?#]|$)")
 
 
@@ -47,24 +49,28 @@ def encode_contents(messages: list[Message], *, seals: bool) -> list[dict[str, o
     Raises: InvalidRequest for content that Gemini has no place for.
     """
     contents: list[dict[str, object]] = []
-    calls: dict[str, tuple[int, str]] = {}  # id -> place and name, of the newest call that had it
+    calls: _Calls = {}
     results: list[ToolResult] = []
-    for message in messages:
+    for number, message in enumerate(messages):
         if message.role == "tool":
             results += [block for block in message.content if isinstance(block, ToolResult)]
             continue
         contents += _results(results, calls)
         results = []
-        calls |= {block.id: (at, block.name) for at, block in enumerate(message.content) if isinstance(block, ToolCall)}
+        calls |= {
+            block.id: ((number, at), block.name)
+            for at, block in enumerate(message.content)
+            if isinstance(block, ToolCall)
+        }
         if parts := _parts(message.content, seals=seals):
             contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
     return contents + _results(results, calls)
 
 
-def _results(results: list[ToolResult], calls: dict[str, tuple[int, str]]) -> list[dict[str, object]]:
+def _results(results: list[ToolResult], calls: _Calls) -> list[dict[str, object]]:
     """The contents of what tools gave back. Gemini knows a result by the tool's name, which chat says in the call."""
-    ordered = sorted(results, key=lambda result: calls.get(result.call_id, (len(results), ""))[0])
-    answers = [_result(result, result.name or calls.get(result.call_id, (0, ""))[1]) for result in ordered]
+    ordered = sorted(results, key=lambda result: calls.get(result.call_id, _UNKNOWN)[0])
+    answers = [_result(result, result.name or calls.get(result.call_id, _UNKNOWN)[1]) for result in ordered]
     shown = _parts((part for result in ordered for part in result.content if not isinstance(part, Text)), seals=False)
     contents: list[dict[str, object]] = [{"role": "user", "parts": answers}] if answers else []
     return [*contents, {"role": "user", "parts": shown}] if shown else contents
@@ -73,7 +79,7 @@ def _results(results: list[ToolResult], calls: dict[str, tuple[int, str]]) -> li
 def _result(result: ToolResult, name: str) -> dict[str, object]:
     said = "\n".join(part.text for part in result.content if isinstance(part, Text))
     response = {"error" if result.is_error else "output": said}
-    return {"functionResponse": {**_id(result.call_id), "name": name or "unknown", "response": response}}
+    return {"functionResponse": {**_id(result.call_id), "name": name, "response": response}}
 
 
 def _parts(blocks: Iterable[Block], *, seals: bool) -> list[dict[str, object]]:

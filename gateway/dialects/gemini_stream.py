@@ -28,6 +28,7 @@ MAX_TOOL_CALLS = 1024
 
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _OUR_ID = re.compile(r"call_\d{1,4}(_[a-zA-Z0-9_-]*)?")
+_MAX_ID = 32  # characters of an answer's id in its calls', which other vendors bound at 64
 _KINDS = ("image", "audio", "video")
 
 
@@ -76,10 +77,12 @@ class Reader:
         return [*events, Finish("tool_calls" if self._calls and ours == "stop" else ours, theirs), *usage]
 
     def _start(self, answer: dict[str, object]) -> list[StreamEvent]:
+        """Its name, if the first object has one: it stands in all of them, and nothing may come before it."""
         answer_id = word(answer, "responseId")
         if self._started or not answer_id:
+            self._started = True
             return []
-        self._started, self._answer_id = True, _NOT_IN_IDS.sub("", answer_id)
+        self._started, self._answer_id = True, _NOT_IN_IDS.sub("", answer_id[:_MAX_ID])
         return [Start(answer_id, word(answer, "modelVersion"))]
 
     def _stop(self, reason: str, message: str) -> None:
@@ -94,14 +97,15 @@ class Reader:
         if isinstance(call, dict):
             return self._call(call, signature)
         events = self._close() if text or media else []
-        if media:
+        thought = part.get("thought") is True
+        if media and not thought:
             kind = word(media, "mimeType").split("/")[0]
             data = word(media, "data")
             kind = kind if kind in _KINDS else "document"
             return [*events, Media(kind, word(media, "mimeType"), data)] if data else events
         if "text" not in part or not (text or signature):
             return events
-        if part.get("thought") is True:
+        if thought:
             return [*events, ReasoningDelta(text, signature)]
         return [*events, TextDelta(text, signature)]
 
