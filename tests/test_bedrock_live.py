@@ -16,7 +16,7 @@ import pytest
 
 from gateway.connectors.catalog import FAMILIES
 from gateway.credentials import Credentials, read_aws_file
-from gateway.dialects import anthropic_messages, bedrock_converse, openai_chat
+from gateway.dialects import anthropic_messages, bedrock_converse, openai_chat, openai_responses
 from gateway.dialects.dialect import ProviderSide
 from gateway.dialects.fold import fold_events
 from gateway.errors import NoRoute
@@ -26,7 +26,7 @@ from tee.canonical import digest_bytes
 from tee.errors import Unavailable
 from tests.conftest import find_vectors
 from tests.worlds.eventstream import event_message
-from tests.worlds.gateway import Answered, RunningGateway, chat_body, run_cli
+from tests.worlds.gateway import Answered, RunningGateway, chat_body, responses_body, run_cli
 from tests.worlds.kms import ACCESS_KEY, SECRET_KEY, TOKEN, metadata_world, signature_of
 from tests.worlds.upstream import UPSTREAM_CREDENTIAL, Recording, ScriptedUpstream, scripted_upstream
 
@@ -39,6 +39,7 @@ ANSWERS = [path for path in sorted((DIALECTS / "bedrock").glob("*.response.json"
 WAYS: dict[str, tuple[ProviderSide, Callable[..., bytes]]] = {
     "/v1/chat/completions": (openai_chat.PROVIDER, partial(chat_body, "hi")),
     "/v1/messages": (anthropic_messages.PROVIDER, partial(chat_body, "hi", max_tokens=9)),
+    "/v1/responses": (openai_responses.PROVIDER, partial(responses_body, "hi")),
 }
 CONNECTOR = replace(FAMILIES["bedrock"], region=REGION)
 
@@ -94,7 +95,7 @@ def checked(gateway: RunningGateway, amazon: ScriptedUpstream, answered: Answere
 
 
 @pytest.mark.parametrize("path", list(WAYS))
-def test_recorded_streams_reach_both_kinds_of_client(
+def test_recorded_streams_reach_every_kind_of_client(
     gateway: RunningGateway, amazon: ScriptedUpstream, path: str
 ) -> None:
     provider, body = WAYS[path]
@@ -110,7 +111,7 @@ def test_recorded_streams_reach_both_kinds_of_client(
 
 
 @pytest.mark.parametrize("path", list(WAYS))
-def test_recorded_answers_reach_both_kinds_of_client(
+def test_recorded_answers_reach_every_kind_of_client(
     gateway: RunningGateway, amazon: ScriptedUpstream, path: str
 ) -> None:
     provider, body = WAYS[path]
@@ -164,7 +165,9 @@ def test_a_stream_that_breaks_ends_in_an_error_and_a_receipt(
         answered = gateway.post(body(model="environ-1", stream=True), path)
         assert b"half" in answered.raw
         assert words in answered.raw
-        assert b"[DONE]" not in answered.raw and b"message_stop" not in answered.raw
+        assert b"[DONE]" not in answered.raw and not any(
+            end in answered.raw for end in (b"message_stop", b"response.completed")
+        )
         checked(gateway, amazon, answered, complete=False)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.connectors.catalog import OLLAMA, normalise_base_url
 from gateway.connectors.quirks_table import quirks_of
-from gateway.dialects import anthropic_messages, ollama, openai_chat
+from gateway.dialects import anthropic_messages, ollama, openai_chat, openai_responses
 from gateway.dialects.dialect import ProviderSide
 from gateway.dialects.fold import fold_events
 from gateway.errors import InvalidRequest, UpstreamFailed
@@ -33,7 +33,7 @@ from gateway.inference import (
 )
 from tee.canonical import digest_bytes
 from tests.conftest import find_vectors
-from tests.worlds.gateway import RunningGateway, chat_body
+from tests.worlds.gateway import RunningGateway, chat_body, responses_body
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
 
 FOLDER = find_vectors() / "dialects" / "ollama"
@@ -44,6 +44,7 @@ ANSWERS = [path for path in sorted(FOLDER.glob("prism-*.json")) if b'"done"' in 
 WAYS: dict[str, tuple[ProviderSide, Callable[..., bytes]]] = {
     "/v1/chat/completions": (openai_chat.PROVIDER, partial(chat_body, "hi")),
     "/v1/messages": (anthropic_messages.PROVIDER, partial(chat_body, "hi", max_tokens=9)),
+    "/v1/responses": (openai_responses.PROVIDER, partial(responses_body, "hi")),
 }
 ASKED = InferenceRequest("elsewhere", "m", (Message("user", (Text("hi"),)),), stream=True, include_usage=True)
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -296,7 +297,7 @@ def gateway(
 
 
 @pytest.mark.parametrize("path", list(WAYS))
-def test_recordings_reach_both_kinds_of_client(gateway: RunningGateway, llama: ScriptedUpstream, path: str) -> None:
+def test_recordings_reach_every_kind_of_client(gateway: RunningGateway, llama: ScriptedUpstream, path: str) -> None:
     provider, body = WAYS[path]
     for recording in STREAMS + ANSWERS:
         raw, streamed = recording.read_bytes(), recording in STREAMS
@@ -325,4 +326,6 @@ def test_its_errors_reach_the_client(gateway: RunningGateway, llama: ScriptedUps
             answered = gateway.post(body(model="m", stream=True), path)
             gateway.verified(answered, complete=False)
             assert b"half" in answered.raw and words in answered.raw
-            assert b"[DONE]" not in answered.raw and b"message_stop" not in answered.raw
+            assert b"[DONE]" not in answered.raw and not any(
+                end in answered.raw for end in (b"message_stop", b"response.completed")
+            )
