@@ -61,7 +61,8 @@ def serve(
     from gateway.http.server import run
 
     for provider in loaded.models.connectors.values():
-        if provider.needs_credential and read_credential(provider) is None:
+        # Who signs for AWS may be the machine's role, which is not asked before it is needed.
+        if provider.needs_credential and provider.aws_service is None and read_credential(provider) is None:
             place = provider.credential_file or " or ".join(provider.credential_env)
             typer.echo(f"Warning: provider {provider.id} has no key yet: {place}. Its calls get 503.", err=True)
 

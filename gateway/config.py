@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from gateway.connectors.catalog import EMBEDDED_MOCK, FAMILIES, normalise_base_url
+from gateway.connectors.catalog import ANY_PROJECT, EMBEDDED_MOCK, FAMILIES, check_region, normalise_base_url
 from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
@@ -109,6 +109,7 @@ class Config:
                 "family": row.family,
                 "dialect": row.dialect,
                 "base_url": row.base_url,
+                "region": row.region,
                 "auth_header": row.auth_header,
                 "api_version": row.api_version,
                 "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
@@ -206,14 +207,20 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
     """The provider's key: from its file, else the first variable that is set. Read per call, never kept.
 
-    One that no header can carry (not one line of printable ASCII) counts as missing.
+    One that no header can carry (not one line of printable ASCII) counts as missing. The variable of a service account
+    holds the place of its file, whose lines are joined: in JSON they are mere layout.
     """
     found = [environ.get(name, "") for name in connector.credential_env]
-    if connector.credential_file is not None:
+    file = connector.credential_file
+    if connector.service_account:
+        file = file or next((name for name in found if name), None)
+    if file is not None:
         try:
-            found = [Path(connector.credential_file).read_text(errors="replace")]
+            found = [Path(file).read_text(errors="replace")]
         except OSError:
             return None
+    if connector.service_account:
+        found = [" ".join(value.splitlines()) for value in found]
     keys = [value.strip() for value in found]
     return next((key for key in keys if key and key.isascii() and key.isprintable()), None)
 
@@ -283,15 +290,20 @@ def _demo_document() -> dict[str, Any]:
 
 def _connector(row: Any, path: str) -> Connector:
     names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version", "ca_file"}
-    _refuse_unknown(row, names, path)
+    _refuse_unknown(row, names | {"region"}, path)
     family = _typed(row, "family", str, "", path)
     if family not in FAMILIES:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
     known = FAMILIES[family]
     variable = _typed(row, "credential_env", str, None, path)
-    base_url = _typed(row, "base_url", str, known.base_url, path)
+    region = check_region(known, _typed(row, "region", str, None, path), f"{path}.region")
+    base_url = _typed(row, "base_url", str, known.base_url.format(region=region), path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
+    if "?" in base_url or "#" in base_url:
+        raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
+    if known.service_account and f"/{ANY_PROJECT}/" in base_url:
+        raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
     return replace(
         known,
         id=_typed(row, "id", str, family, path),
@@ -300,6 +312,7 @@ def _connector(row: Any, path: str) -> Connector:
         credential_file=_typed(row, "credential_file", str, None, path),
         auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
         api_version=_api_version(row, path),
+        region=region,
         roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
 

@@ -79,6 +79,12 @@ class BodyTooLarge(GatewayError):
     status, error_type, code = 413, "invalid_request_error", "body_too_large"
 
 
+class BodyStalled(GatewayError):
+    """The client sends nothing more of its body."""
+
+    status, error_type, code = 408, "invalid_request_error", "body_stalled"
+
+
 class CredentialInPrompt(GatewayError):
     """The prompt holds something that looks like a credential, and the policy forbids to send it on."""
 

@@ -300,7 +300,8 @@ class Finish:
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The provider refused, or broke off in the middle of an answer: the last event. `message` is the provider's own;
-    `status` is the HTTP status that it would have had, if known.
+    `status` is the HTTP status that it would have had, if known; `retry_after` are the seconds to wait, where its body
+    says them.
     """
 
     message: str
@@ -308,6 +309,7 @@ class Failure:
     error_type: str | None = None
     param: str | None = None
     status: int | None = None
+    retry_after: float | None = None
 
 
 StreamEvent = Start | TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Media | Usage | Finish | Failure

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.connectors.connector import Connector
-from gateway.dialects import anthropic_count_tokens, anthropic_messages, openai_chat
+from gateway.dialects import (
+    anthropic_count_tokens,
+    anthropic_messages,
+    bedrock_converse,
+    gemini,
+    ollama,
+    openai_chat,
+    openai_chat_legacy,
+    openai_embeddings,
+    openai_responses,
+)
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
@@ -15,26 +25,69 @@ from gateway.inference import InferenceRequest
 @dataclass(frozen=True, slots=True)
 class Service:
     """What is posted to one path. `providers` goes by the dialect of a connector; `local` makes the answer here where
-    a provider cannot be asked.
+    a provider cannot be asked; `check` refuses what cannot be asked in another language.
     """
 
     surface: Surface
     providers: Mapping[str, ProviderSide]
     local: Callable[[InferenceRequest], bytes] | None = None
+    check: Callable[[InferenceRequest], None] = lambda _request: None
 
     def answer_here(self, request: InferenceRequest, connector: Connector) -> bytes | None:
         """The gateway's own answer; None if the provider is to be asked. Raises: NoRoute if neither can be."""
-        if connector.dialect in self.providers and self.surface.name not in connector.lacks:
+        offered = self._language(connector) in self.providers and self.surface.name not in connector.lacks
+        if offered:
             return None
         if self.local is None:
             raise NoRoute(f"Provider {connector.id} does not offer {self.surface.name}.", code="not_offered")
         return self.local(request)
 
+    def provider(self, request: InferenceRequest, connector: Connector) -> ProviderSide:
+        """The side of the language in which a provider that can be asked is asked.
 
-_CHATS: dict[str, ProviderSide] = {side.name: side for side in (openai_chat.PROVIDER, anthropic_messages.PROVIDER)}
+        Raises: InvalidRequest for what does not go into another language.
+        """
+        side = self.providers[self._language(connector)]
+        if side.name != self.surface.name:
+            self.check(request)
+        return side
+
+    def _language(self, connector: Connector) -> str:
+        """The client's own where the provider speaks it too, so that bytes pass unchanged."""
+        return self.surface.name if self.surface.name in connector.also else connector.dialect
+
+
+_CHATS: dict[str, ProviderSide] = {
+    dialect.PROVIDER.name: dialect.PROVIDER
+    for dialect in (openai_chat, openai_responses, anthropic_messages, gemini, bedrock_converse, ollama)
+}
+
+
+def _at(path: str, name: str) -> ProviderSide:
+    """A further path of OpenAI's, to which bytes pass unchanged."""
+    return replace(openai_chat.PROVIDER, name=name, path=lambda _model, _stream: path)
+
 
 SERVICES: dict[str, Service] = {
     "/v1/chat/completions": Service(openai_chat.SURFACE, _CHATS),
+    "/v1/responses": Service(openai_responses.SURFACE, _CHATS),
+    "/v1/completions": Service(
+        openai_chat_legacy.SURFACE,
+        _CHATS | {openai_chat_legacy.NAME: _at("/completions", openai_chat_legacy.NAME)},
+        check=openai_chat_legacy.refuse_untranslatable,
+    ),
+    "/v1/embeddings": Service(
+        replace(
+            openai_chat.SURFACE,
+            name=openai_embeddings.NAME,
+            decode_request=openai_embeddings.decode_request,
+            verbatim=openai_embeddings.VERBATIM,
+        ),
+        {
+            openai_embeddings.NAME: _at("/embeddings", openai_embeddings.NAME),
+            ollama.NAME: _at("/v1/embeddings", openai_embeddings.NAME),  # beside the paths of its own language
+        },
+    ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
     "/v1/messages/count_tokens": Service(
         anthropic_count_tokens.SURFACE,

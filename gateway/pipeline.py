@@ -14,10 +14,11 @@ from typing import Any
 from gateway import leakscan
 from gateway.admission import Admission
 from gateway.call import CLIENT_LEFT, JSON_TYPE, POLICY_ID, STREAM_TYPE, Answer, Call, Demands, Sent, whole
-from gateway.config import Config, read_credential
+from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
 from gateway.connectors.connector import Connector
 from gateway.connectors.quirks_table import quirks_of
+from gateway.credentials import Credentials
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, NoRoute, UpstreamFailed, failure_of
@@ -29,13 +30,11 @@ from gateway.record import CallRecord
 from gateway.relay import Relay
 from gateway.routing.route import Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
-from gateway.translate import Exchange
+from gateway.translate import OUR_KEY_STATUSES, Exchange, refused_key
 from gateway.upstream import Upstream, UpstreamAnswer
+from tee.aws.sigv4 import AwsCredentials
 from tee.canonical import digest_bytes
 from tee.keys.httpsig import SignedAnswer, content_digest
-
-# The provider's word on our own key is our problem: shown as 401 it would send the client to change its key.
-OUR_KEY_STATUSES = (401, 402, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Pipeline:
         self._audit = audit
         self._upstream = upstream
         self._embedded = embedded
+        self._credentials = Credentials()
         self._places = places or own_places()
         self._running: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -93,8 +93,8 @@ class Pipeline:
             meter = replace(meter, model=request.model, provider=route.connector.id)
             answered = service.answer_here(request, route.connector)
             if answered is None:
-                credential = self._unseal(route.connector)  # 4
-                provider = service.providers[route.connector.dialect]
+                credential = await self._unseal(route.connector)  # 4
+                provider = service.provider(request, route.connector)
                 exchange = Exchange(surface, provider, request, secrets.token_hex(12), int(time.time()))
                 url = self._base_url(route.connector) + provider.path(route.model.upstream_model, request.stream)
                 quirks = quirks_of(route.connector.family, route.model.upstream_model)
@@ -154,14 +154,11 @@ class Pipeline:
             raise NoRoute(f"provider: model {route.model.id} is served by {route.connector.id} only.", param="provider")
         return route
 
-    def _unseal(self, connector: Connector) -> str | None:
+    async def _unseal(self, connector: Connector) -> str | AwsCredentials | None:
         """Step 4: the provider's credential; sealed keys will be opened here. Raises NoRoute."""
         if connector.base_url == EMBEDDED_MOCK:
             return self._embedded.api_key if self._embedded else None
-        credential = read_credential(connector)
-        if credential is None and connector.needs_credential:
-            raise NoRoute(f"The operator has not set a key for provider {connector.id}.", code="no_credential")
-        return credential
+        return await self._credentials.find(connector)
 
     def _base_url(self, connector: Connector) -> str:
         if connector.base_url != EMBEDDED_MOCK:
@@ -170,7 +167,7 @@ class Pipeline:
             raise NoRoute("The embedded mock provider does not run here.")
         return self._embedded.base_url
 
-    async def _call(self, call: Call, url: str, forwarded: bytes, credential: str | None) -> Answer:
+    async def _call(self, call: Call, url: str, forwarded: bytes, credential: str | AwsCredentials | None) -> Answer:
         """Steps 5 to 7. A stream goes on as a Relay; a call that is cancelled here still gets its receipt."""
         answer: UpstreamAnswer | None = None
         try:
@@ -196,7 +193,7 @@ class Pipeline:
     async def _finish(self, call: Call, answer: UpstreamAnswer, body: bytes) -> Answer:
         """Steps 6 and 7 of a buffered answer. Raises UpstreamFailed."""
         if answer.status in OUR_KEY_STATUSES:
-            raise UpstreamFailed("The provider refused the gateway's own key.", code="upstream_refused_key")
+            raise refused_key()
         if not 200 <= answer.status < 300:
             return await self._pass_failure(call, answer, body)
         body, seen = call.exchange.answer(body, call.attestation_wanted())
@@ -208,10 +205,10 @@ class Pipeline:
         """The provider's own refusal, as it said it, if it is one that a client can read. Raises UpstreamFailed."""
         if answer.status < 400 or answer.kind != JSON_TYPE:
             raise UpstreamFailed(f"The provider answered with status {answer.status} and no JSON.")
-        body = call.exchange.refusal(body, answer.status)
+        body, wait = call.exchange.refusal(body, answer.status)
         activity = call.meter.read(answer.status, None)
         await self._audit.close(call.draft, whole(answer.status, body), None, activity)
-        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after)
+        return Answer(answer.status, JSON_TYPE, call.draft.receipt_id, body, answer.retry_after or wait)
 
     async def _refuse(self, draft: ReceiptDraft, error: GatewayError, meter: Meter, surface: Surface) -> Answer:
         """A refusal of ours, with its receipt."""

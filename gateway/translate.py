@@ -12,6 +12,9 @@ from gateway.inference import Failure, Finish, InferenceRequest, StreamEvent, Us
 
 _MAX_HEADER = 4096  # characters: Claude Code sends seven names of betas, some 300
 
+# The provider's word on our own key is our problem: shown as 401 it would send the client to change its key.
+OUR_KEY_STATUSES = (401, 402, 403)
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -67,12 +70,18 @@ class Exchange:
         usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
         return written, Seen(usage, self.surface.id_prefix + self.token, whole=True)
 
-    def refusal(self, body: bytes, status: int) -> bytes:
-        """The provider's own refusal, as the client can read it."""
+    def refusal(self, body: bytes, status: int) -> tuple[bytes, str | None]:
+        """The provider's own refusal, as the client can read it, and when to come back, if its body says so.
+
+        Raises: UpstreamFailed if it is of our own key.
+        """
         if self.verbatim is not None:
-            return body
+            return body, None
         failure = self.provider.decode_error(body, status)
-        return self.surface.encode_error(replace(failure, error_type=None), status)
+        if failure.status in OUR_KEY_STATUSES:
+            raise refused_key()  # Google says it with status 400
+        wait = None if failure.retry_after is None else f"{failure.retry_after:g}"
+        return self.surface.encode_error(replace(failure, error_type=None), status), wait
 
 
 class Translation:
@@ -110,6 +119,11 @@ class Translation:
             self._failed = self._failed or isinstance(event, Failure)
             written += self._encoder.encode(_retold(event))
         return written
+
+
+def refused_key() -> UpstreamFailed:
+    """What a client is told when the provider does not take the operator's key."""
+    return UpstreamFailed("The provider refused the gateway's own key.", code="upstream_refused_key")
 
 
 def _is_plain(value: str) -> bool:

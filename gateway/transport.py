@@ -30,7 +30,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
-        self._size = self._head_size = 0
+        self._size = self._loose = 0
+        self._moved = False
         self._in_head = self._until_close = self._keeps_alive = False
         self._paused = False
         self._failure: httpx2.TransportError | None = None
@@ -42,7 +43,8 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another request may follow: both messages ended where they said they would."""
-        clean = self.done and self._keeps_alive and self._failure is None
+        # Bytes that nobody has read belong to the last answer: whoever came next would take them for its own.
+        clean = self.done and self._keeps_alive and self._failure is None and not self._parts and not self._paused
         return clean and not self.transport.is_closing() and self.transport.get_write_buffer_size() == 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,7 +57,7 @@ class Connection(asyncio.Protocol):
         `patience`: seconds without a byte, now and in the body, None for ever.
         """
         self.done, self._keeps_alive, self._until_close = False, False, False
-        self.status, self.headers, self._in_head, self._head_size = 0, [], True, 0
+        self.status, self.headers, self._in_head, self._loose = 0, [], True, 0
         self._patience, self._since = patience, self._loop.time()
         if patience is not None:
             self._clock = self._loop.call_later(patience, self._tick)
@@ -89,14 +91,16 @@ class Connection(asyncio.Protocol):
         if self.done:
             self.abort()  # an answer that nobody asked for would be taken for that of the next request
             return
+        self._moved = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(httpx2.RemoteProtocolError(f"The answer is no HTTP/1.1: {error}"))
             return
-        self._head_size += len(data) if self._in_head else 0
-        if self._head_size > MAX_HEAD:
-            self._fail(httpx2.RemoteProtocolError(f"The answer's head passes {MAX_HEAD} bytes"))
+        # Heads, chunk extensions and trailers: what is neither body nor an end is bounded, whole or in pieces.
+        self._loose = 0 if self._moved else self._loose + len(data)
+        if self._loose > MAX_HEAD:
+            self._fail(httpx2.RemoteProtocolError(f"The answer's head or trailers pass {MAX_HEAD} bytes"))
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -112,16 +116,22 @@ class Connection(asyncio.Protocol):
 
     # What httptools calls. An exception of these reaches `data_received` as a parser's error.
 
+    def on_message_begin(self) -> None:
+        """The first byte of an answer."""
+        if self.done:
+            raise ValueError("more than one answer")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header; a trailer is none."""
+        if not self._in_head:
+            return
         if len(self.headers) == MAX_HEADERS:
             raise ValueError(f"more than {MAX_HEADERS} headers")
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The whole head: of the answer, or of an interim one."""
-        if self.done:
-            raise ValueError("more than one answer")
+        self._moved = True
         status = self._parser.get_status_code()
         if status < 200:
             self.headers = []
@@ -139,6 +149,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
+        self._moved = True
         self._parts.append(piece)
         self._size += len(piece)
         if self._size > WAITING_BODY and not self._paused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -13,8 +14,10 @@ import httpx2
 from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
+from gateway.google_token import GoogleTokens
 from gateway.transport import LeanTransport
 from gateway.upstream_tls import handshake_facts, new_context, refusal
+from tee.aws.sigv4 import AwsCredentials
 
 # What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
 _FAULTS = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError)
@@ -69,14 +72,24 @@ class Upstream:
         self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds).as_dict()
         self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}  # by whom they trust: nothing is shared
         self._limit = limits.answer
+        self._google = GoogleTokens()
         self._transport(None)  # now, since reading the public CAs takes its time
 
     async def call(
-        self, connector: Connector, url: str, body: bytes, credential: str | None, extra: Mapping[str, str]
+        self,
+        connector: Connector,
+        url: str,
+        body: bytes,
+        credential: str | AwsCredentials | None,
+        extra: Mapping[str, str],
     ) -> UpstreamAnswer:
-        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed."""
+        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed, NoRoute."""
         headers = {**_HEADERS, **extra}
-        if credential is not None:
+        if isinstance(credential, str) and connector.service_account:
+            credential = await self._google.token(connector.id, credential)
+        if isinstance(credential, AwsCredentials):
+            headers |= connector.signed_headers(credential, url, headers["content-type"], body, datetime.now(UTC))
+        elif credential is not None:
             headers |= connector.credential_header(credential)
         try:
             # Not through a client of httpx2: it would keep one caller's cookies for the next, and follow redirects.
@@ -88,6 +101,8 @@ class Upstream:
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise UpstreamFailed("The provider compressed an answer that it was asked to send plain.")
+        if response.status_code == 401 and connector.service_account:
+            self._google.forget(connector.id)
         return UpstreamAnswer(
             status=response.status_code,
             content_type=response.headers.get("content-type", "application/octet-stream"),

@@ -61,13 +61,14 @@ def _print(verdict: Verdict) -> None:
         if check.outcome is Outcome.FAIL:
             detail = f"found {check.found}, wanted {check.wanted}"
         typer.echo(f"{coloured} {check.id:23} {printable(detail)}")
+    typer.echo("\nNot proven:")
+    for line in verdict.not_proven:
+        typer.echo(f"  - {printable(line)}")
+    # Last, where the eye is when a long list has gone by.
     typer.echo("")
     if verdict.mock:
         typer.echo("MOCK MOCK MOCK: a mock attester made this evidence.")
     typer.echo(printable(verdict.sentence()))
-    typer.echo("Not proven:")
-    for line in verdict.not_proven:
-        typer.echo(f"  - {printable(line)}")
 
 
 def printable(text: str) -> str:

@@ -16,10 +16,11 @@ from gateway.dialects import anthropic_messages
 from gateway.dialects.anthropic_messages import decode_answer, decode_error, encode_answer, encode_error
 from gateway.dialects.anthropic_messages_request import decode_request, encode_request
 from gateway.dialects.anthropic_messages_stream import Decoder, Encoder
-from gateway.dialects.anthropic_messages_verbatim import MessagesPassage, attach_to_frame
+from gateway.dialects.anthropic_messages_verbatim import MessagesPassage
 from gateway.dialects.dialect import CUT
 from gateway.dialects.fold import fold_events
 from gateway.dialects.quirks import Quirks
+from gateway.dialects.splice import attach_to_frame
 from gateway.dialects.sse import parse_frame
 from gateway.errors import GatewayError, InvalidRequest, UpstreamFailed
 from gateway.inference import (

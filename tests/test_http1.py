@@ -301,3 +301,68 @@ def test_a_stop_lets_a_running_answer_end() -> None:
         client.sendall(b"cd")
     with client:
         assert parts(read_all(client))[0] == 200
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 3", "Transfer-Encoding: chunked"])
+def test_a_body_behind_an_upgrade_arrives(server: Seen, framing: str) -> None:
+    """As Java's client sends each of its first requests."""
+    rows = ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAAP__", framing)
+    body = b"xyz" if framing.endswith("3") else b"3\r\nxyz\r\n0\r\n\r\n"
+    head = request("/a", *rows, method="POST", close=False)
+    answer = exchange(server, head + body + request("/b"))
+    assert server.requests == [("POST", "/a", b"xyz"), ("GET", "/b", b"")]
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_body_behind_an_upgrade_may_come_in_pieces(server: Seen) -> None:
+    head = request("/a", "Upgrade: h2c", "Content-Length: 4", method="POST")
+    with connected(server) as client:
+        for piece in (head[:30], head[30:], b"w", b"xy", b"z"):
+            client.sendall(piece)
+            time.sleep(0.02)
+        assert parts(read_all(client))[0] == 200
+    assert server.requests == [("POST", "/a", b"wxyz")]
+
+
+def test_a_trailer_is_no_header(server: Seen) -> None:
+    body = b"1\r\nx\r\n0\r\nauthorization: Bearer stolen\r\nhost: evil\r\n\r\n"
+    exchange(server, request("/", "Transfer-Encoding: chunked", method="POST", body=body))
+    assert [name for name, _ in server.headers[0]] == [b"host", b"transfer-encoding", b"connection"]
+
+
+@pytest.mark.parametrize("piece", [b"x" * 8192, b"t: x\r\n" * 1000])
+def test_trailers_without_end_are_refused(server: Seen, piece: bytes) -> None:
+    with connected(server) as client:
+        client.sendall(request("/", "Transfer-Encoding: chunked", method="POST", body=b"1\r\nx\r\n0\r\ntrailer: "))
+        with pytest.raises(ConnectionError):
+            for _ in range(ENDLESS // len(piece)):
+                client.sendall(piece)
+
+
+def test_what_follows_a_whole_request_does_not_take_its_answer(server: Seen) -> None:
+    whole = request("/slow", "Content-Length: 1", method="POST", body=b"x", close=False)
+    answer = exchange(server, whole + b"garbage\r\n\r\n")
+    assert (answer.count(b"HTTP/1.1 200 OK"), answer.count(b"HTTP/1.1 4")) == (1, 0)
+
+
+def test_a_long_body_before_half_a_head_is_no_long_head(server: Seen) -> None:
+    size = 120_000
+    raw = (
+        request("/", f"Content-Length: {size}", method="POST", body=b"x" * size, close=False) + b"GET / HTTP/1.1\r\nHo"
+    )
+    with connected(server) as client:
+        client.sendall(raw)
+        client.sendall(b"st: x\r\nConnection: close\r\n\r\n")
+        assert read_all(client).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_failure_ends_the_connection_with_what_waits_behind_it(server: Seen) -> None:
+    answer = exchange(server, request("/fail", close=False) + request("/"))
+    assert answer.count(b"HTTP/1.1") == 1
+    assert parts(answer)[0] == 500
+
+
+def test_a_broken_request_behind_another_ends_the_connection(server: Seen) -> None:
+    broken = request("/", "Transfer-Encoding: chunked", method="POST", body=b"zz\r\n", close=False)
+    answer = exchange(server, request("/a", close=False) + broken)
+    assert answer.count(b"HTTP/1.1 200 OK") == answer.count(b"HTTP/1.1") == 1

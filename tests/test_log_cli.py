@@ -40,7 +40,7 @@ def test_a_proof_travels_as_two_files(served: LogServer, tmp_path: Path) -> None
     verified = run_cli("log", "verify", proof, "--leaf", leaf, "--log", key)
     assert verified.returncode == 0, verified.stderr
     assert f"PASS log.inclusion           leaf 271 of 300 in {ORIGIN}" in verified.stdout
-    assert "split view: no --policy names witnesses" in verified.stdout
+    assert "split view: no --policy demands witnesses" in verified.stdout
     seen = run_cli("log", "verify", proof, "--leaf", leaf, "--policy", policy_file(tmp_path, served.log, "one"))
     assert (seen.returncode, "PASS log.witness             cosigned by one" in seen.stdout) == (0, True)
     both = policy_file(tmp_path, served.log, "both")

@@ -12,13 +12,14 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.dialects import openai_responses
 from gateway.dialects.openai_chat import decode_answer
 from gateway.dialects.openai_chat_stream import Decoder
 from gateway.http.mock_provider import mock_provider_app
 from gateway.inference import Failure, Finish, ReasoningDelta, Start, StreamEvent, TextDelta, ToolCallDelta, Usage
 
 HANG_UP = 0.2  # seconds
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": {
+TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}}}  # fmt: skip
 
 
@@ -28,13 +29,15 @@ def http() -> httpx2.AsyncClient:
 
 
 def ask(said: str = "hello there", path: str = "/v1/chat/completions", **fields: Any) -> httpx2.Response:
-    body = {"model": "mock-1", "messages": [{"role": "user", "content": said}], **fields}
+    return post({"model": "mock-1", "messages": [{"role": "user", "content": said}], **fields}, path)
 
-    async def post() -> httpx2.Response:
+
+def post(body: Any, path: str) -> httpx2.Response:
+    async def send() -> httpx2.Response:
         async with http() as client:
             return await client.post(path, json=body)
 
-    return asyncio.run(post())
+    return asyncio.run(send())
 
 
 def events(**fields: Any) -> list[StreamEvent]:
@@ -214,3 +217,40 @@ def test_the_official_client_is_content() -> None:
                 await client.chat.completions.create(model="nope", messages=messages)
 
     asyncio.run(talk())
+
+
+def respond(said: Any, **fields: Any) -> list[StreamEvent]:
+    decoder = openai_responses.PROVIDER.decoder(1 << 20)
+    response = post({"model": "mock-1", "input": said, "stream": True, **fields}, "/v1/responses")
+    return decoder.push(response.content) + decoder.finish()
+
+
+def test_responses_say_what_chat_says() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    tool = {"type": "function", **TOOL["function"]}
+    shown = [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}, {"type": "function_call"},
+             {"type": "function_call_output", "output": "sunny"}]  # fmt: skip
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({}, "This is a mock answer. You said: hi"),
+        ({"max_output_tokens": 2}, "This is"),
+        ({"text": {"format": {"type": "json_schema", "name": "n", "schema": schema}}}, '{"a": 1}'),
+    ]
+    for fields, said in asked:
+        streamed = respond("hi", **fields)
+        assert "".join(event.text for event in streamed if isinstance(event, TextDelta)) == said
+        whole = post({"model": "mock-1", "input": "hi", **fields}, "/v1/responses")
+        assert openai_responses.PROVIDER.decode_answer(whole.content)[-2:] == streamed[-2:]
+    assert isinstance(respond("hi", reasoning={"effort": "low"})[1], ReasoningDelta)
+    calls = [event for event in respond("hi", tools=[tool]) if isinstance(event, ToolCallDelta)]
+    assert json.loads("".join(call.arguments for call in calls)) == {"city": "mock", "days": 1}
+    assert any(isinstance(event, TextDelta) and "sunny" in event.text for event in respond(shown, tools=[tool]))
+    assert isinstance(respond("mock:midstream-error")[-1], Failure)
+
+
+@pytest.mark.parametrize("garbage", [None, 3, [], [3], {}, [{"role": 3}], [{"type": []}]])
+def test_garbage_breaks_no_path(garbage: Any) -> None:
+    for path, member in (("responses", "input"), ("completions", "prompt"), ("embeddings", "input")):
+        for extra in ({}, {"tools": garbage, "text": garbage, "tool_choice": garbage, "dimensions": garbage}):
+            answered = post({"model": "mock-1", member: garbage, **extra}, f"/v1/{path}")
+            assert answered.status_code in (200, 400), path
+        assert post(garbage, f"/v1/{path}").status_code in (400, 404)

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dialects.fold import fold_events
-from gateway.dialects.openai_chat import decode_answer, decode_error, encode_answer
+from gateway.dialects.openai_chat import decode_answer, encode_answer
 from gateway.dialects.openai_chat_request import decode_request, encode_request
 from gateway.dialects.openai_chat_stream import MAX_TOOL_CALLS, Decoder, Encoder
+from gateway.dialects.openai_objects import decode_error
 from gateway.dialects.quirks import Quirks
 from gateway.errors import GatewayError, InvalidRequest, UpstreamFailed
 from gateway.inference import (

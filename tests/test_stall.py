@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 
+from gateway.errors import BodyStalled
+from gateway.http.inference import read_body
 from tests.worlds.gateway import RunningGateway, chat_body
 from tests.worlds.upstream import STREAM, UPSTREAM_CREDENTIAL, Recording, ScriptedUpstream, wired_config
 
@@ -42,3 +46,17 @@ def test_a_client_that_takes_nothing_loses_its_place(
         while gateway.ask("after it").status != 200:
             assert time.monotonic() < deadline, "the place is held for ever"
             time.sleep(0.1)
+
+
+def test_a_body_that_never_comes_loses_its_place() -> None:
+    async def receive() -> dict[str, object]:
+        if not sent:
+            sent.append(b"x")
+            return {"type": "http.request", "body": b"x", "more_body": True}
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    sent: list[bytes] = []
+    request = Request({"type": "http", "headers": [(b"content-length", b"10")]}, receive)
+    with pytest.raises(BodyStalled):
+        asyncio.run(read_body(request, 100, patience=0.1))

@@ -368,3 +368,69 @@ def test_a_server_that_speaks_no_tls_is_said() -> None:
         with pytest.raises(httpx2.ConnectError, match="SSL"):
             ask(lambda: LeanTransport(ssl.create_default_context()), f"https://127.0.0.1:{listener.getsockname()[1]}/")
         thread.join()
+
+
+@pytest.mark.parametrize("how", ["unread", "half read"])
+def test_what_one_caller_left_unread_reaches_no_other(how: str) -> None:
+    """The answer has arrived whole, and is given up: its bytes must not be the beginning of the next one's."""
+    answers = iter(range(1, 9))
+
+    def script(client: socket.socket, _: int) -> None:
+        body = b"answer %d" % next(answers)
+        client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n%b\r\n" % body[:6])
+        client.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body) - 6, body[6:]))
+
+    async def run(url: str) -> bytes:
+        client = httpx2.AsyncClient(transport=LeanTransport(), timeout=TIMEOUT)
+        async with client:
+            async with client.stream("POST", url, content=b"q") as first:
+                if how == "half read":
+                    await anext(first.aiter_raw())
+                await asyncio.sleep(0.2)
+            return (await client.post(url, content=b"q")).content
+
+    with provider(script) as world:
+        assert asyncio.run(run(world.url)) == b"answer 2"
+
+
+def test_half_a_second_head_is_not_kept_for_the_next_caller() -> None:
+    def script(client: socket.socket, number: int) -> None:
+        extra = b"HTTP/1.1 200 OK\r\nContent-Type: evil/x\r\nContent-Len" if number == 0 else b"gth: 4\r\n\r\nEVIL"
+        client.sendall((OK if number == 0 else b"") + extra)
+
+    async def run(url: str) -> list[Any]:
+        async with httpx2.AsyncClient(transport=LeanTransport(), timeout=TIMEOUT) as client:
+            seen: list[Any] = []
+            for _ in range(2):
+                try:
+                    answer = await client.post(url, content=b"q")
+                    seen.append((answer.content, answer.headers.get("content-type")))
+                except httpx2.TransportError as error:
+                    seen.append(type(error))
+            return seen
+
+    with provider(script) as world:
+        first, second = asyncio.run(run(world.url))
+    assert first in ((b"ok", None), httpx2.RemoteProtocolError)
+    assert b"EVIL" not in repr(second).encode()
+
+
+@pytest.mark.parametrize("trailer", [b"t: " + b"x" * 200_000, b"t: x\r\n" * 40_000], ids=["one", "many"])
+def test_trailers_without_end_are_refused(trailer: bytes) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+
+    def script(client: socket.socket, _: int) -> None:
+        client.sendall(raw)
+        for at in range(0, len(trailer), 1000):
+            client.sendall(trailer[at : at + 1000])
+            threading.Event().wait(0.0005)
+
+    with provider(script) as world, pytest.raises(httpx2.RemoteProtocolError):
+        ask(LeanTransport, world.url)
+
+
+def test_a_trailer_is_no_header() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nretry-after: 9\r\n\r\n"
+    with provider(raw) as world:
+        (answer,) = ask(LeanTransport, world.url)
+    assert (answer.content, "retry-after" in answer.headers) == (b"ok", False)

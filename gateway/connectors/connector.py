@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+
+from tee.aws.sigv4 import AwsCredentials, AwsScope, sign_request
 
 AUTH_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Headers that carry a credential; only the first says Bearer before it."""
@@ -21,12 +24,23 @@ class Connector:
     needs_credential: bool = True
     auth_header: str = "authorization"  # one of AUTH_HEADERS
     api_version: str | None = None  # what `anthropic-version` says; None: what the dialect was written for
+    also: frozenset[str] = frozenset()  # further dialects that it speaks, below the same base_url
     lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
+    aws_service: str | None = None  # the name that AWS's signatures hold for; None: it does not ask for one
+    region: str | None = None  # of that service
+    service_account: bool = False  # the credential is a key file of Google's, which buys tokens
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 
     def credential_header(self, credential: str) -> dict[str, str]:
         """The header that carries the credential."""
         return {self.auth_header: f"Bearer {credential}" if self.auth_header == "authorization" else credential}
+
+    def signed_headers(
+        self, credentials: AwsCredentials, url: str, content_type: str, body: bytes, now: datetime
+    ) -> dict[str, str]:
+        """The headers that sign a POST of exactly these bytes."""
+        scope = AwsScope(self.region or "", self.aws_service or "")
+        return sign_request("POST", url, {"content-type": content_type}, body, credentials, scope, now)
 
     @property
     def authenticated(self) -> bool:

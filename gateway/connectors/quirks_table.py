@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from gateway.dialects.quirks import PLAIN, Quirks
 
@@ -19,10 +20,46 @@ _OPENAI_REASONING = Quirks(
     efforts=("low", "medium", "high"),
 )
 
+# Both ways to Google's models. 2.5 takes a number of tokens, 3 a level; earlier ones do not think.
+_GOOGLE: tuple[tuple[str, Quirks], ...] = (
+    (r"gemini-(1|2\.0)|gemma-[123]", Quirks(drops=frozenset({"reasoning"}))),
+    (r"gemini-2\.5-pro", Quirks(thinking="budget", budget=(128, 32768))),
+    (r"gemini-2\.5", Quirks(thinking="budget", budget=(0, 24576))),
+    (r"gemini-3-pro", Quirks(efforts=("low", "high"))),
+    (r"gemini-.*pro", Quirks(efforts=("low", "medium", "high"))),
+)
+
+# Bedrock: what its other models do not know. Ids may begin with a region, or be an ARN that ends with the id.
+_PLAIN_BEDROCK = frozenset({"reasoning", "top_k", "strict", "cache_points"})
+_HERE = r"(?:.*[./])?"
+_BEDROCK: tuple[tuple[str, Quirks], ...] = (
+    (r"anthropic\.claude-3-7", Quirks(thinking="budget", default_max_tokens=_LARGE, drops=frozenset({"strict"}))),
+    (r"anthropic\.claude-(3|v2|instant)", Quirks(drops=frozenset({"reasoning", "strict", "cache_points"}))),
+    (
+        r"anthropic\.claude-(opus|sonnet|haiku)-4(-[015]\b|-\d{8}|$)",
+        Quirks(thinking="budget", default_max_tokens=_LARGE),
+    ),
+    (r"anthropic\.claude-(opus|sonnet)-4-6", Quirks(default_max_tokens=_LARGE)),
+    (r"anthropic\.", Quirks(drops=_SAMPLING, default_max_tokens=_LARGE)),
+    (r"amazon\.nova", Quirks(drops=_PLAIN_BEDROCK - {"cache_points"} | {"tool_cache_points"})),
+    (
+        r"openai\.gpt-oss",
+        Quirks(
+            thinking="effort",
+            efforts=("low", "medium", "high"),
+            drops=_PLAIN_BEDROCK - {"reasoning"},
+            required_tools=False,
+        ),
+    ),
+    (r"", Quirks(drops=_PLAIN_BEDROCK)),
+)
+
 # Family, pattern at the start of the provider's own model id, quirks.
 _TABLE: tuple[tuple[str, str, Quirks], ...] = (
     ("openai", r"o\d|gpt-5", _OPENAI_REASONING),
     ("openai", r"", _OPENAI),
+    ("openai-responses", r"o\d|gpt-5|codex", replace(_OPENAI_REASONING, efforts=())),
+    ("openai-responses", r"", _OPENAI),
     ("anthropic", r"claude-3-7", Quirks(thinking="budget", default_max_tokens=_LARGE)),
     ("anthropic", r"claude-3-5", Quirks(drops=frozenset({"reasoning"}), default_max_tokens=8192)),
     ("anthropic", r"claude-(3|2|instant)", Quirks(drops=frozenset({"reasoning"}))),
@@ -32,6 +69,8 @@ _TABLE: tuple[tuple[str, str, Quirks], ...] = (
     ("anthropic", r"", Quirks(drops=_SAMPLING, default_max_tokens=_LARGE)),
     ("minimax", r"MiniMax-M2", Quirks(drops=frozenset({"reasoning", "top_k"}), default_max_tokens=_LARGE)),
     ("minimax", r"", Quirks(thinking="type", drops=frozenset({"top_k"}), default_max_tokens=_LARGE)),
+    *((family, pattern, quirks) for family in ("gemini", "vertex") for pattern, quirks in _GOOGLE),
+    *(("bedrock", _HERE + pattern, quirks) for pattern, quirks in _BEDROCK),
     ("deepseek", r"", Quirks(thinking="type", efforts=_LOW_HIGH_MAX, replays_reasoning=True)),
     ("zai", r"glm-5\.3", Quirks(thinking="always", efforts=_LOW_HIGH_MAX, replays_reasoning=True,
                                required_tools=False)),
@@ -45,6 +84,8 @@ _TABLE: tuple[tuple[str, str, Quirks], ...] = (
                               required_tools=False)),
     ("nvidia", r"", Quirks(thinking="template", text_only=True)),
     ("vllm", r"", Quirks(thinking="template")),
+    ("ollama", r"gpt-oss", Quirks(thinking="effort", efforts=("low", "medium", "high"), replays_reasoning=True)),
+    ("ollama", r"(qwen3(\.\d+)?|deepseek-r1)(:|$)", Quirks(thinking="type")),
     # Models that cannot think refuse a request that says so, and those that can do so unasked.
     ("ollama", r"", Quirks(drops=frozenset({"reasoning"}))),
 )  # fmt: skip

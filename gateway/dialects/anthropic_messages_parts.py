@@ -9,6 +9,7 @@ from dataclasses import replace
 from gateway.dialects.anthropic_messages_fields import NAME
 from gateway.dialects.fields import table, word
 from gateway.dialects.media import data_url
+from gateway.dialects.turns import tool_input, tool_schema
 from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Block,
@@ -24,13 +25,9 @@ from gateway.inference import (
     ToolResult,
     read_signature,
 )
-from gateway.jsonbody import encode_json, kind_of, read_json_object
+from gateway.jsonbody import encode_json, kind_of
 
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
-_EMPTY_SCHEMA: dict[str, object] = {"type": "object", "properties": {}}
-_TEXT_SCHEMA: dict[str, object] = {
-    "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]
-}  # fmt: skip
 
 
 def decode_turn(turn: dict[str, object], place: str) -> list[Message]:
@@ -82,9 +79,8 @@ def decode_tool(tool: dict[str, object]) -> Tool | Foreign:
 
 
 def encode_tool(tool: Tool) -> dict[str, object]:
-    """Write one tool; free text becomes the one string of an object."""
-    schema = _TEXT_SCHEMA if tool.custom else tool.parameters or _EMPTY_SCHEMA
-    written: dict[str, object] = {"name": tool.name, "input_schema": schema}
+    """Write one tool."""
+    written: dict[str, object] = {"name": tool.name, "input_schema": tool_schema(tool)}
     if tool.description:
         written["description"] = tool.description
     if tool.strict is not None and not tool.custom:
@@ -136,14 +132,6 @@ def _with_name(message: Message) -> tuple[Block, ...]:
         return message.content
     at = next((at for at, block in enumerate(message.content) if not isinstance(block, Thinking)), len(message.content))
     return (*message.content[:at], Text(f"{message.name}:"), *message.content[at:])
-
-
-def tool_input(arguments: str) -> dict[str, object]:
-    """The object that a tool is called with; text that is none becomes the one member of one."""
-    if not arguments.strip():
-        return {}
-    found = read_json_object(arguments)
-    return {"input": arguments} if found is None else found
 
 
 def encode_call(call: ToolCall) -> dict[str, object]:

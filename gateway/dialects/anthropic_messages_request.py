@@ -25,6 +25,7 @@ from gateway.dialects.fields import (
     word,
 )
 from gateway.dialects.quirks import PLAIN, Quirks, budget_of, effort_of
+from gateway.dialects.turns import system_apart
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     EFFORTS,
@@ -72,7 +73,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """
     if request.choices > 1:
         raise InvalidRequest.at("n", "more than one answer", "1: this model's provider gives one")
-    system, turns = _system_apart(request.messages)
+    system, turns = system_apart(request.messages)
     max_tokens = request.max_tokens or quirks.default_max_tokens
     tools = _encode_tools(request)
     thinking = _encode_thinking(request, quirks, max_tokens)
@@ -179,13 +180,6 @@ def _output_format(config: dict[str, object]) -> OutputFormat | Foreign | None:
     if wanted.get("type") != "json_schema" or not isinstance(schema, dict):
         return Foreign(NAME, wanted)
     return OutputFormat("json_schema", schema=schema, strict=True)
-
-
-def _system_apart(messages: tuple[Message, ...]) -> tuple[list[Message], list[Message]]:
-    """System messages, wherever they stood, and the turns. A chat of nothing else asks its last one as the user."""
-    system = [message for message in messages if message.role in ("system", "developer")]
-    turns = [message for message in messages if message.role not in ("system", "developer")]
-    return (system, turns) if turns else (system[:-1], [Message("user", message.content) for message in system[-1:]])
 
 
 def _encode_tools(request: InferenceRequest) -> list[dict[str, object]]:

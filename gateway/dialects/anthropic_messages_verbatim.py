@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 from gateway.dialects.anthropic_messages_fields import read_failure, read_usage, write_failure
 from gateway.dialects.dialect import CUT, Attestation, Seen, Verbatim
 from gateway.dialects.fields import table, word
-from gateway.dialects.splice import attach_attestation, renamed
+from gateway.dialects.splice import attach_attestation, attach_to_frame, forward_body
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
-from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest
+from gateway.inference import Failure, InferenceRequest
 from gateway.jsonbody import encode_json, read_json_object
 
 # Nearly all frames of a stream; nothing in them is worth decoding.
 _PLAIN = b"event: content_block_delta\n"
-
-
-def forward_body(body: bytes, request: InferenceRequest, upstream_model: str) -> bytes:
-    """The bytes for the provider: the client's own wherever possible. `request` is `decode_request(body)`."""
-    spliced = body if upstream_model == request.model else renamed(body, upstream_model)
-    if spliced is None or any(name in request.extra for name in GATEWAY_FIELDS):
-        fields = json.loads(body)
-        kept = {name: value for name, value in fields.items() if name not in GATEWAY_FIELDS}
-        return encode_json(kept | {"model": upstream_model})
-    return spliced
 
 
 class MessagesPassage:
@@ -109,19 +97,6 @@ class MessagesPassage:
                 code="upstream_endless",
             )
         self._held.append(frame)
-
-
-def attach_to_frame(frame: bytes, attestation: Attestation) -> bytes:
-    """Put the attestation into the JSON of a frame; all other bytes stay the provider's.
-
-    A frame whose data stands in several lines, which no provider sends, is written anew.
-    """
-    start, end = frame.find(b"{"), frame.rfind(b"}") + 1
-    if start >= 0 and read_json_object(frame[start:end]) is not None:
-        return frame[:start] + attach_attestation(frame[start:end], attestation) + frame[end:]
-    event = parse_frame(frame)
-    one_line = encode_json(json.loads(event.data))
-    return b"event: %b\ndata: %b\n\n" % (event.event.encode(), attach_attestation(one_line, attestation))
 
 
 def answer_facts(body: bytes) -> Seen:

@@ -5,19 +5,12 @@ from __future__ import annotations
 from gateway.dialects.dialect import Attestation, ProviderSide, Surface
 from gateway.dialects.fields import rows
 from gateway.dialects.fold import fold_events
-from gateway.dialects.openai_chat_fields import (
-    FAILED_FINISHES,
-    chunk_usage,
-    finish_word,
-    read_failure,
-    read_start,
-    write_failure,
-    write_usage,
-)
+from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, finish_word, read_start
 from gateway.dialects.openai_chat_parts import NAME, encode_call, encode_image, reasoning_detail
 from gateway.dialects.openai_chat_request import decode_request, encode_request
 from gateway.dialects.openai_chat_stream import ID_PREFIX, Decoder, Encoder, ToolCallReader, read_message
 from gateway.dialects.openai_chat_verbatim import VERBATIM
+from gateway.dialects.openai_objects import decode_error, encode_error, read_failure, write_failure, write_usage
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
     Block,
@@ -85,18 +78,6 @@ def encode_answer(
             **block,
         }
     )
-
-
-def decode_error(body: bytes, status: int) -> Failure:
-    """Read the body of a provider's refusal, whatever it holds."""
-    fields = read_json_object(body)
-    failure = read_failure(fields, "error") if fields else None
-    return failure or Failure(f"The provider refused with status {status}.", status=status)
-
-
-def encode_error(failure: Failure, status: int) -> bytes:
-    """Write the body of a refusal."""
-    return encode_json(write_failure(failure, status))
 
 
 def _message(blocks: tuple[Block, ...]) -> dict[str, object]:

@@ -5,16 +5,7 @@ from __future__ import annotations
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import rows, table, word
 from gateway.dialects.media import media_of_url
-from gateway.dialects.openai_chat_fields import (
-    FAILED_FINISHES,
-    chunk_usage,
-    finish_word,
-    first_text,
-    read_failure,
-    read_start,
-    write_failure,
-    write_usage,
-)
+from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, finish_word, first_text, read_start
 from gateway.dialects.openai_chat_parts import (
     NAME,
     REASONING_FIELDS,
@@ -22,6 +13,7 @@ from gateway.dialects.openai_chat_parts import (
     reasoning_detail,
     seal_of_call,
 )
+from gateway.dialects.openai_objects import read_failure, write_failure, write_usage
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 from gateway.dialects.dialect import CUT, Attestation, Seen, Verbatim
 from gateway.dialects.fields import rows, word
-from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, read_failure, read_usage, write_failure
+from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage
 from gateway.dialects.openai_chat_stream import attestation_frame
+from gateway.dialects.openai_objects import read_failure, read_usage, write_failure
 from gateway.dialects.splice import attach_attestation, renamed
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
@@ -172,7 +174,14 @@ class VerbatimStream:
 class ChatPassage:
     """A VerbatimStream as the pipeline uses it: with the attestation before its end, and cuts told to the client."""
 
-    def __init__(self, request: InferenceRequest, created: int, max_frame: int = MAX_FRAME) -> None:
+    def __init__(
+        self,
+        request: InferenceRequest,
+        created: int,
+        max_frame: int = MAX_FRAME,
+        write_block: Callable[[dict[str, object], Attestation], bytes] = attestation_frame,
+    ) -> None:
+        self._write_block = write_block
         self._stream = VerbatimStream(request.include_usage, max_frame, request.choices)
         self._created = created
         self.push = self._stream.push  # unwrapped, because every chunk of every stream comes through here
@@ -186,7 +195,7 @@ class ChatPassage:
             "created": stream.created or self._created,
             "model": stream.model,
         }
-        ours = b"" if attestation is None else attestation_frame(head, attestation)
+        ours = b"" if attestation is None else self._write_block(head, attestation)
         if cut is not None:
             return ours + _error_frame(cut)
         tail = stream.closing(ours)

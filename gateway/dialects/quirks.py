@@ -16,9 +16,11 @@ class Quirks:
 
     - `max_tokens_field`: the member's name, where vendors disagree
     - `default_max_tokens`: what to ask for if the client did not, where the language demands a number
-    - `drops`: names of InferenceRequest's fields that this model refuses: temperature, top_p, seed, …
+    - `drops`: names of InferenceRequest's fields that this model refuses: temperature, top_p, seed, …; and `strict`
+      tools, `cache_points`, `tool_cache_points`
     - `thinking`: how the wish to think is said: `type` (on or off), `budget` (tokens), `template` (of the prompt),
-      `always` (it cannot be turned off); empty for the language's usual way
+      `effort` (a word only), `always` (it cannot be turned off); empty for the language's usual way
+    - `budget`: the least and the most tokens of thinking, where it takes a number; a least above 0 is never off
     - `efforts`: the words that this model takes, least first; empty if all of them, or if it takes none
     - `text_only`: content must be plain strings; `developer`: whether that role exists
     - `replays_reasoning`: earlier reasoning must be sent back with the tool calls that it led to
@@ -29,6 +31,7 @@ class Quirks:
     default_max_tokens: int = 4096
     drops: frozenset[str] = frozenset()
     thinking: str = ""
+    budget: tuple[int, int] = (0, 32768)
     efforts: tuple[str, ...] = ()
     text_only: bool = False
     developer: bool = False

@@ -80,7 +80,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         """What arrived of the body, once each; afterwards, when it is so, that the client has left."""
-        if self._expects and not self._body and not self.is_read:
+        if self._expects and not (self._body or self.is_read or self.started):
             self._expects = False
             self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while True:

@@ -44,7 +44,10 @@ class Http1(asyncio.Protocol):
         self._slow: asyncio.Future[None] | None = None
         self._reading = True
         self._in_head = False
-        self._head_size = 0
+        self._moved = False
+        self._loose = 0
+        self._upgrade: bytes | None = None  # how the body of a request is framed that asks for another protocol
+        self._primed = False
         self._discarding: int | None = None  # bytes that may still be thrown away; None: bytes are parsed
         self._stays = True
         self._url = b""
@@ -64,17 +67,19 @@ class Http1(asyncio.Protocol):
             if self._discarding < 0:
                 self._transport.abort()
             return
+        self._moved = False
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._retire()  # no other protocol is spoken here: the request is answered as it is, and is the last
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             self._refuse(str(error.__context__) if isinstance(error.__context__, Refused) else "400 Bad Request")
         except httptools.HttpParserError:
             self._refuse("400 Bad Request")
         else:
-            self._head_size += len(data) if self._in_head else 0
-            if self._head_size > self._max_head:
+            # Heads, chunk extensions and trailers: what is neither body nor an end is bounded, whole or in pieces.
+            self._loose = 0 if self._moved else self._loose + len(data)
+            if self._loose > self._max_head:
                 self._refuse("431 Request Header Fields Too Large")
 
     def pause_writing(self) -> None:
@@ -100,8 +105,9 @@ class Http1(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        self._url, self._headers = b"", []
-        self._in_head, self._head_size = True, 0
+        if self._primed:
+            return
+        self._url, self._headers, self._in_head = b"", [], True
         if not self._exchanges:
             self._wait(HEAD_SECONDS)
 
@@ -110,20 +116,26 @@ class Http1(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header. Raises Refused."""
+        """One header; a trailer is none, nor is what primes a parser. Raises Refused."""
+        if not self._in_head:
+            return
         if len(self._headers) == MAX_HEADERS:
             raise Refused("431 Request Header Fields Too Large")
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """A whole head. Raises Refused."""
-        self._in_head = False
-        if sum(len(name) + len(value) for name, value in self._headers) + len(self._url) > self._max_head:
+        if self._primed:
+            return
+        self._in_head, self._moved = False, True
+        headers, self._headers = self._headers, []
+        if sum(len(name) + len(value) for name, value in headers) + len(self._url) > self._max_head:
             raise Refused("431 Request Header Fields Too Large")
         version = self._parser.get_http_version()
-        expects = _check(version, self._headers)
+        expects = _check(version, headers)
+        self._upgrade = _framing(headers) if self._parser.should_upgrade() else None
         scope = self._base | _target(self._url)
-        scope |= {"http_version": version, "method": self._parser.get_method().decode(), "headers": self._headers}
+        scope |= {"http_version": version, "method": self._parser.get_method().decode(), "headers": headers}
         exchange = Exchange(self, scope, stays=self._stays and self._parser.should_keep_alive(), expects=expects)
         scope["extensions"] = {ON_LEAVE: exchange.on_leave}
         self._exchanges.append(exchange)
@@ -135,6 +147,7 @@ class Http1(asyncio.Protocol):
 
     def on_body(self, piece: bytes) -> None:
         """A piece of a body."""
+        self._moved = True
         if not self._exchanges:
             return  # its request is answered, and nothing after it is
         exchange = self._exchanges[-1]
@@ -143,8 +156,9 @@ class Http1(asyncio.Protocol):
             self._read(False)
 
     def on_message_complete(self) -> None:
-        """The end of a request."""
-        if self._exchanges:
+        """The end of a request; of one that asks for another protocol only the end of its head."""
+        self._moved = True
+        if self._exchanges and not self._upgrade:
             self._exchanges[-1].end_body()
 
     # What exchanges call.
@@ -203,18 +217,40 @@ class Http1(asyncio.Protocol):
                 if exchange.started:
                     self._transport.abort()
                 else:
-                    self._refuse("500 Internal Server Error")
+                    self._answer("500 Internal Server Error")
 
     def _refuse(self, status: str) -> None:
         """Answer in the application's stead, unless an answer is on its way, and read nothing more."""
-        busy = len(self._exchanges) > 1 or (self._exchanges and self._exchanges[0].started)
-        if not busy:
-            self._transport.write(_REFUSAL % status.encode())
-            for exchange in self._exchanges:
-                exchange.leave()
-            self._end(False)
-        else:
-            self._retire()
+        if self._exchanges and not self._exchanges[-1].is_read:
+            broken = self._exchanges.pop()  # what follows is no end of its body
+            if self._exchanges or broken.started:
+                broken.leave()
+                self._retire()
+                return
+            self._exchanges.append(broken)
+        elif self._exchanges:
+            self._retire()  # those that arrived whole have their answers first
+            return
+        self._answer(status)
+
+    def _answer(self, status: str) -> None:
+        """The last answer of this connection, whatever waits behind it."""
+        self._transport.write(_REFUSAL % status.encode())
+        for exchange in self._exchanges:
+            exchange.leave()
+        self._end(False)
+
+    def _stay(self, rest: bytes) -> None:
+        """No other protocol is spoken here: read the body, which the parser takes for that of the other protocol."""
+        framing, self._upgrade = self._upgrade, None
+        if not framing:
+            self._retire()  # without a body nobody can say where this request ends and the other protocol begins
+            return
+        self._parser, self._primed = httptools.HttpRequestParser(self), True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n")
+        self._primed = False
+        if rest:
+            self.data_received(rest)
 
     def _retire(self) -> None:
         """What has arrived is answered, and nothing after it."""
@@ -267,6 +303,12 @@ def _check(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
     if lengths + len(codings) > 1 or hosts > 1 or (version == "1.1" and hosts == 0):
         raise Refused("400 Bad Request")
     return version == "1.1" and any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The header that says how long the body is; empty where there is no body."""
+    rows = [name + b": " + value for name, value in headers if name in (b"content-length", b"transfer-encoding")]
+    return b"" if rows in ([], [b"content-length: 0"]) else rows[0]
 
 
 def _target(url: bytes) -> Scope:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
-from gateway.errors import BodyTooLarge, UnknownModel
+from gateway.errors import BodyStalled, BodyTooLarge, UnknownModel
 from gateway.http.exchange import ON_LEAVE
 from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
@@ -27,6 +27,7 @@ from gateway.tenancy.tenant import ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 PIECE = 64 << 10  # bytes of a buffered answer at a time, each of which a client must take in time
+BODY_SECONDS = 30.0  # a client that sends nothing of its body for so long holds a place for nothing
 T = TypeVar("T")
 PRIVATE = {"cache-control": "private"}
 CREATED = 1767225600  # models carry a date; ours is the year's first second, since no provider tells
@@ -183,21 +184,28 @@ def _removal(found: LoggedReceipt, pruned_at: int) -> str:
     )
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes; a longer one is refused before it is read. Raises BodyTooLarge."""
+async def read_body(request: Request, limit: int, patience: float = BODY_SECONDS) -> bytes:
+    """The whole body, at most `limit` bytes; a longer one is refused before it is read.
+
+    Raises BodyTooLarge; BodyStalled where nothing of it comes for `patience` seconds.
+    """
     announced = request.headers.get("content-length", "0")
     refusal = BodyTooLarge(f"The body is longer than {limit} bytes.")
     if not announced.isdigit() or int(announced) > limit:
         raise refusal
-    parts, size = [], 0
+    parts, size, pieces = [], 0, request.stream()
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise refusal
-            parts.append(chunk)
+        async with asyncio.timeout(patience) as deadline:
+            async for chunk in pieces:
+                size += len(chunk)
+                if size > limit:
+                    raise refusal
+                parts.append(chunk)
+                deadline.reschedule(asyncio.get_running_loop().time() + patience)
     except ClientDisconnect:
         raise BodyTooLarge("The client left before its body was whole.", code="body_cut") from None
+    except TimeoutError:
+        raise BodyStalled(f"Nothing of the body came for {patience:g} seconds.") from None
     return b"".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""A provider for demonstrations and tests: the OpenAI chat API without a model, deterministic, with faults on request.
+"""A provider for demonstrations and tests: OpenAI's API without a model, deterministic, with faults on request.
 
 The last user message may order a fault or a pace: `mock:error=429|500|401|400`, `mock:cut`, `mock:stall`,
 `mock:midstream-error`, `mock:endless-line`, `mock:slow=SECONDS`, `mock:chunks=N`.
@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.http.mock_wires import COMPLETIONS, RESPONSES, Reply, Wire, embeddings, fragments, frame
 
 MODELS = ("mock-1", "mock-reasoner")
 CREATED = 1_760_000_000  # A fixed time: equal requests get equal answers.
@@ -39,41 +41,24 @@ _FAULTS: dict[int, tuple[str, str | None, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the mock will say: reasoning and text as tokens, or one tool call."""
-
-    reasoning: list[str]
-    text: list[str]
-    tool: tuple[str, str] | None
-    finish_reason: str
-    prompt_tokens: int
-
-    def usage(self) -> dict[str, Any]:
-        """OpenAI's usage object; a token is a word."""
-        tool_tokens = len(_fragments(self.tool[1])) if self.tool else 0
-        completion = len(self.text) + len(self.reasoning) + tool_tokens
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": completion,
-            "total_tokens": self.prompt_tokens + completion,
-            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": len(self.reasoning), "audio_tokens": 0},
-        }
-
-
 def mock_provider_app(api_key: str = "mock-key") -> Starlette:
     """Build the app. It demands `Authorization: Bearer <api_key>`."""
 
-    async def chat(request: Request) -> ASGIApp:
-        if request.headers.get("authorization") != f"Bearer {api_key}":
-            return _fault(401)
-        try:
-            body = json.loads(await request.body())
-        except (ValueError, RecursionError):
-            return _fault(400, "We could not parse the JSON body of your request.")
-        refusal = _refusal(body)
-        return refusal or await _answer(request, body)
+    async def answer(wire: Wire, request: Request) -> ASGIApp:
+        body = await _body(request, api_key)
+        if not isinstance(body, dict):
+            return body
+        chat = wire.as_chat(body)
+        return _refusal(chat) or await _answer(request, chat, wire)
+
+    async def embed(request: Request) -> Response:
+        body = await _body(request, api_key)
+        if not isinstance(body, dict):
+            return body
+        if body.get("model") not in MODELS:
+            return _fault(404)
+        answer = embeddings(body)
+        return _fault(400, "'$.input' is invalid.") if answer is None else JSONResponse(answer)
 
     async def models(request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {api_key}":
@@ -83,13 +68,27 @@ def mock_provider_app(api_key: str = "mock-key") -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/chat/completions", partial(answer, CHAT), methods=["POST"]),
+            Route("/v1/responses", partial(answer, RESPONSES), methods=["POST"]),
+            Route("/v1/completions", partial(answer, COMPLETIONS), methods=["POST"]),
+            Route("/v1/embeddings", embed, methods=["POST"]),
             Route("/v1/models", models, methods=["GET"]),
         ]
     )
 
 
-async def _answer(request: Request, body: dict[str, Any]) -> ASGIApp:
+async def _body(request: Request, api_key: str) -> dict[str, Any] | Response:
+    """The body of a caller that knows the key, or the refusal."""
+    if request.headers.get("authorization") != f"Bearer {api_key}":
+        return _fault(401)
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        body = None
+    return body if isinstance(body, dict) else _fault(400, "We could not parse the JSON body of your request.")
+
+
+async def _answer(request: Request, body: dict[str, Any], wire: Wire) -> ASGIApp:
     orders = dict(_ORDER.findall(_last_user_text(body)))
     if "error" in orders:
         status = int(float(_digits(orders["error"], 500)))
@@ -98,7 +97,7 @@ async def _answer(request: Request, body: dict[str, Any]) -> ASGIApp:
     head = {"id": _chat_id(body), "created": CREATED, "model": body["model"]}
     pause = min(_digits(orders.get("slow", ""), 0.0), MAX_SLOW)
     if body.get("stream"):
-        frames = list(_frames(reply, head, _wants_usage(body)))
+        frames = list(wire.frames(reply, head, _wants_usage(body)))
         response = StreamingResponse(_paced(frames, orders, pause), media_type="text/event-stream")
         return _without_end(response) if "cut" in orders else response
     if "stall" in orders or "endless-line" in orders:
@@ -107,14 +106,12 @@ async def _answer(request: Request, body: dict[str, Any]) -> ASGIApp:
     await asyncio.sleep(pause)
     if "midstream-error" in orders:
         return _fault(500)
-    whole = JSONResponse(_completion(reply, head))
+    whole = JSONResponse(wire.whole(reply, head))
     return _without_end(whole) if "cut" in orders else whole
 
 
-def _refusal(body: Any) -> Response | None:
+def _refusal(body: dict[str, Any]) -> Response | None:
     """OpenAI's complaints about a request, in the order in which it complains."""
-    if not isinstance(body, dict):
-        return _fault(400, "We could not parse the JSON body of your request.")
     if not isinstance(body.get("model"), str):
         return _fault(400, "you must provide a model parameter")
     if body["model"] not in MODELS:
@@ -216,11 +213,11 @@ def _frames(reply: Reply, head: dict[str, Any], with_usage: bool) -> Iterator[by
     usage: dict[str, Any] = {"usage": None} if with_usage else {}
     for delta in _deltas(reply, head):
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
-        yield _frame({**head, "choices": [choice], **usage})
+        yield frame({**head, "choices": [choice], **usage})
     last = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": reply.finish_reason}
-    yield _frame({**head, "choices": [last], **usage})
+    yield frame({**head, "choices": [last], **usage})
     if with_usage:
-        yield _frame({**head, "choices": [], "usage": reply.usage()})
+        yield frame({**head, "choices": [], "usage": reply.usage()})
     yield b"data: [DONE]\n\n"
 
 
@@ -234,21 +231,21 @@ def _deltas(reply: Reply, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
         name, arguments = reply.tool
         function = {"name": name, "arguments": ""}
         yield {"tool_calls": [{"index": 0, "id": _call_id(head), "type": "function", "function": function}]}
-        for fragment in _fragments(arguments):
+        for fragment in fragments(arguments):
             yield {"tool_calls": [{"index": 0, "function": {"arguments": fragment}}]}
 
 
 async def _paced(frames: list[bytes], orders: dict[str, str], pause: float) -> AsyncIterator[bytes]:
     """Send the frames over `pause` seconds; a fault strikes after the third one."""
     faults = orders.keys() & {"cut", "stall", "midstream-error", "endless-line"}
-    for frame in islice(frames, 3 if faults else None):
-        yield frame
+    for piece in islice(frames, 3 if faults else None):
+        yield piece
         await asyncio.sleep(pause / len(frames))
     if "stall" in faults:
         await asyncio.Event().wait()
     if "midstream-error" in faults:
         kind, code, message = _FAULTS[500]
-        yield _frame({"error": {"message": message, "type": kind, "param": None, "code": code}})
+        yield frame({"error": {"message": message, "type": kind, "param": None, "code": code}})
     if "endless-line" in faults:
         yield b"data: "
         while True:
@@ -300,10 +297,6 @@ def _tokens(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-def _fragments(arguments: str) -> list[str]:
-    return [arguments[start : start + 6] for start in range(0, len(arguments), 6)]
-
-
 def _digits(text: str, default: float) -> float:
     try:
         value = float(text)
@@ -312,5 +305,4 @@ def _digits(text: str, default: float) -> float:
     return value if math.isfinite(value) else default
 
 
-def _frame(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
+CHAT = Wire(lambda body: body, _completion, _frames)

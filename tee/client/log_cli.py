@@ -19,6 +19,7 @@ from tee.client.release_cli import release_app
 from tee.errors import Malformed, Unavailable
 from tee.evidence import Check, Scope, Verdict, judged, skipped
 from tee.log.checkpoint import parse_checkpoint
+from tee.log.judge import demands_witnesses
 from tee.log.note import KeyType, NoteKey, parse_note_key
 from tee.log.proof import parse_leaf_proof, verify_leaf
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
@@ -27,7 +28,7 @@ from tee.terminal import EXIT_REJECTED, EXIT_UNAVAILABLE, finish, printable, rea
 LEAST_SECONDS = 1.0
 MAX_TAIL = 10_000
 UNSIGNED = "The log's key is the one that its server names: give --log VKEY to hold it against one that you trust."
-NO_POLICY = "split view: no --policy names witnesses, so others may be shown another log"
+NO_POLICY = "split view: no --policy demands witnesses, so others may be shown another log"
 
 log_app = typer.Typer(no_args_is_help=True, help="Transparency logs: verify, read, follow, witness; announce releases.")
 log_app.add_typer(release_app)
@@ -53,7 +54,7 @@ def verify_proof(
         raise Malformed("--log", "nothing", "the log's key, or a --policy that has it")
     checks = _judge_proof(read_file(proof), read_file(leaf), keys, witnesses)
     required = {"log.inclusion"} if witnesses is None else {"log.inclusion", "log.witness"}
-    not_proven = (NO_POLICY,) if witnesses is None else ()
+    not_proven = () if demands_witnesses(witnesses) else (NO_POLICY,)
     finish(Verdict(Scope.FULL, checks, frozenset(required), False, not_proven), as_json)
 
 

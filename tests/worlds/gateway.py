@@ -245,6 +245,12 @@ def chat_body(said: str, model: str = "mock-1", **fields: Any) -> bytes:
     return json.dumps({"model": model, "messages": [{"role": "user", "content": said}], **fields}).encode()
 
 
+def responses_body(said: str, model: str = "mock-1", **fields: Any) -> bytes:
+    """A request of /v1/responses, which always says what was used."""
+    fields.pop("stream_options", None)
+    return json.dumps({"model": model, "input": said, **fields}).encode()
+
+
 def free_port() -> int:
     """A port of this machine where nothing listens."""
     with socket.socket() as probe:

@@ -26,6 +26,7 @@ class Seen:
     """What the application saw."""
 
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
+    headers: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
     pulled: int = 0
     port: int = 0
@@ -44,6 +45,7 @@ def _application(seen: Seen) -> Any:
             return
         body = await _read(receive, seen, 0.2 if path == "/slow" else 0)
         seen.requests.append((scope["method"], path, body))
+        seen.headers.append(list(scope["headers"]))
         if path == "/fail":
             raise RuntimeError("on purpose")
         if path == "/stream":

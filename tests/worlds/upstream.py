@@ -178,6 +178,9 @@ def wired_config(base_url: str) -> str:
         ("keyless", "openai", base_url, "SAFEROUTER_TEST_NO_SUCH_KEY"),
         ("claude", "anthropic", base_url, "WIRE_KEY"),
         ("mini", "minimax", base_url, "WIRE_KEY"),
+        ("gpt", "openai", base_url, "WIRE_KEY"),
+        ("gpt-pro", "openai-responses", base_url, "WIRE_KEY"),
+        ("llama", "ollama", base_url, "WIRE_KEY"),
     ]
     models = [
         ("mock-1", "mock", "mock-1"),
@@ -188,6 +191,9 @@ def wired_config(base_url: str) -> str:
         ("keyless-1", "keyless", "keyless-1"),
         ("claude-1", "claude", "claude-opus-5"),
         ("mini-1", "mini", "MiniMax-M3"),
+        ("gpt-1", "gpt", "gpt-5-nano"),
+        ("pro-1", "gpt-pro", "gpt-5-pro"),
+        ("llama-1", "llama", "embeddinggemma"),
     ]
     rows = []
     for name, family, url, variable in providers:
