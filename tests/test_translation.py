@@ -19,7 +19,20 @@ from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.dialects.fold import fold_events
 from gateway.dialects.quirks import budget_of, effort_of
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.inference import EFFORTS, Failure, Finish, InferenceRequest, Message, Reasoning, StreamEvent, Text, Usage
+from gateway.inference import (
+    EFFORTS,
+    Failure,
+    Finish,
+    InferenceRequest,
+    Message,
+    Reasoning,
+    StreamEvent,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from gateway.languages import SERVICES
 from gateway.translate import Exchange, Translation
 from tests.conftest import find_vectors
@@ -38,6 +51,12 @@ JSON: Any = st.recursive(
     ),
     max_leaves=12,
 )  # fmt: skip
+
+
+def others_than_chat() -> list[ProviderSide]:
+    found = {side.name: side for side in SERVICES["/v1/chat/completions"].providers.values()}
+    assert len(found) >= 6
+    return [side for name, side in found.items() if name != CHAT.PROVIDER.name]
 
 
 def recordings(vendors: tuple[str, ...], pattern: str) -> Iterator[Path]:
@@ -163,10 +182,23 @@ def test_recorded_requests_can_be_asked_of_every_family() -> None:
 )  # fmt: skip
 def test_what_a_chat_client_alone_can_say_is_refused_by_name(sent: dict[str, object], param: str) -> None:
     asked = {"model": "m", "messages": [{"role": "user", "content": "q"}], **sent}
-    with pytest.raises(InvalidRequest) as refused:
-        MESSAGES.PROVIDER.encode_request(CHAT.SURFACE.decode_request(json.dumps(asked).encode()), quirks_of("x", "m"))
-    assert refused.value.param == param
-    assert ("audio" in refused.value.message) is ("messages" in sent)
+    request = CHAT.SURFACE.decode_request(json.dumps(asked).encode())
+    for provider in others_than_chat():
+        with pytest.raises(InvalidRequest) as refused:
+            provider.encode_request(request, quirks_of("x", "m"))
+        assert refused.value.param == param, provider.name
+
+
+def test_no_language_loses_the_name_of_a_speaker_or_that_a_tool_failed() -> None:
+    call = ToolCall("c1", "f", "{}")
+    turns = (Message("user", (Text("hi"),), "Bob"), Message("assistant", (call,), "critic"))
+    failed = Message("tool", (ToolResult("c1", (Text("no route"),), is_error=True),))
+    fine = Message("tool", (ToolResult("c1", (Text("no route"),)),))
+    for provider in (CHAT.PROVIDER, *others_than_chat()):
+        asked = replace(ASKED, messages=(*turns, failed), tools=(Tool("f"),))
+        written = provider.encode_request(asked, quirks_of("x", "m"))
+        assert b"Bob" in written and b"critic" in written, provider.name
+        assert written != provider.encode_request(replace(asked, messages=(*turns, fine)), quirks_of("x", "m"))
 
 
 @settings(max_examples=300, deadline=None)

@@ -90,7 +90,7 @@ def encode_tool(tool: Tool) -> dict[str, object]:
 
 def encode_system(messages: list[Message]) -> list[dict[str, object]]:
     """Write the system prompt. Raises: InvalidRequest for anything but words."""
-    return [part for message in messages for part in encode_content(_with_name(message))]
+    return [part for message in messages for part in encode_content(message.content)]
 
 
 def encode_turns(messages: list[Message]) -> list[dict[str, object]]:
@@ -101,7 +101,7 @@ def encode_turns(messages: list[Message]) -> list[dict[str, object]]:
     turns: list[dict[str, object]] = []
     for message in messages:
         role = "assistant" if message.role == "assistant" else "user"
-        parts = encode_content(_with_name(message))
+        parts = encode_content(message.content)
         if turns and turns[-1]["role"] == role:
             earlier = turns[-1]["content"]
             assert isinstance(earlier, list)
@@ -121,17 +121,6 @@ def encode_content(blocks: tuple[Block, ...]) -> list[dict[str, object]]:
         elif part := _encode_block(block):
             parts.append(part)
     return parts
-
-
-def _with_name(message: Message) -> tuple[Block, ...]:
-    """The content, led by the name of who said it: Anthropic has no member for it, and a chat of several needs it.
-
-    Thinking stays first, where Anthropic demands it.
-    """
-    if not message.name or not message.content:
-        return message.content
-    at = next((at for at, block in enumerate(message.content) if not isinstance(block, Thinking)), len(message.content))
-    return (*message.content[:at], Text(f"{message.name}:"), *message.content[at:])
 
 
 def encode_call(call: ToolCall) -> dict[str, object]:

@@ -20,12 +20,11 @@ from gateway.dialects.fields import (
     read_object,
     read_objects,
     read_strings,
-    refuse_unmet,
     table,
     word,
 )
 from gateway.dialects.quirks import PLAIN, Quirks, budget_of, effort_of
-from gateway.dialects.turns import system_apart
+from gateway.dialects.turns import check_choice, system_apart
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     EFFORTS,
@@ -73,6 +72,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """
     if request.choices > 1:
         raise InvalidRequest.at("n", "more than one answer", "1: this model's provider gives one")
+    check_choice(request, NAME)
     system, turns = system_apart(request.messages)
     max_tokens = request.max_tokens or quirks.default_max_tokens
     tools = _encode_tools(request)
@@ -198,13 +198,8 @@ def _encode_tools(request: InferenceRequest) -> list[dict[str, object]]:
 def _encode_choice(request: InferenceRequest, *, offered: bool) -> dict[str, object] | None:
     choice = request.tool_choice
     if isinstance(choice, Foreign):
-        if choice.dialect != NAME:
-            member = "functions" if "functions" in choice.value else "tool_choice"
-            wanted = "`tools` and `tool_choice`" if member == "functions" else "one that Anthropic has"
-            raise InvalidRequest.at(member, f"a form that only {choice.dialect} has", wanted)
         return choice.value
     if not offered:
-        refuse_unmet(choice)
         return None
     written: dict[str, object] | None = None
     if choice is not None:

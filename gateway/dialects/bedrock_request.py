@@ -6,7 +6,7 @@ from itertools import count
 
 from gateway.dialects.bedrock_parts import cache_point, encode_content, encode_tool, encode_turns
 from gateway.dialects.quirks import PLAIN, Quirks, budget_of, effort_of
-from gateway.dialects.turns import offered_tools, system_apart
+from gateway.dialects.turns import check_choice, offered_tools, system_apart
 from gateway.errors import InvalidRequest
 from gateway.inference import Foreign, InferenceRequest, Message, OutputFormat, Tool, ToolCall, ToolChoice
 from gateway.jsonbody import encode_json
@@ -22,6 +22,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """
     if request.choices > 1:
         raise InvalidRequest.at("n", "more than one answer", "1: this model's provider gives one")
+    check_choice(request)
     system, turns = system_apart(request.messages)
     caches = "cache_points" not in quirks.drops
     thinking = _thinking(request, quirks)
@@ -104,9 +105,7 @@ def _tool_config(request: InferenceRequest, quirks: Quirks) -> dict[str, object]
 
 
 def _choice(choice: ToolChoice | Foreign | None, quirks: Quirks) -> dict[str, object]:
-    if isinstance(choice, Foreign):
-        raise InvalidRequest.at("tool_choice", f"a form that only {choice.dialect} has", "auto, required or a function")
-    if choice is None or choice.mode == "none":
+    if not isinstance(choice, ToolChoice) or choice.mode == "none":
         return {}
     if choice.mode == "auto" or not quirks.required_tools:
         return {"auto": {}}

@@ -6,7 +6,7 @@ import math
 from typing import TypeVar
 
 from gateway.errors import InvalidRequest
-from gateway.inference import GATEWAY_FIELDS, ToolChoice
+from gateway.inference import GATEWAY_FIELDS
 from gateway.jsonbody import kind_of
 
 MAX_TOKENS = (1 << 31) - 1
@@ -95,12 +95,6 @@ def read_objects(fields: dict[str, object], name: str, place: str | None = None)
         if not isinstance(item, dict):
             raise InvalidRequest.at(f"{place}[{number}]", kind_of(item), "an object")
     return value
-
-
-def refuse_unmet(choice: ToolChoice | None) -> None:
-    """Check a choice where no tool is left to offer: a call that is demanded cannot come."""
-    if choice is not None and choice.mode == "required":
-        raise InvalidRequest.at("tool_choice", "a demand for a call", "a tool that this model's provider can be given")
 
 
 def word(fields: dict[str, object], name: str) -> str:

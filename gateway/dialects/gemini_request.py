@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.dialects.gemini_parts import encode_contents, encode_system
 from gateway.dialects.gemini_schema import schema_for_gemini
 from gateway.dialects.quirks import PLAIN, Quirks, budget_of, effort_of
-from gateway.dialects.turns import system_apart
+from gateway.dialects.turns import check_choice, system_apart
 from gateway.errors import InvalidRequest
 from gateway.inference import Foreign, InferenceRequest, Tool, ToolChoice
 from gateway.jsonbody import encode_json
@@ -25,6 +25,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """
     if request.choices > 1:
         raise InvalidRequest.at("n", "more than one answer", "1: this model's provider gives one")
+    check_choice(request)
     system, turns = system_apart(request.messages)
     instruction, tools = encode_system(system), _declarations(request)
     optional: dict[str, object] = {
@@ -58,10 +59,8 @@ def _declaration(tool: Tool) -> dict[str, object]:
 
 def _tool_config(request: InferenceRequest) -> dict[str, object] | None:
     choice = request.tool_choice
-    if choice is None:
+    if not isinstance(choice, ToolChoice):
         return None
-    if isinstance(choice, Foreign):
-        raise InvalidRequest.at("tool_choice", f"a form that only {choice.dialect} has", "one that Gemini has")
     config: dict[str, object] = {"mode": _MODES[choice.mode]}
     if choice.names and choice.mode == "required":
         config["allowedFunctionNames"] = list(choice.names)

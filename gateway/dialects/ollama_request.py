@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from gateway.dialects.quirks import PLAIN, Quirks, effort_of
-from gateway.dialects.turns import no_place, offered_tools, tool_input, tool_schema
+from gateway.dialects.turns import (
+    TOOL_FAILED,
+    check_choice,
+    no_place,
+    offered_tools,
+    tool_input,
+    tool_schema,
+    with_names,
+)
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     Block,
@@ -30,6 +38,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """
     if request.choices > 1:
         raise InvalidRequest.at("n", "more than one answer", "1: this model's provider gives one")
+    check_choice(request)
     optional: dict[str, object] = {
         "tools": _tools(request) or None,
         "format": _format(request),
@@ -38,7 +47,7 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     }
     fields: dict[str, object] = {
         "model": request.model,
-        "messages": _encode_messages(request.messages, quirks),
+        "messages": _encode_messages(with_names(request.messages), quirks),
         "stream": request.stream,  # said in any case: unsaid it is true
     }
     return encode_json(fields | {name: value for name, value in optional.items() if value is not None})
@@ -78,8 +87,6 @@ def _format(request: InferenceRequest) -> object:
 
 def _tools(request: InferenceRequest) -> list[dict[str, object]]:
     choice = request.tool_choice
-    if isinstance(choice, Foreign) and request.tools:
-        raise InvalidRequest.at("tool_choice", f"a form that only {choice.dialect} has", "auto, none or a function")
     forbidden = isinstance(choice, ToolChoice) and choice.mode == "none"
     return [] if forbidden else [_encode_tool(tool) for tool in offered_tools(request, can_force=False)]
 
@@ -98,7 +105,8 @@ def _encode_messages(messages: tuple[Message, ...], quirks: Quirks) -> list[dict
         for block in message.content:
             if isinstance(block, ToolResult):
                 name = block.name or names.get(block.call_id, "")
-                result = _encode_message("tool", block.content, quirks)
+                failed = (Text(TOOL_FAILED),) if block.is_error else ()
+                result = _encode_message("tool", (*failed, *block.content), quirks)
                 written.append({**result, "tool_name": name, "tool_call_id": block.call_id})
         if message.role != "tool":
             role = "system" if message.role == "developer" else message.role

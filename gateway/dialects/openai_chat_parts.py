@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.dialects.fields import read_objects, rows, table, word
 from gateway.dialects.media import data_url, media_of_url
 from gateway.dialects.quirks import Quirks
+from gateway.dialects.turns import TOOL_FAILED
 from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Block,
@@ -273,7 +274,7 @@ def _encode_assistant(message: Message, quirks: Quirks) -> dict[str, object]:
 
 
 def _encode_result(result: ToolResult) -> dict[str, object]:
-    words = ["The tool failed."] if result.is_error else []  # OpenAI has no member for it
+    words = [TOOL_FAILED] if result.is_error else []
     for part in result.content:
         if isinstance(part, Foreign):
             raise _no_place(part)

@@ -12,13 +12,13 @@ from gateway.dialects.fields import (
     read_objects,
     read_strings,
     read_text,
-    refuse_unmet,
     rows,
     table,
     word,
 )
 from gateway.dialects.openai_chat_parts import NAME, decode_message, decode_tool, encode_messages, encode_tool
 from gateway.dialects.quirks import PLAIN, Quirks, effort_of
+from gateway.dialects.turns import check_choice
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     EFFORTS,
@@ -84,6 +84,7 @@ def decode_request(body: bytes) -> InferenceRequest:
 
 def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """Write a request for a provider. Raises: InvalidRequest for content and choices of other languages."""
+    check_choice(request, NAME)
     tools = _encode_tools(request)
     optional: dict[str, object] = {
         "tools": tools,
@@ -199,9 +200,8 @@ def _encode_tools(request: InferenceRequest) -> list[dict[str, object]] | None:
 def _encode_choice(request: InferenceRequest, tools: list[dict[str, object]] | None, quirks: Quirks) -> object:
     choice = request.tool_choice
     if isinstance(choice, Foreign):
-        return _own(choice, "tool_choice")
+        return choice.value.get("tool_choice")
     if choice is None or not tools:
-        refuse_unmet(choice)
         return None
     if choice.mode == "required" and not quirks.required_tools:
         return "auto"
@@ -253,4 +253,4 @@ def _encode_reasoning(reasoning: Reasoning | None, quirks: Quirks) -> dict[str, 
 def _own(value: Foreign, name: str) -> object:
     if value.dialect != NAME:
         raise InvalidRequest.at(name, f"a form that only {value.dialect} has", "one that this model's provider has")
-    return value.value.get(name)
+    return value.value[name]

@@ -298,7 +298,7 @@ class Encoder:
 
     def _show(self, media: Media) -> bytes:
         if media.kind != "image" or not media.data:
-            return b""
+            raise UpstreamFailed(f"answer: found {media.kind} content, which Responses has no place for")
         self._grow(media.data)
         before = self._opening() + self._settle()
         item_id = self._next_id("ig")

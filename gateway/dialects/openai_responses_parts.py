@@ -8,6 +8,7 @@ from gateway.dialects.fields import table, word
 from gateway.dialects.media import data_url, media_of_url
 from gateway.dialects.openai_responses_fields import NAME, full_name, read_reasoning, tools_inside, write_seal
 from gateway.dialects.quirks import Quirks
+from gateway.dialects.turns import TOOL_FAILED
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     Block,
@@ -211,9 +212,10 @@ def _encode_block(block: Block, quirks: Quirks) -> dict[str, object] | None:
 def _encode_result(result: ToolResult) -> dict[str, object]:
     kind = "custom_tool_call_output" if result.custom else "function_call_output"
     words = [part.text for part in result.content if isinstance(part, Text)]
-    output: object = "\n".join(words)
+    failed = [Text(TOOL_FAILED)] if result.is_error else []
+    output: object = "\n".join([*(note.text for note in failed), *words])
     if len(words) < len(result.content):
-        output = [_encode_part(part, "user") for part in result.content]
+        output = [_encode_part(part, "user") for part in (*failed, *result.content)]
     return {"type": kind, "call_id": result.call_id, "output": output}
 
 

@@ -18,6 +18,7 @@ from gateway.dialects.fields import (
 from gateway.dialects.openai_responses_fields import NAME
 from gateway.dialects.openai_responses_parts import decode_items, decode_tool, encode_items, encode_tool
 from gateway.dialects.quirks import PLAIN, Quirks, effort_of
+from gateway.dialects.turns import check_choice, with_names
 from gateway.errors import InvalidRequest
 from gateway.inference import (
     EFFORTS,
@@ -83,7 +84,8 @@ def encode_request(request: InferenceRequest, quirks: Quirks = PLAIN) -> bytes:
     """
     if request.choices > 1:
         raise InvalidRequest.at("n", "more than one answer", "1: this model's provider gives one")
-    instructions, messages = _instructions_apart(request.messages)
+    check_choice(request, NAME)
+    instructions, messages = _instructions_apart(with_names(request.messages))
     optional: dict[str, object] = {
         "instructions": instructions,
         "tools": _encode_tools(request) or None,
@@ -195,10 +197,10 @@ def _encode_tools(request: InferenceRequest) -> list[dict[str, object]]:
 
 def _encode_choice(request: InferenceRequest, quirks: Quirks) -> object:
     choice = request.tool_choice
+    if isinstance(choice, Foreign):
+        return choice.value["tool_choice"]
     if choice is None or not request.tools:
         return None
-    if isinstance(choice, Foreign):
-        return _own(choice, "tool_choice")
     if choice.mode == "required" and not quirks.required_tools:
         return "auto"
     if not choice.names:
