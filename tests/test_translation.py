@@ -18,16 +18,18 @@ from gateway.dialects import anthropic_messages, openai_chat, openai_responses
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.dialects.fold import fold_events
 from gateway.dialects.quirks import budget_of, effort_of
-from gateway.errors import GatewayError, InvalidRequest
+from gateway.errors import GatewayError, InvalidRequest, UpstreamFailed
 from gateway.inference import (
     EFFORTS,
     Failure,
     Finish,
     InferenceRequest,
+    Media,
     Message,
     Reasoning,
     StreamEvent,
     Text,
+    TextDelta,
     Tool,
     ToolCall,
     ToolResult,
@@ -187,6 +189,14 @@ def test_what_a_chat_client_alone_can_say_is_refused_by_name(sent: dict[str, obj
         with pytest.raises(InvalidRequest) as refused:
             provider.encode_request(request, quirks_of("x", "m"))
         assert refused.value.param == param, provider.name
+
+
+def test_no_surface_loses_what_it_cannot_show() -> None:
+    heard: list[StreamEvent] = [TextDelta("a"), Media("audio", "audio/mpeg", "AAAA"), Finish("stop")]
+    for surface in (*SURFACES.values(), SERVICES["/v1/completions"].surface):
+        for write in (streamed, lambda surface, events: surface.encode_answer(events, ASKED, "t", 1, None)):
+            with pytest.raises(UpstreamFailed, match="no place"):
+                write(surface, heard)
 
 
 def test_no_language_loses_the_name_of_a_speaker_or_that_a_tool_failed() -> None:

@@ -21,12 +21,13 @@ from gateway.dialects.openai_chat_verbatim import ChatPassage, answer_facts
 from gateway.dialects.openai_chat_verbatim import forward_body as forward_chat
 from gateway.dialects.openai_objects import encode_error, write_failure, write_usage
 from gateway.dialects.splice import attach_attestation
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Failure,
     Finish,
     Foreign,
     InferenceRequest,
+    Media,
     Message,
     RefusalDelta,
     Start,
@@ -100,7 +101,7 @@ class Encoder:
         self._finished = False
 
     def encode(self, event: StreamEvent) -> bytes:
-        """Render one event; Usage and Failure wait for the end."""
+        """Render one event; Usage and Failure wait for the end. Raises: UpstreamFailed for what is no text."""
         if isinstance(event, Start):
             created = event.created or self._head["created"]
             self._head |= {"model": event.model or self._head["model"], "created": created}
@@ -113,6 +114,8 @@ class Encoder:
             return self._chunk("", _reason(event))
         elif isinstance(event, TextDelta | RefusalDelta) and event.text:
             return self._chunk(event.text, None)
+        elif isinstance(event, Media):
+            raise _no_words(event)
         return b""
 
     def finish(self, attestation: Attestation | None) -> bytes:
@@ -133,11 +136,16 @@ class Encoder:
 def encode_answer(
     events: list[StreamEvent], request: InferenceRequest, token: str, created: int, attestation: Attestation | None
 ) -> bytes:
-    """Write a buffered answer from the events of a whole stream; an error object if it ended in Failure."""
+    """Write a buffered answer from the events of a whole stream; an error object if it ended in Failure.
+
+    Raises: UpstreamFailed for what is no text.
+    """
     reply = fold_events(events)
     ours = {} if attestation is None else {"_sf_attestation": attestation, "attestation": attestation}
     if reply.failure is not None:
         return encode_json({**write_failure(reply.failure), **ours})
+    if media := next((event for event in events if isinstance(event, Media)), None):
+        raise _no_words(media)
     said = "".join(event.text for event in events if isinstance(event, TextDelta | RefusalDelta))
     answer = {
         "id": ID_PREFIX + token,
@@ -154,6 +162,10 @@ def block_frame(head: dict[str, object], attestation: Attestation) -> bytes:
     """The frame that carries the attestation: a named event that is also a valid chunk without text."""
     chunk = {**head, "object": "text_completion", "choices": [_choice("", None)]}
     return b"event: sf_attestation\n" + _frame({**chunk, "_sf_attestation": attestation, "attestation": attestation})
+
+
+def _no_words(media: Media) -> UpstreamFailed:
+    return UpstreamFailed(f"answer: found {media.kind} content, which text completions have no place for")
 
 
 def _prompts(prompt: object) -> list[object]:
