@@ -537,6 +537,12 @@ def test_a_whole_call_makes_room_for_the_next_at_once() -> None:
         encoder.encode(ToolCallDelta(0, None, None, ',"b":2}'))
 
 
+def test_a_call_that_waited_does_not_begin_after_a_failure() -> None:
+    cut = streamed(ToolCallDelta(0, "x", "f", '{"a":'), ToolCallDelta(1, "y", "g", '{"b":'), Failure("m"))
+    assert b'"id":"x"' in cut and b'"id":"y"' not in cut
+    assert frames(cut)[-1]["type"] == "error"
+
+
 def test_what_waits_for_an_open_call_is_bounded() -> None:
     encoder = Encoder(REQUEST, "c", 1)
     encoder.encode(ToolCallDelta(0, "x", "f", "{"))
@@ -551,6 +557,7 @@ def test_what_waits_for_an_open_call_is_bounded() -> None:
     assert b'"id":"y"' in alone.finish(None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "{", '"a"', ":1", "}", "{}"])), max_size=14))
 def test_any_interleaving_reads_as_the_buffered_answer_does(pieces: list[tuple[int, str]]) -> None:
     """Number 3 stands for text. A call that goes on after its end is refused by the stream alone."""

@@ -220,9 +220,11 @@ class Encoder:
     def finish(self, attestation: Attestation | None) -> bytes:
         """message_delta with the attestation in it, and message_stop; after a failure an error that carries it."""
         ours = {} if attestation is None else {"_sf_attestation": attestation, "attestation": attestation}
-        end = self._opening() + self._release(ended=True) + self._stop()
         if self._failure is not None:
-            return end + _frame({**write_failure(self._failure, self._failure.status or 500), **ours})
+            # What waited stays unsaid: a call that was cut must not look like one to run.
+            error = _frame({**write_failure(self._failure, self._failure.status or 500), **ours})
+            return self._opening() + self._stop() + error
+        end = self._opening() + self._release(ended=True) + self._stop()
         if self._finish is None:
             return end
         delta = write_finish(self._finish, self._refused)

@@ -86,7 +86,10 @@ class Encoder:
         self._namespaced = {full_name(tool): tool for tool in tools if "namespace" in tool}
 
     def encode(self, event: StreamEvent) -> bytes:
-        """Render one event; Finish, Usage and Failure wait for the end. Raises: UpstreamFailed beyond `MAX_ANSWER`."""
+        """Render one event; Finish, Usage and Failure wait for the end.
+
+        Raises: UpstreamFailed beyond `MAX_ANSWER`, and for what has no place in this language.
+        """
         if isinstance(event, Start):
             self._model, self._created = event.model or self._model, event.created or self._created
         elif isinstance(event, Usage):
