@@ -3,19 +3,20 @@
 import { digest, isObject, parseJson } from "./canonical.js";
 import { one } from "./drop.js";
 import { Malformed } from "./errors.js";
-import { fetchPastQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
+import { NotServed, fetchPastQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
 import { gaps } from "./loghistory.js";
 import { fetchLink } from "./logvisit.js";
 import { decodeQuote } from "./quote.js";
 import { parseReceipt } from "./receipt.js";
 import { decodeAnswer, judgeReceiptLog, treesOf } from "./receiptlog.js";
+import { checkpointOf } from "./stream.js";
 
 /** @typedef {import("./examine.js").Examination} Examination */
 /** A receipt as served, and what the log shows of it; null where that is not at hand.
  * @typedef {{name: string, bytes: Uint8Array, proof: Uint8Array | null,
  *   links: import("./loghistory.js").Links | null}} AnswerEvidence */
 
-const BODIES = ["request", "response", "proof"];
+const BODIES = ["request", "response", "headers", "proof"];
 
 /**
  * The answer's evidence as far as it lies in files; `kept` is the answer of a bundle, which counts once something is
@@ -34,7 +35,7 @@ export function storedAnswer(files, kept) {
 /** Bodies are checked against a receipt: without one they must not look checked. */
 export function requireReceipt({ files, receiptId }, stored) {
   if (stored === null && !receiptId && files.some((file) => BODIES.includes(file.role))) {
-    throw new Malformed("receipt", "nothing", "the receipt's file or id: request, response and proof are checked against it");
+    throw new Malformed("receipt", "nothing", "the receipt's file or id: the rest is checked against it");
   }
 }
 
@@ -154,4 +155,25 @@ export async function pastQuote(examination, answer, document) {
     examination.notices.push(`The evidence of those earlier keys could not be fetched: ${error.message}`);
     return null;
   }
+}
+
+/**
+ * The judged evidence of the keyset that the receipt's stream checkpoint names, where it is not the verified one.
+ * @param {Examination} examination @param {AnswerEvidence} answer
+ * @param {(quote: any, now: Date, nonce: null, earlier: null) => Promise<import("./evidence.js").Verdict>} judge
+ * @returns {Promise<{verdict: import("./evidence.js").Verdict, document: any} | null>}
+ */
+export async function checkpointQuote({ kind, origin, quote }, answer, judge) {
+  const checkpoint = parsedOrNull(() => checkpointOf(parseReceipt(answer.bytes))); // receipt.stream names the fault
+  const keyset = parsedOrNull(() => decodeQuote(quote).keyset); // so does bind.quote
+  if (kind !== "live" || checkpoint === null || keyset === null) return null;
+  if (checkpoint.keysetDigest === (await digest(keyset.document))) return null;
+  let document;
+  try {
+    document = parseJson(await fetchPastQuote(origin, checkpoint.keysetDigest), "quote");
+  } catch (error) {
+    if (error instanceof NotServed) return null; // receipt.stream says so by name
+    throw error;
+  }
+  return { verdict: await judge(document, new Date(checkpoint.time * 1000), null, null), document };
 }
