@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tee.canonical import Json
+from tee.canonical import Json, kind_of
 from tee.client.fetch import fetch_consistency, fetch_receipt_proof
 from tee.errors import Malformed
 from tee.evidence import Outcome
@@ -18,11 +18,16 @@ from tee.quote import Quote, decode_base64, encode_base64
 
 @dataclass(frozen=True, slots=True)
 class AnswerEvidence:
-    """A receipt as served, and what the log shows of it; None where that is not at hand."""
+    """A receipt as served, what the log shows of it, and the rest that it is judged by; None: not at hand.
+
+    `headers` are the answer's own, `checkpoint_quote` that of the keyset which the receipt's stream checkpoint names.
+    """
 
     receipt: bytes
     proof: bytes | None = None
     links: Links | None = None
+    headers: bytes | None = None
+    checkpoint_quote: Json = None
 
 
 def encode_answer(answer: AnswerEvidence) -> dict[str, Json]:
@@ -31,18 +36,25 @@ def encode_answer(answer: AnswerEvidence) -> dict[str, Json]:
         "receipt_b64": encode_base64(answer.receipt),
         "proof_b64": None if answer.proof is None else encode_base64(answer.proof),
         "consistency": None if answer.links is None else encode_links(answer.links),
+        "headers_b64": None if answer.headers is None else encode_base64(answer.headers),
+        "checkpoint_quote": answer.checkpoint_quote,
     }
 
 
 def decode_answer(value: Any) -> AnswerEvidence:
     """An answer's evidence from a bundle. Raises Malformed."""
     path = "bundle.answer"
-    require_members(value, {"receipt_b64", "proof_b64", "consistency"}, path)
-    proof, links = value["proof_b64"], value["consistency"]
+    require_members(value, {"receipt_b64", "proof_b64", "consistency", "headers_b64", "checkpoint_quote"}, path)
+    proof, links, headers = value["proof_b64"], value["consistency"], value["headers_b64"]
+    quote = value["checkpoint_quote"]
+    if not isinstance(quote, dict | None):
+        raise Malformed(f"{path}.checkpoint_quote", kind_of(quote), "a quote or null")
     return AnswerEvidence(
         decode_base64(value["receipt_b64"], f"{path}.receipt_b64"),
         None if proof is None else decode_base64(proof, f"{path}.proof_b64"),
         None if links is None else parse_links(links, f"{path}.consistency"),
+        None if headers is None else decode_base64(headers, f"{path}.headers_b64"),
+        quote,
     )
 
 

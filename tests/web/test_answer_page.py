@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import FilePayload, Page
+from typer.testing import CliRunner
 
+from tee.cli import app
 from tests.test_http_signature import head_of
 from tests.test_stream_checkpoints import killed_stream
 from tests.web.conftest import NewPage
@@ -32,11 +34,38 @@ def check(result: Result, name: str) -> Result:
     return next(dict(row) for row in result["checks"] if row["id"] == name)
 
 
+def saved(page: Page, path: Path) -> Path:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save bundle").click()
+    download.value.save_as(path)
+    return path
+
+
+def assert_kept(
+    offline: Page, live: Result, bundle: Path, gateway: RunningGateway, request: bytes, response: bytes
+) -> None:
+    """The bundle alone, with the bodies, gives the verdict of the answer again: here and on the command line."""
+    bodies = {"request": request, "response": response}
+    for name, raw in bodies.items():
+        bundle.with_name(name).write_bytes(raw)
+    offline.locator("#files").set_input_files([*dropped(bodies), *dropped({"bundle": bundle.read_bytes()})])
+    known = json.loads(gateway.policy.with_suffix(".json").read_text())
+    offline.get_by_label("Launch measurement").fill(str(known["measurements"][0]))
+    offline.get_by_label("Accept a mock").check()
+    here = verify(offline)
+    words = ["verify", bundle, "--policy", gateway.policy, "--accept-mock", "--json"]
+    words += ["--request", bundle.with_name("request"), "--response", bundle.with_name("response")]
+    told = json.loads(CliRunner().invoke(app, [str(word) for word in words]).stdout)
+    assert here["verdict"] == told["verdict"] == live["verdict"]
+    rows = [[row for row in each["checks"] if row["id"].startswith("receipt.")] for each in (here, told, live)]
+    assert rows[0] == rows[1] == rows[2]
+
+
 @pytest.mark.parametrize(
     ("changed", "outcome", "verdict"), [(b"HTTP/1.1 200", "pass", "verified"), (b"HTTP/1.1 299", "fail", "rejected")]
 )
 def test_a_dropped_head_is_held_against_the_receipt(
-    new_page: NewPage, live_gateway: RunningGateway, changed: bytes, outcome: str, verdict: str
+    new_page: NewPage, live_gateway: RunningGateway, tmp_path: Path, changed: bytes, outcome: str, verdict: str
 ) -> None:
     answered = live_gateway.ask("whose head is this?")
     page = new_page(allowed=(live_gateway.url,))
@@ -47,6 +76,8 @@ def test_a_dropped_head_is_held_against_the_receipt(
     result = verify(page)
     assert (result["verdict"], check(result, "receipt.http-signature")["outcome"]) == (verdict, outcome)
     assert page.locator("#answer-files [data-role=headers]").count() == 1
+    bundle = saved(page, tmp_path / "bundle")
+    assert_kept(new_page(), result, bundle, live_gateway, answered.request, answered.raw)
     assert "--headers head" in page.get_by_label("Command", exact=True).inner_text()
 
 
@@ -61,5 +92,8 @@ def test_after_a_crash_the_dead_boots_checkpoint_is_judged_here_too(
         accept(page, gateway)
         files = {"receipt": gateway.fetch_receipt(receipt_id), "request.json": body, "response.txt": got}
         page.locator("#files").set_input_files(dropped(files))
-        stream = check(verify(page), "receipt.stream")
+        live = verify(page)
+        stream = check(live, "receipt.stream")
         assert (stream["outcome"], stream["wanted"]) == ("pass", "a signed beginning of the response that was given")
+        bundle = saved(page, tmp_path / "bundle")
+    assert_kept(new_page(), live, bundle, gateway, body, got)

@@ -12,9 +12,10 @@ import { decodeAnswer, judgeReceiptLog, treesOf } from "./receiptlog.js";
 import { checkpointOf } from "./stream.js";
 
 /** @typedef {import("./examine.js").Examination} Examination */
-/** A receipt as served, and what the log shows of it; null where that is not at hand.
- * @typedef {{name: string, bytes: Uint8Array, proof: Uint8Array | null,
- *   links: import("./loghistory.js").Links | null}} AnswerEvidence */
+/** A receipt as served, what the log shows of it, and the rest that it is judged by; null: not at hand. `headers` are
+ * the answer's own, `checkpointQuote` that of the keyset which the receipt's stream checkpoint names.
+ * @typedef {{name: string, bytes: Uint8Array, proof: Uint8Array | null, links: import("./loghistory.js").Links | null,
+ *   headers: Uint8Array | null, checkpointQuote: any}} AnswerEvidence */
 
 const BODIES = ["request", "response", "headers", "proof"];
 
@@ -24,12 +25,17 @@ const BODIES = ["request", "response", "headers", "proof"];
  * @param {import("./drop.js").Dropped[]} files @param {any} kept @returns {AnswerEvidence | null}
  */
 export function storedAnswer(files, kept) {
-  const proof = bodyOf(files, "proof");
   const given = files.filter((file) => file.role === "receipt");
-  if (given.length) return { name: given[0].name, bytes: one(given, "receipt", "a receipt").bytes, proof, links: null };
+  if (given.length) return withFiles(files, given[0].name, one(given, "receipt", "a receipt").bytes);
   if (kept === null || !files.some((file) => BODIES.includes(file.role))) return null;
-  const answer = decodeAnswer(kept);
-  return { name: "the bundle’s receipt", bytes: answer.receipt, proof: proof ?? answer.proof, links: answer.links };
+  const { receipt, ...rest } = decodeAnswer(kept);
+  return withFiles(files, "the bundle’s receipt", receipt, rest);
+}
+
+/** A receipt with the proof and the head that were given as files, else with what is known of it already. */
+function withFiles(files, name, bytes, known = { proof: null, links: null, headers: null, checkpointQuote: null }) {
+  const [proof, headers] = ["proof", "headers"].map((role) => bodyOf(files, role));
+  return { ...known, name, bytes, proof: proof ?? known.proof, headers: headers ?? known.headers };
 }
 
 /** Bodies are checked against a receipt: without one they must not look checked. */
@@ -64,7 +70,7 @@ export async function findAnswer({ kind, origin, notices, request }, verdict, st
     notices.push("The gateway’s evidence was rejected, so your API key stayed here: nothing of the receipt was fetched.");
   }
   if (stored !== null || verdict.verdict === "rejected") return stored;
-  return { name: receiptId, bytes: await fetchReceipt(origin, receiptId, apiKey), proof: null, links: null };
+  return withFiles(request.files, receiptId, await fetchReceipt(origin, receiptId, apiKey));
 }
 
 /**
@@ -166,14 +172,15 @@ export async function pastQuote(examination, answer, document) {
 export async function checkpointQuote({ kind, origin, quote }, answer, judge) {
   const checkpoint = parsedOrNull(() => checkpointOf(parseReceipt(answer.bytes))); // receipt.stream names the fault
   const keyset = parsedOrNull(() => decodeQuote(quote).keyset); // so does bind.quote
-  if (kind !== "live" || checkpoint === null || keyset === null) return null;
-  if (checkpoint.keysetDigest === (await digest(keyset.document))) return null;
-  let document;
+  if (checkpoint === null || keyset === null || checkpoint.keysetDigest === (await digest(keyset.document))) return null;
+  let document = answer.checkpointQuote;
   try {
-    document = parseJson(await fetchPastQuote(origin, checkpoint.keysetDigest), "quote");
+    if (document === null && kind === "live") {
+      document = parseJson(await fetchPastQuote(origin, checkpoint.keysetDigest), "quote");
+    }
   } catch (error) {
-    if (error instanceof NotServed) return null; // receipt.stream says so by name
-    throw error;
+    if (!(error instanceof NotServed)) throw error; // receipt.stream says so by name
   }
+  if (document === null) return null;
   return { verdict: await judge(document, new Date(checkpoint.time * 1000), null, null), document };
 }

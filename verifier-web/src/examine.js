@@ -191,12 +191,9 @@ async function withQuote(examination, document, settings, progress) {
     answer = await locate(found, answer, liveLog, settings.witnesses, progress);
   }
   const bodies = ["request", "response"].map((role) => bodyOf(request.files, role));
-  const beside = {
-    earlier: await checkpointQuote(found, answer, judge),
-    headers: bodyOf(request.files, "headers"),
-    witnesses: settings.witnesses,
-    links: answer.links,
-  };
+  const earlier = await checkpointQuote(found, answer, judge);
+  answer = { ...answer, checkpointQuote: earlier && earlier.document };
+  const beside = { earlier, headers: answer.headers, witnesses: settings.witnesses, links: answer.links };
   verdict = await verifyAnswer(verdict, found.quote, answer.bytes, ...bodies, answer.proof, beside);
   return { ...found, verdict, receipt: answer, evidence: evidenceOf(found.quote) };
 }
