@@ -25,7 +25,7 @@ from tee.log.proof import parse_leaf_proof, verify_leaf
 from tee.log.tiles import Tile, parse_entries, parse_hashes
 from tee.quote import decode_base64
 from tests.test_transparency import proof_of
-from tests.worlds.gateway import RunningGateway, chat_body
+from tests.worlds.gateway import RunningGateway, chat_body, run_cli
 from tests.worlds.open_stream import OpenStream
 from tests.worlds.small_log import SmallLog
 
@@ -157,6 +157,20 @@ def test_a_call_of_a_passed_epoch_keeps_its_proof(world: World) -> None:
             leaf = decode_base64(proof[name]["leaf_b64"], "leaf")
             assert verify_leaf(leaf, parse_leaf_proof(proof[name]["proof"].encode()), key) == checkpoint
         world.gateway.verified(answered)
+
+
+def test_a_receipt_of_a_passed_epoch_is_joined_to_its_own_history(world: World, tmp_path: Path) -> None:
+    """The quote of its keyset shows an early tree, the receipt's proof the last one: the epoch joins the two."""
+    for answered in (world.first, world.late, world.second):
+        files = {"key": world.gateway.api_key.encode(), "request": answered.request, "response": answered.raw}
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        words: list[str | Path] = ["verify", world.gateway.url, "--policy", world.gateway.policy, "--accept-mock"]
+        words += ["--json", "--receipt", answered.receipt_id, "--key-file", tmp_path / "key"]
+        words += ["--request", tmp_path / "request", "--response", tmp_path / "response"]
+        told = json.loads(run_cli(*words).stdout)
+        (check,) = (row for row in told["checks"] if row["id"] == "receipt.consistency")
+        assert (told["verdict"], check["outcome"], check["wanted"]) == ("verified", "pass", "one history"), check
 
 
 def test_a_call_may_begin_in_one_epoch_and_end_in_the_next(world: World) -> None:

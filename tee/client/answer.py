@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tee.canonical import Json, kind_of
-from tee.client.fetch import fetch_consistency, fetch_receipt_proof
+from tee.client.fetch import fetch_consistency, fetch_epoch, fetch_receipt_proof
 from tee.errors import Malformed
 from tee.evidence import Outcome
 from tee.keys.identity import WorkloadLog, require_members
 from tee.log.history import Links, encode_links, gaps, parse_links
+from tee.log.judge import log_key
 from tee.log.receipt_log import WITNESS, Surroundings, judge_receipt_log, trees_of
 from tee.log.witnesses import WitnessPolicy
 from tee.quote import Quote, decode_base64, encode_base64
@@ -71,14 +72,18 @@ def fetch_place(
 
 
 def fetch_links(origin: str, quote: Quote, answer: AnswerEvidence, live_log: WorkloadLog | None) -> Links | None:
-    """The proofs that join the trees of quote, receipt and route; None where there is no need, or another epoch.
+    """The proofs that join the trees of quote, receipt and route; what is there already where none can be asked for.
 
-    Raises Unavailable, Malformed.
+    A log that is not the live one may be a passed epoch, which the gateway lists. Raises Unavailable, Malformed.
     """
-    if answer.proof is None or quote.workload.log != live_log:
+    log = quote.workload.log
+    if answer.proof is None or log is None:
         return answer.links
     try:
-        steps = gaps(trees_of(quote, answer.receipt, answer.proof))
+        steps, key = gaps(trees_of(quote, answer.receipt, answer.proof)), log_key(log)
     except Malformed:
         return answer.links  # receipt.log or log.inclusion names the fault
-    return {step: fetch_consistency(origin, *step) for step in steps}
+    epoch = None if log == live_log or not steps else fetch_epoch(origin, key)
+    if steps and epoch is None and log != live_log:
+        return answer.links
+    return {step: fetch_consistency(origin, *step, epoch) for step in steps}

@@ -138,7 +138,7 @@ class Monitor:
             epochs = self.reader.passed_epochs()
         except Malformed as error:
             raise Distrusted(str(error)) from None
-        at = next((at for at, (_, origin) in enumerate(epochs) if origin == mark.followed.key.name), len(epochs))
+        at = next((at for at, (_, key) in enumerate(epochs) if key == mark.followed.key), len(epochs))
         for number, _ in epochs[at:]:
             reader = self.reader.of_epoch(number)
             try:

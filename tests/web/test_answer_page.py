@@ -11,8 +11,10 @@ from playwright.sync_api import FilePayload, Page
 from typer.testing import CliRunner
 
 from tee.cli import app
+from tests.test_epochs import begin_epoch
 from tests.test_http_signature import head_of
 from tests.test_stream_checkpoints import killed_stream
+from tests.test_transparency import proof_of
 from tests.web.conftest import NewPage
 from tests.web.reading import ask, verify
 from tests.worlds.gateway import RunningGateway, chat_body
@@ -97,3 +99,23 @@ def test_after_a_crash_the_dead_boots_checkpoint_is_judged_here_too(
         assert (stream["outcome"], stream["wanted"]) == ("pass", "a signed beginning of the response that was given")
         bundle = saved(page, tmp_path / "bundle")
     assert_kept(new_page(), live, bundle, gateway, body, got)
+
+
+def test_a_receipt_of_a_passed_epoch_is_joined_to_its_own_history(
+    new_page: NewPage, tmp_path: Path, chip_file: Path
+) -> None:
+    with RunningGateway(tmp_path / "state", chip=chip_file) as gateway:
+        answered = gateway.ask("in the first epoch")
+        proof_of(gateway, answered.receipt_id)
+        begin_epoch(gateway)
+        page = new_page(allowed=(gateway.url,))
+        accept(page, gateway)
+        page.get_by_text("Check one answer too").click()
+        page.locator("#receipt-id").fill(answered.receipt_id)
+        page.get_by_label("Your API key").fill(gateway.api_key)
+        files = {"request.json": answered.request, "response.json": answered.raw}
+        page.locator("#files").set_input_files(dropped(files))
+        live = verify(page)
+        assert (live["verdict"], check(live, "receipt.consistency")["outcome"]) == ("verified", "pass")
+        bundle = saved(page, tmp_path / "bundle")
+    assert_kept(new_page(), live, bundle, gateway, answered.request, answered.raw)

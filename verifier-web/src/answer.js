@@ -5,7 +5,7 @@ import { one } from "./drop.js";
 import { Malformed } from "./errors.js";
 import { NotServed, fetchPastQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
 import { gaps } from "./loghistory.js";
-import { fetchLink } from "./logvisit.js";
+import { fetchEpoch, fetchLink } from "./logvisit.js";
 import { decodeQuote } from "./quote.js";
 import { parseReceipt } from "./receipt.js";
 import { decodeAnswer, judgeReceiptLog, treesOf } from "./receiptlog.js";
@@ -101,18 +101,24 @@ export async function locate(examination, answer, liveLog, witnesses, progress) 
   return located;
 }
 
-/** The proofs that join the trees of quote, receipt and route; what is there already where there is no need for more. */
+/**
+ * The proofs that join the trees of quote, receipt and route; what is there already where none can be asked for. A log
+ * that is not the live one may be a passed epoch, which the gateway lists.
+ */
 async function fetchLinks(origin, quote, { bytes, proof, links }, liveLog) {
   const { log } = quote.workload;
-  if (proof === null || log?.vkey !== liveLog?.vkey) return links;
-  let trees;
+  if (proof === null || log === null) return links;
+  let steps;
   try {
-    trees = await treesOf(quote, bytes, proof);
+    steps = gaps(await treesOf(quote, bytes, proof));
   } catch (error) {
     if (error instanceof Malformed) return links; // receipt.log or log.inclusion names the fault
     throw error;
   }
-  const rows = gaps(trees).map(async ([old, size]) => [`${old}-${size}`, await fetchLink(origin, old, size)]);
+  const live = log.vkey === liveLog?.vkey;
+  const epoch = live || !steps.length ? null : await fetchEpoch(origin, log.vkey);
+  if (steps.length && epoch === null && !live) return links;
+  const rows = steps.map(async ([old, size]) => [`${old}-${size}`, await fetchLink(origin, old, size, epoch)]);
   return new Map(await Promise.all(rows));
 }
 
