@@ -193,6 +193,27 @@ def test_a_monitor_reads_what_a_passed_epoch_had_after_its_last_look(world: Worl
     assert look(world.gateway, own).outcome() == "consistent"
 
 
+def test_a_monitor_that_comes_late_reads_the_log_from_its_first_leaf(world: World, tmp_path: Path) -> None:
+    seen = look(world.gateway, tmp_path / "late")
+    assert (seen.outcome(), seen.found) == ("consistent", [])
+    assert sum(seen.new.values()) == sum(passed(world.gateway, number)[1].size for number in (1, 2)) + seen.size
+    assert (seen.new["startup"], seen.new["log.continues"]) == (3, 2)
+    told = "first sight of a later epoch: 2 of 2 listed before it were read, from the log's first leaf on"
+    assert seen.passed == seen.to_json()["passed_epochs"] == told
+    assert look(world.gateway, tmp_path / "late").passed == ""
+
+
+def test_a_monitor_that_comes_late_says_what_it_could_not_read(damaged: RunningGateway, tmp_path: Path) -> None:
+    edited(damaged, "UPDATE leaves SET leaf = x'7b7d' WHERE epoch = 1 AND number = 0")
+    seen = look(damaged, tmp_path / "late")
+    assert seen.outcome() == "consistent", seen.found
+    told = "first sight of a later epoch: 1 of 2 listed before it were read, not from the log's first leaf on"
+    assert seen.passed == told
+    edited(damaged, "UPDATE leaves SET leaf = x'7b7d' WHERE epoch = 2 AND number = 1")
+    seen = look(damaged, tmp_path / "later")
+    assert (seen.outcome(), "0 of 2 listed before it were read, not" in seen.passed) == ("consistent", True)
+
+
 def test_a_monitor_calls_it_lost_when_the_rest_of_a_passed_epoch_is_not_served(
     damaged: RunningGateway, folder: Path
 ) -> None:
