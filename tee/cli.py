@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+from dataclasses import replace
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,13 +20,15 @@ from tee.client.log_memory import decode_logs, encode_logs, load_logs, merge_log
 from tee.collateral.cli import collateral_app, offline_endorser
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.evidence import Evidence
+from tee.log.sample_log import CHECKS as SAMPLE_CHECKS
+from tee.log.sample_log import judge_samples, samples_of
 from tee.log.witnesses import parse_witness_policy
 from tee.measure.cli import measure_app
 from tee.measure.memory import load_seen, remember
 from tee.measure.releases import Releases, judge_manifests
 from tee.moment import parse_moment
 from tee.policy import BUILT_IN_POLICY, AppraisalPolicy, parse_policy
-from tee.quote import BUNDLE_FORMAT
+from tee.quote import BUNDLE_FORMAT, decode_quote
 from tee.show import describe_bulletins, describe_report
 from tee.snp.bulletins import BUILT_IN, TcbData, open_tcb_data
 from tee.snp.collateral import gather_endorsements
@@ -66,6 +69,10 @@ AnnouncementOption = Annotated[
     Path | None, typer.Option("--announcement", help="The proof that the release was announced, from its owner.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]
+SAMPLE_LIMITS = (
+    "sample.*: that the digests are those of your call: compare them with its receipt or its bytes",
+    "sample.log: that any witness has seen the checkpoints that the proofs lead to",
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -186,6 +193,44 @@ def report_show(
         typer.echo(f"{name:18} {value}")
     for name, value in bulletins.items():
         typer.echo(f"  {name}: {value}")
+
+
+@log_app.command("verify-sample")
+def verify_samples(
+    samples: Annotated[Path, typer.Argument(help="What GET /v1/audit/samples answered to your key.")],
+    quote: Annotated[str, typer.Option(help="Whose identity and log count: a gateway's URL, or a saved bundle.")],
+    policy: PolicyOption = None,
+    manifest: ManifestOption = None,
+    memory: MemoryOption = None,
+    tcb: TcbOption = None,
+    accept_mock: MockOption = False,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify your audit samples: an attested identity signed each, and its log commits to each.
+
+    With a bundle this is done offline, and the bundle is judged at the newest sample's own time unless --at is given.
+    """
+    rows, now, accepted = samples_of(parse_json(_read(samples), str(samples))), _moment(at), _load_policy(policy)
+    settings = {
+        "policy": accepted or BUILT_IN_POLICY,
+        "accept_mock": accept_mock,
+        "tcb": _load_tcb(tcb, accepted),
+        "releases": _judge_releases(manifest or [], accepted, memory, now),
+        "witnesses": None,
+        "announcement": None,
+    }
+    newest = dt.datetime.fromtimestamp(max(row["document"]["served_at"] for row in rows), dt.UTC)
+    asserted = at is None and "://" not in quote and newest <= now
+    now = newest if asserted else now
+    judged = judge(quote, Asked(None, None, None, None, None, None, ""), now, at is not None, settings, None, False)
+    verdict = with_asserted_time(judged.verdict, now, "as the samples assert") if asserted else judged.verdict
+    if verdict.outcome != "rejected":
+        checks = (*verdict.checks, *judge_samples(decode_quote(judged.document).workload, rows))
+        open_ends = (*verdict.not_proven, *SAMPLE_LIMITS)
+        required = verdict.required | set(SAMPLE_CHECKS)
+        verdict = replace(verdict, checks=checks, required=required, not_proven=open_ends)
+    _finish(verdict, as_json)
 
 
 @memory_app.command("export")

@@ -27,6 +27,7 @@ from tee.log.merkle import HASH_SIZE, MAX_PROOF_HASHES, MAX_TREE_SIZE
 FORMAT = "saferouter/quote/v1"
 BUNDLE_FORMAT = "saferouter/evidence/v1"
 MAX_QUOTE_SIZE = 1 << 20  # ours is about 20 kB
+MAX_BUNDLE_SIZE = 4 * MAX_QUOTE_SIZE  # two quotes; in base64 a receipt, its proof and a head
 _TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _MEMBERS = {
     "format",
@@ -163,8 +164,8 @@ def _parse_stale(value: Any) -> Stale:
 
 def parse_bundle(raw: bytes) -> Bundle:
     """A saved bundle, or a bare quote, from a file (then `origin` is empty). Raises Malformed."""
-    if len(raw) > 2 * MAX_QUOTE_SIZE:
-        raise Malformed("bundle", f"{len(raw)} bytes", f"at most {2 * MAX_QUOTE_SIZE}")
+    if len(raw) > MAX_BUNDLE_SIZE:
+        raise Malformed("bundle", f"{len(raw)} bytes", f"at most {MAX_BUNDLE_SIZE}")
     document = parse_json(raw, "bundle")
     if not isinstance(document, dict):
         raise Malformed("bundle", kind_of(document), "an object")

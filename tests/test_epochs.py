@@ -25,7 +25,7 @@ from tee.log.proof import parse_leaf_proof, verify_leaf
 from tee.log.tiles import Tile, parse_entries, parse_hashes
 from tee.quote import decode_base64
 from tests.test_transparency import proof_of
-from tests.worlds.gateway import RunningGateway, chat_body
+from tests.worlds.gateway import RunningGateway, chat_body, run_cli
 from tests.worlds.open_stream import OpenStream
 from tests.worlds.small_log import SmallLog
 
@@ -159,6 +159,20 @@ def test_a_call_of_a_passed_epoch_keeps_its_proof(world: World) -> None:
         world.gateway.verified(answered)
 
 
+def test_a_receipt_of_a_passed_epoch_is_joined_to_its_own_history(world: World, tmp_path: Path) -> None:
+    """The quote of its keyset shows an early tree, the receipt's proof the last one: the epoch joins the two."""
+    for answered in (world.first, world.late, world.second):
+        files = {"key": world.gateway.api_key.encode(), "request": answered.request, "response": answered.raw}
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        words: list[str | Path] = ["verify", world.gateway.url, "--policy", world.gateway.policy, "--accept-mock"]
+        words += ["--json", "--receipt", answered.receipt_id, "--key-file", tmp_path / "key"]
+        words += ["--request", tmp_path / "request", "--response", tmp_path / "response"]
+        told = json.loads(run_cli(*words).stdout)
+        (check,) = (row for row in told["checks"] if row["id"] == "receipt.consistency")
+        assert (told["verdict"], check["outcome"], check["wanted"]) == ("verified", "pass", "one history"), check
+
+
 def test_a_call_may_begin_in_one_epoch_and_end_in_the_next(world: World) -> None:
     proof = proof_of(world.gateway, world.cut)
     for name, number in (("route", 1), ("receipt", 2)):
@@ -177,6 +191,27 @@ def test_a_monitor_reads_what_a_passed_epoch_had_after_its_last_look(world: Worl
     assert sum(seen.new.values()) == sum(sizes) - world.looked.size + seen.size
     assert seen.new["log.continues"] == 2
     assert look(world.gateway, own).outcome() == "consistent"
+
+
+def test_a_monitor_that_comes_late_reads_the_log_from_its_first_leaf(world: World, tmp_path: Path) -> None:
+    seen = look(world.gateway, tmp_path / "late")
+    assert (seen.outcome(), seen.found) == ("consistent", [])
+    assert sum(seen.new.values()) == sum(passed(world.gateway, number)[1].size for number in (1, 2)) + seen.size
+    assert (seen.new["startup"], seen.new["log.continues"]) == (3, 2)
+    told = "first sight of a later epoch: 2 of 2 listed before it were read, from the log's first leaf on"
+    assert seen.passed == seen.to_json()["passed_epochs"] == told
+    assert look(world.gateway, tmp_path / "late").passed == ""
+
+
+def test_a_monitor_that_comes_late_says_what_it_could_not_read(damaged: RunningGateway, tmp_path: Path) -> None:
+    edited(damaged, "UPDATE leaves SET leaf = x'7b7d' WHERE epoch = 1 AND number = 0")
+    seen = look(damaged, tmp_path / "late")
+    assert seen.outcome() == "consistent", seen.found
+    told = "first sight of a later epoch: 1 of 2 listed before it were read, not from the log's first leaf on"
+    assert seen.passed == told
+    edited(damaged, "UPDATE leaves SET leaf = x'7b7d' WHERE epoch = 2 AND number = 1")
+    seen = look(damaged, tmp_path / "later")
+    assert (seen.outcome(), "0 of 2 listed before it were read, not" in seen.passed) == ("consistent", True)
 
 
 def test_a_monitor_calls_it_lost_when_the_rest_of_a_passed_epoch_is_not_served(

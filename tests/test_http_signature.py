@@ -107,5 +107,12 @@ def test_the_command_line_takes_what_curl_writes(live_gateway: RunningGateway, t
         assert shown["verdict"] == "verified", shown
         found = next(check for check in shown["checks"] if check["id"] == "receipt.http-signature")
         assert found["outcome"] == wanted, found
+    run_cli(*words, "--headers", head, "--save", tmp_path / "kept")
+    offline: list[str | Path] = ["verify", tmp_path / "kept", *words[2:5], "--json", "--headers", head]
+    offline += ["--request", body, "--response", response]
+    for kept in (offline, [word for word in offline if word not in ("--headers", head)]):
+        shown = json.loads(run_cli(*kept).stdout)
+        found = next(check for check in shown["checks"] if check["id"] == "receipt.http-signature")
+        assert (shown["verdict"], found["outcome"]) == ("verified", "pass"), shown
     lost = run_cli("verify", live_gateway.url, "--headers", head)
     assert (lost.returncode, "--receipt" in lost.stderr) == (2, True)

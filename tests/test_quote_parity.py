@@ -475,14 +475,18 @@ def test_an_answer_s_place_by_every_vector(ask: Ask, world: World) -> None:
     """Where the vectors have one outcome, both sides have one wording."""
     for path in sorted((FOLDER / "place").glob("*.json")):
         vector = json.loads(path.read_text())
-        answer = {name: vector["answer"][f"{name}_b64"] for name in ("receipt", "proof")}
+        answer = {name: vector["answer"][f"{name}_b64"] for name in ("receipt", "proof", "headers")}
         answer |= {name: vector[name] for name in ("request", "response", "witnesses")}
         if "malformed" in vector["expect"]:
             continue
-        links = vector["answer"]["consistency"]
-        raw = PLACEHOLDER.sub(lambda match: SHARED[match[1]], vector["document"]).encode()
+        links, past = vector["answer"]["consistency"], vector["answer"]["checkpoint_quote"]
+        raw, earlier = (
+            PLACEHOLDER.sub(lambda match: SHARED[match[1]], text).encode()
+            for text in (vector["document"], json.dumps(past))
+        )
         given = {name: None if text is None else base64.b64decode(text) for name, text in answer.items()}
         given |= {"links": None if links is None else json.dumps(links).encode(), "policy": vector["policy"]}
+        given["past"] = earlier if past else None
         found = _same_quote(ask, world, raw, now=dt.datetime.fromisoformat(vector["now"]), **given)
         assert found["verdict"] == vector["expect"]["verdict"], path.name
 

@@ -232,3 +232,67 @@ def test_the_rate_is_configured_attested_and_bounded() -> None:
     for value in values:
         with pytest.raises(Malformed, match=r"config\.audit_rate: found"):
             decode_config(DEMO | {"audit_rate": value}, {})
+
+
+def sampled(gateway: RunningGateway, folder: Path) -> tuple[Path, Path]:
+    """The caller's samples as they were served, and a bundle of the gateway that served them."""
+    sample_of(gateway, gateway.ask("one more"))
+    folder.joinpath("samples").write_text(json.dumps(get(gateway, "/v1/audit/samples?limit=3")))
+    run_cli("verify", gateway.url, "--policy", gateway.policy, "--accept-mock", "--save", folder / "bundle")
+    return folder / "samples", folder / "bundle"
+
+
+def judged(gateway: RunningGateway, samples: Path, quote: str | Path) -> tuple[int, dict[str, str]]:
+    words = ["log", "verify-sample", samples, "--quote", quote, "--policy", gateway.policy, "--accept-mock", "--json"]
+    done = run_cli(*(str(word) for word in words))
+    assert done.stdout, done.stderr
+    return done.returncode, {row["id"]: row["outcome"] for row in json.loads(done.stdout)["checks"]}
+
+
+def test_the_holder_of_samples_checks_them_offline(gateway: RunningGateway, tmp_path: Path) -> None:
+    samples, bundle = sampled(gateway, tmp_path)
+    for quote in (bundle, gateway.url):
+        code, found = judged(gateway, samples, quote)
+        assert (code, found["sample.signature"], found["sample.log"]) == (0, "pass", "pass")
+    samples.write_text(json.dumps(json.loads(samples.read_text())["data"][0]))  # one row alone
+    assert judged(gateway, samples, bundle)[0] == 0
+
+
+LIES: dict[str, tuple[Any, tuple[str, str]]] = {
+    "another answer": (
+        lambda row: row | {"document": row["document"] | {"response_digest": digest_bytes(b"x")}},
+        ("fail", "skip"),
+    ),
+    "no leaf": (lambda row: row | {"leaf": None}, ("pass", "skip")),
+    "another index": (lambda row: row | {"leaf": row["leaf"] | {"index": 0}}, ("pass", "fail")),
+    "another leaf": (lambda row: row | {"leaf": row["leaf"] | {"leaf_b64": "AAAA"}}, ("pass", "fail")),
+}
+
+
+@pytest.mark.parametrize(("lie", "outcomes"), LIES.values(), ids=LIES.keys())
+def test_a_sample_that_does_not_hold_is_named(
+    gateway: RunningGateway, tmp_path: Path, lie: Any, outcomes: tuple[str, str]
+) -> None:
+    samples, bundle = sampled(gateway, tmp_path)
+    page = json.loads(samples.read_text())
+    samples.write_text(json.dumps(page | {"data": [*page["data"][:1], lie(page["data"][1])]}))
+    code, found = judged(gateway, samples, bundle)
+    assert (code, (found["sample.signature"], found["sample.log"])) == (1, outcomes)
+
+
+def test_the_leaf_of_another_sample_is_refused(gateway: RunningGateway, tmp_path: Path) -> None:
+    samples, bundle = sampled(gateway, tmp_path)
+    page = json.loads(samples.read_text())
+    first, second = page["data"][:2]
+    samples.write_text(json.dumps(page | {"data": [first | {"leaf": second["leaf"]}]}))
+    code, found = judged(gateway, samples, bundle)
+    assert (code, found["sample.log"]) == (1, "fail")
+
+
+def test_samples_count_under_a_quote_that_holds_alone(gateway: RunningGateway, tmp_path: Path) -> None:
+    samples, bundle = sampled(gateway, tmp_path)
+    refused = run_cli("log", "verify-sample", samples, "--quote", bundle)
+    assert (refused.returncode, "sample." in refused.stdout) == (1, False)
+    samples.write_text("{}")
+    refused = run_cli("log", "verify-sample", samples, "--quote", bundle)
+    assert (refused.returncode, "samples.document" in refused.stderr) == (2, True)

@@ -149,11 +149,17 @@ def test_after_a_crash_the_dead_boots_checkpoint_still_proves_a_beginning(tmp_pa
             (tmp_path / name).write_bytes(content)
         words: list[str | Path] = ["verify", gateway.url, "--policy", gateway.policy, "--accept-mock", "--json"]
         words += ["--receipt", receipt_id, "--key-file", tmp_path / "key"]
-        words += ["--request", tmp_path / "request", "--response", tmp_path / "response"]
-        shown = json.loads(run_cli(*words).stdout)
+        bodies: list[str | Path] = ["--request", tmp_path / "request", "--response", tmp_path / "response"]
+        live = json.loads(run_cli(*words, *bodies, "--save", tmp_path / "kept").stdout)
+        policy = (gateway.policy, "--accept-mock", "--json")
+    kept = json.loads(run_cli("verify", tmp_path / "kept", "--policy", *policy, *bodies).stdout)
+    for shown in (live, kept):
         check = next(check for check in shown["checks"] if check["id"] == "receipt.stream")
         assert check["outcome"] == "pass"
         assert check["wanted"] == "a signed beginning of the response that was given"
+    assert [row for row in kept["checks"] if row["id"].startswith("receipt.")] == [
+        row for row in live["checks"] if row["id"].startswith("receipt.")
+    ]
 
 
 def test_a_checkpoint_that_somebody_wrote_to_the_disk_is_never_signed(tmp_path: Path, chip_file: Path) -> None:

@@ -120,12 +120,15 @@ def _announcement(vector: Vector) -> Found:
 
 
 def _place(vector: Vector) -> Found:
-    raw, answer = _bytes(vector["witnesses"]), decode_answer(vector["answer"])
+    raw, answer = _bytes(vector["witnesses"]), decode_answer(json.loads(_filled(json.dumps(vector["answer"]))))
     witnesses = None if raw is None else parse_witness_policy(raw)
     document = parse_json(_filled(vector["document"]), "quote")
     verdict = _judge(vector, document, witnesses=witnesses)
     bodies, around = (_bytes(vector["request"]), _bytes(vector["response"])), Surroundings(witnesses, answer.links)
-    return _verdict(verify_answer(verdict, document, answer.receipt, *bodies, proof=answer.proof, around=around))
+    past = answer.checkpoint_quote
+    beside: Found = {"headers": answer.headers, "around": around}
+    beside["earlier"] = None if past is None else (_judge(vector | {"nonce": None}, past), past)
+    return _verdict(verify_answer(verdict, document, answer.receipt, *bodies, proof=answer.proof, **beside))
 
 
 def _answer(vector: Vector) -> Found:

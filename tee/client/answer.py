@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tee.canonical import Json
-from tee.client.fetch import fetch_consistency, fetch_receipt_proof
+from tee.canonical import Json, kind_of
+from tee.client.fetch import fetch_consistency, fetch_epoch, fetch_receipt_proof
 from tee.errors import Malformed
 from tee.evidence import Outcome
 from tee.keys.identity import WorkloadLog, require_members
 from tee.log.history import Links, encode_links, gaps, parse_links
+from tee.log.judge import log_key
 from tee.log.receipt_log import WITNESS, Surroundings, judge_receipt_log, trees_of
 from tee.log.witnesses import WitnessPolicy
 from tee.quote import Quote, decode_base64, encode_base64
@@ -18,11 +19,16 @@ from tee.quote import Quote, decode_base64, encode_base64
 
 @dataclass(frozen=True, slots=True)
 class AnswerEvidence:
-    """A receipt as served, and what the log shows of it; None where that is not at hand."""
+    """A receipt as served, what the log shows of it, and the rest that it is judged by; None: not at hand.
+
+    `headers` are the answer's own, `checkpoint_quote` that of the keyset which the receipt's stream checkpoint names.
+    """
 
     receipt: bytes
     proof: bytes | None = None
     links: Links | None = None
+    headers: bytes | None = None
+    checkpoint_quote: Json = None
 
 
 def encode_answer(answer: AnswerEvidence) -> dict[str, Json]:
@@ -31,18 +37,25 @@ def encode_answer(answer: AnswerEvidence) -> dict[str, Json]:
         "receipt_b64": encode_base64(answer.receipt),
         "proof_b64": None if answer.proof is None else encode_base64(answer.proof),
         "consistency": None if answer.links is None else encode_links(answer.links),
+        "headers_b64": None if answer.headers is None else encode_base64(answer.headers),
+        "checkpoint_quote": answer.checkpoint_quote,
     }
 
 
 def decode_answer(value: Any) -> AnswerEvidence:
     """An answer's evidence from a bundle. Raises Malformed."""
     path = "bundle.answer"
-    require_members(value, {"receipt_b64", "proof_b64", "consistency"}, path)
-    proof, links = value["proof_b64"], value["consistency"]
+    require_members(value, {"receipt_b64", "proof_b64", "consistency", "headers_b64", "checkpoint_quote"}, path)
+    proof, links, headers = value["proof_b64"], value["consistency"], value["headers_b64"]
+    quote = value["checkpoint_quote"]
+    if not isinstance(quote, dict | None):
+        raise Malformed(f"{path}.checkpoint_quote", kind_of(quote), "a quote or null")
     return AnswerEvidence(
         decode_base64(value["receipt_b64"], f"{path}.receipt_b64"),
         None if proof is None else decode_base64(proof, f"{path}.proof_b64"),
         None if links is None else parse_links(links, f"{path}.consistency"),
+        None if headers is None else decode_base64(headers, f"{path}.headers_b64"),
+        quote,
     )
 
 
@@ -59,14 +72,18 @@ def fetch_place(
 
 
 def fetch_links(origin: str, quote: Quote, answer: AnswerEvidence, live_log: WorkloadLog | None) -> Links | None:
-    """The proofs that join the trees of quote, receipt and route; None where there is no need, or another epoch.
+    """The proofs that join the trees of quote, receipt and route; what is there already where none can be asked for.
 
-    Raises Unavailable, Malformed.
+    A log that is not the live one may be a passed epoch, which the gateway lists. Raises Unavailable, Malformed.
     """
-    if answer.proof is None or quote.workload.log != live_log:
+    log = quote.workload.log
+    if answer.proof is None or log is None:
         return answer.links
     try:
-        steps = gaps(trees_of(quote, answer.receipt, answer.proof))
+        steps, key = gaps(trees_of(quote, answer.receipt, answer.proof)), log_key(log)
     except Malformed:
         return answer.links  # receipt.log or log.inclusion names the fault
-    return {step: fetch_consistency(origin, *step) for step in steps}
+    epoch = None if log == live_log or not steps else fetch_epoch(origin, key)
+    if steps and epoch is None and log != live_log:
+        return answer.links
+    return {step: fetch_consistency(origin, *step, epoch) for step in steps}

@@ -12,6 +12,8 @@ from tee.canonical import Json, parse_json, shown
 from tee.errors import Malformed, TeeError, Unavailable
 from tee.log.announcement import MAX_ANNOUNCEMENT_SIZE
 from tee.log.history import parse_link
+from tee.log.listing import MAX_PAGE_SIZE, parse_epochs
+from tee.log.note import NoteKey
 from tee.log.receipt import MAX_RECEIPT_SIZE
 from tee.log.receipt_log import MAX_PROOF_SIZE
 from tee.origin import is_private_channel
@@ -68,12 +70,23 @@ def fetch_receipt_proof(origin: str, receipt_id: str, api_key: str, seen: Callab
     return proof
 
 
-def fetch_consistency(origin: str, old: int, new: int) -> tuple[bytes, ...] | None:
+def fetch_epoch(origin: str, key: NoteKey) -> int | None:
+    """Which passed epoch of its log a gateway lists under this key; None: none. Raises Unavailable, Malformed."""
+    url = f"{origin}/attestation/transparency"
+    try:
+        page = parse_json(_fetch("GET", url, MAX_PAGE_SIZE, refusals={404: _NotYet(url)}), "log")
+    except _NotYet:
+        return None
+    return next((number for number, listed in parse_epochs(page) if listed == key), None)
+
+
+def fetch_consistency(origin: str, old: int, new: int, epoch: int | None = None) -> tuple[bytes, ...] | None:
     """The hashes that should show one tree of the log to extend another; None where the gateway gives none.
 
-    Raises Unavailable, Malformed.
+    `epoch` is the number of a passed one, None for the live one. Raises Unavailable, Malformed.
     """
-    url = f"{origin}/attestation/transparency/consistency?from={old}&to={new}"
+    place = "" if epoch is None else f"/epochs/{epoch}"
+    url = f"{origin}/attestation/transparency{place}/consistency?from={old}&to={new}"
     try:
         body = _fetch("GET", url, MAX_CONSISTENCY_SIZE, refusals={404: _NotYet(url)})
     except _NotYet:

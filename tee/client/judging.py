@@ -43,18 +43,26 @@ class Asked:
 
     def stored(self, bundle: Bundle | None) -> AnswerEvidence | None:
         """The answer's evidence as far as it lies in files; None where a gateway must be asked, or nothing was."""
-        proof = None if self.proof is None else read_file(self.proof)
         if self.receipt is not None:
             path = Path(self.receipt)
-            return AnswerEvidence(read_file(path), proof) if path.is_file() else None
-        if bundle is None or bundle.answer is None or not (proof or self.request or self.response):
+            return self.given(AnswerEvidence(read_file(path))) if path.is_file() else None
+        if bundle is None or bundle.answer is None or not self.beside():
             return None
-        kept = decode_answer(bundle.answer)
-        return kept if proof is None else replace(kept, proof=proof)
+        return self.given(decode_answer(bundle.answer))
+
+    def given(self, answer: AnswerEvidence) -> AnswerEvidence:
+        """The same with the proof and the head that were given as files, if they were."""
+        proof = answer.proof if self.proof is None else read_file(self.proof)
+        headers = answer.headers if self.headers is None else read_file(self.headers)
+        return replace(answer, proof=proof, headers=headers)
+
+    def beside(self) -> bool:
+        """Whether anything was given that only a receipt can vouch for."""
+        return any((self.proof, self.request, self.response, self.headers))
 
     def require_receipt(self, stored: AnswerEvidence | None) -> None:
         """Bodies or a proof without a receipt must not look checked. Raises Malformed."""
-        if self.receipt is None and stored is None and (self.proof or self.request or self.response or self.headers):
+        if self.receipt is None and stored is None and self.beside():
             wanted = "the receipt's id (header X-Receipt-Id) or its file: the rest is checked against it"
             raise Malformed("--receipt", "nothing", wanted)
 
@@ -179,8 +187,7 @@ def _judge_answer(judged: Judged, asked: Asked, stored: AnswerEvidence | None) -
         if not judged.live:
             raise Malformed("--receipt", "no such file", "the receipt's file: an id needs a live gateway")
         key = asked.api_key()
-        place = None if asked.proof is None else read_file(asked.proof)
-        answer = AnswerEvidence(fetch_receipt(judged.origin, asked.receipt or "", key), place)
+        answer = asked.given(AnswerEvidence(fetch_receipt(judged.origin, asked.receipt or "", key)))
     live_log = decode_quote(judged.document).workload.log
     past = _past_quote(judged, answer.receipt)
     if past is not None:
@@ -189,11 +196,10 @@ def _judge_answer(judged: Judged, asked: Asked, stored: AnswerEvidence | None) -
     if judged.live:
         answer = _located(judged, asked, answer, key, live_log)
     request, response = asked.bodies()
-    beside: dict[str, Any] = {
-        "earlier": _checkpoint_quote(judged, answer.receipt),
-        "headers": None if asked.headers is None else read_file(asked.headers),
-        "around": Surroundings(witnesses, answer.links),
-    }
+    earlier = _checkpoint_quote(judged, answer)
+    answer = replace(answer, checkpoint_quote=None if earlier is None else earlier[1])
+    around = Surroundings(witnesses, answer.links)
+    beside: dict[str, Any] = {"earlier": earlier, "headers": answer.headers, "around": around}
     verdict = verify_answer(judged.verdict, judged.document, answer.receipt, request, response, answer.proof, **beside)
     return replace(judged, verdict=verdict, answer=answer)
 
@@ -257,15 +263,17 @@ def _past_quote(judged: Judged, raw: bytes) -> tuple[Json, dt.datetime] | None:
     return document and (document, dt.datetime.fromtimestamp(receipt.served_at, dt.UTC))
 
 
-def _checkpoint_quote(judged: Judged, raw: bytes) -> tuple[Verdict, Json] | None:
+def _checkpoint_quote(judged: Judged, answer: AnswerEvidence) -> tuple[Verdict, Json] | None:
     """The judged evidence of the keyset that the receipt's stream checkpoint names, where it is not this one."""
     try:
-        checkpoint, keyset = checkpoint_of(parse_receipt(raw)), decode_quote(judged.document).keyset
+        checkpoint, keyset = checkpoint_of(parse_receipt(answer.receipt)), decode_quote(judged.document).keyset
     except Malformed:
         return None  # bind.quote, receipt.format or receipt.stream names the fault
-    if checkpoint is None or not judged.live or checkpoint.keyset_digest == keyset.digest:
+    if checkpoint is None or checkpoint.keyset_digest == keyset.digest:
         return None
-    document = _fetch_keyset(judged, checkpoint.keyset_digest)
+    document = answer.checkpoint_quote
+    if document is None and judged.live:
+        document = _fetch_keyset(judged, checkpoint.keyset_digest)
     if document is None:
         return None
     signed_at = dt.datetime.fromtimestamp(checkpoint.time, dt.UTC)

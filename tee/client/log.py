@@ -10,10 +10,11 @@ from types import TracebackType
 
 import httpx2
 
-from tee.canonical import kind_of, parse_json, shown
+from tee.canonical import parse_json
 from tee.errors import Malformed, Unavailable
 from tee.keys.identity import require_members, text
 from tee.log.entry import MAX_LEAF_SIZE
+from tee.log.listing import MAX_PAGE_SIZE, parse_epochs
 from tee.log.merkle import HASH_SIZE, ReadNode, hash_children
 from tee.log.note import MAX_NOTE_SIZE, NoteKey, parse_note_key
 from tee.log.submission import origin_digest
@@ -22,7 +23,6 @@ from tee.origin import parse_origin
 
 LOG_PATH = "/attestation/transparency"
 FETCH_SECONDS = 30.0  # for a whole answer: one byte a second is no answer
-MAX_HEAD_SIZE = 256 << 10  # the log's own page: a checkpoint and some links
 MAX_KEPT_TILES = 64  # a proof touches one tile per level
 
 
@@ -65,29 +65,19 @@ class LogReader:
 
     def named_key(self) -> NoteKey:
         """The key that the log's server names: its own word. Raises Unavailable, Malformed."""
-        page = parse_json(self.get(self.prefix, MAX_HEAD_SIZE), "log")
+        page = parse_json(self.get(self.prefix, MAX_PAGE_SIZE), "log")
         require_members(page, {"vkey"}, "log")
         return parse_note_key(text(page["vkey"], "log.vkey"), "log.vkey")
 
-    def passed_epochs(self) -> list[tuple[int, str]]:
-        """Number and origin of every epoch before the live one, in order; none of plain files.
+    def passed_epochs(self) -> list[tuple[int, NoteKey]]:
+        """Number and key of every epoch before the live one, in order; none of plain files.
 
         Raises Unavailable, Malformed.
         """
         try:
-            page = parse_json(self.get(self.prefix, MAX_HEAD_SIZE), "log")
+            return parse_epochs(parse_json(self.get(self.prefix, MAX_PAGE_SIZE), "log"))
         except NotServed:
             return []
-        rows = page.get("epochs", []) if isinstance(page, dict) else []
-        if not isinstance(rows, list):
-            raise Malformed("log.epochs", kind_of(rows), "a list")
-        epochs = []
-        for row in rows:
-            require_members(row, {"epoch", "origin"}, "log.epochs")
-            if type(row["epoch"]) is not int or row["epoch"] < 1:
-                raise Malformed("log.epochs.epoch", shown(row["epoch"]), "a number from 1 on")
-            epochs.append((row["epoch"], text(row["origin"], "log.epochs.origin")))
-        return sorted(epochs)
 
     def of_epoch(self, number: int) -> LogReader:
         """The same server's copy of an epoch that has passed."""

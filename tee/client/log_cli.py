@@ -221,8 +221,10 @@ def _print_look(look: Look, state: Path, as_json: bool) -> None:
         typer.echo(printable(f"{look.origin}: {look.size} leaves; {new}"))
         if look.pinned_now:
             typer.echo(f"  first sight: no --log was given, so this key is believed from now on: {look.key.encode()}")
+    passed = [look.passed] if look.passed else []
     untold = [f"and {look.untold} more changes"] if look.untold else []
-    lines = [*look.changes, *untold, *(f"witness {name} {words}" for name, words in look.witnesses.items())]
+    seen_by = [f"witness {name} {words}" for name, words in look.witnesses.items()]
+    lines = [*passed, *look.changes, *untold, *seen_by]
     for line in [*lines, *(f"UNAVAILABLE {words}" for words in look.unseen)]:
         typer.echo(f"  {printable(line)}")
     for words in look.found:

@@ -27,6 +27,7 @@ from tee.log.tiles import TILE_WIDTH
 from tee.log.witnesses import Witness, WitnessPolicy
 
 MAX_TOLD = 10_000  # changes in one look: who reads more?
+MAX_PASSED = 100  # epochs at first sight: each means that a log's end was lost, and a server may list any number
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Look:
     key: NoteKey | None = None
     pinned_now: bool = False
     new: Counter[str] = field(default_factory=Counter)
+    passed: str = ""
     changes: list[str] = field(default_factory=list)
     untold: int = 0
     witnesses: dict[str, str] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Look:
             "size": self.size,
             "vkey": self.key and self.key.encode(),
             "key_pinned_now": self.pinned_now,
+            "passed_epochs": self.passed,
             "new": dict(sorted(self.new.items())),
             "changes": self.changes,
             "changes_untold": self.untold,
@@ -105,7 +108,9 @@ class Monitor:
         key, signed = open_followed(raw, self._known_key(mark, origin, look))
         self.book.keep(raw)
         look.origin, look.size, look.key = key.name, signed.checkpoint.size, key
-        if mark is not None and mark.followed.key != key:
+        if mark is None:
+            mark = self._read_before(key, look)
+        elif mark.followed.key != key:
             mark = self._read_passed(mark, look)
         self.book.save(self._read(self.reader, mark, key, signed.checkpoint, raw, look), raw)
         for witness in self.policy.witnesses.values() if self.policy else ():
@@ -132,25 +137,47 @@ class Monitor:
         except Malformed as error:
             raise Distrusted(str(error)) from None
 
+    def _read_before(self, live: NoteKey, look: Look) -> Bookmark | None:
+        """At first sight of a later epoch: read those of its key that passed before it, and tell how far back."""
+        base = first_origin(live.name)
+        if live.name == base:
+            return None
+        listed = self._passed_epochs()
+        own = [row for row in listed if row[1].public_key == live.public_key and first_origin(row[1].name) == base]
+        read = self._read_epochs(own[-MAX_PASSED:], None, look)
+        whole = "" if read and read[0].followed.key.name == base else "not "
+        counted = f"{len(read)} of {len(listed)} listed before it were read"
+        look.passed = f"first sight of a later epoch: {counted}, {whole}from the log's first leaf on"
+        return read[-1] if read else None
+
     def _read_passed(self, mark: Bookmark, look: Look) -> Bookmark:
         """Read on in the epochs that have passed since the last look, as far as they are served."""
+        epochs = self._passed_epochs()
+        at = next((at for at, (_, key) in enumerate(epochs) if key == mark.followed.key), len(epochs))
+        return [mark, *self._read_epochs(epochs[at:], mark, look)][-1]
+
+    def _passed_epochs(self) -> list[tuple[int, NoteKey]]:
         try:
-            epochs = self.reader.passed_epochs()
+            return self.reader.passed_epochs()
         except Malformed as error:
             raise Distrusted(str(error)) from None
-        at = next((at for at, (_, origin) in enumerate(epochs) if origin == mark.followed.key.name), len(epochs))
-        for number, _ in epochs[at:]:
+
+    def _read_epochs(self, epochs: list[tuple[int, NoteKey]], mark: Bookmark | None, look: Look) -> list[Bookmark]:
+        """Read these passed epochs in turn, after `mark` where there is one; the end of each that is served."""
+        read = []
+        for number, listed in epochs:
             reader = self.reader.of_epoch(number)
             try:
                 raw = reader.checkpoint()
-                key, signed = open_followed(raw, mark.followed.key)
+                key, signed = open_followed(raw, mark.followed.key if mark else listed)
                 self.book.keep(raw)
                 followed = self._read(reader, mark, key, signed.checkpoint, raw, look)
             except NotServed:  # what is missing then shows where the next epoch says what it follows
                 continue
             mark = Bookmark(followed, signed.checkpoint, raw)
             self.book.save(followed, raw)
-        return mark
+            read.append(mark)
+        return read
 
     def _read(
         self, reader: LogReader, mark: Bookmark | None, key: NoteKey, new: Checkpoint, raw: bytes, look: Look

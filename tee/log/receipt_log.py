@@ -119,8 +119,8 @@ def _find_receipt(key: NoteKey, receipt: Receipt, signed: str, whole: dict[str, 
         if document[name] != value:
             raise Malformed(f"proof.document.{name}", shown(document[name]), f"{value}, this receipt")
     hex_bytes(document["salt"], 32, "proof.document.salt")
-    place = _open_leaf(whole["receipt"], "receipt", key)
-    _require_commitment(place, "receipt", digest(document))
+    place = open_leaf(whole["receipt"], "receipt", key)
+    require_commitment(place, "receipt", digest(document))
     return place
 
 
@@ -139,8 +139,8 @@ def _check_route(
     try:
         committed = digest(event)
         hex_bytes(event.get("salt"), 32, "receipt.event_log.route.salt")
-        decided = _open_leaf(shown_leaf, "route", key)
-        _require_commitment(decided, "route", committed)
+        decided = open_leaf(shown_leaf, "route", key)
+        require_commitment(decided, "route", committed)
         reason = _require_order(decided, place, route_indices(response or b""))
     except Malformed as error:
         return failed(ROUTE, f"{error.field}: {error.found}", error.wanted), None
@@ -160,14 +160,14 @@ def _require_order(decided: Place, place: Place, named: list[Any]) -> str:
     return "; ".join(untold + ([] if named else ["the response names no leaf to compare with"]))
 
 
-def _open_leaf(value: Any, name: str, key: NoteKey) -> Place:
-    """A leaf that its proof leads to a checkpoint of this log, or, a route, of another epoch. Raises Malformed."""
+def open_leaf(value: Any, name: str, key: NoteKey) -> Place:
+    """A leaf that its proof leads to a checkpoint of this log or, but a receipt, of another epoch. Raises Malformed."""
     path = f"proof.{name}"
     require_members(value, {"leaf_b64", "proof"}, path, exact=True)
     leaf = decode_base64(value["leaf_b64"], f"{path}.leaf_b64")
     entry = parse_entry(leaf, f"{path}.leaf_b64")
     proof = parse_leaf_proof(encode_text(value["proof"], f"{path}.proof"), f"{path}.proof")
-    if name == "route":
+    if name != "receipt":
         key = _key_of_epoch(key, proof.checkpoint, f"{path}.proof.checkpoint")
     checkpoint = verify_leaf(leaf, proof, key, f"{path}.proof")
     if entry.index != proof.index:
@@ -176,7 +176,8 @@ def _open_leaf(value: Any, name: str, key: NoteKey) -> Place:
     return Place(name, proof.index, commitment, key, checkpoint, proof.checkpoint)
 
 
-def _require_commitment(place: Place, name: str, committed: str) -> None:
+def require_commitment(place: Place, name: str, committed: str) -> None:
+    """That the leaf at this place is of that type and commits to this. Raises Malformed."""
     if place.commitment != committed:
         found = f"a leaf that commits to {shown(place.commitment)}" if place.commitment else "a leaf of another type"
         raise Malformed(f"proof.{name}", found, f"one of type {name}, {committed}")

@@ -148,6 +148,8 @@ def place_vector(
         "receipt_b64": b64(document if isinstance(document, bytes) else jcs(document)),
         "proof_b64": None if raw is None else b64(raw),
         "consistency": [BOOK.link()] if links == "grown" else links,
+        "headers_b64": None,
+        "checkpoint_quote": None,
     }
     given = {
         "stage": "place",

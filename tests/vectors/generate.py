@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.vectors import (
     faults_announcement,
     faults_answer,
+    faults_bundle,
     faults_chain,
     faults_cose,
     faults_guest,
@@ -129,6 +130,9 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (200, faults_place.quorums),
     (220, faults_place.histories),
     (240, faults_place.shapes),
+    (260, faults_bundle.good),
+    (265, faults_bundle.faults),
+    (275, faults_bundle.shapes),
     (0, faults_answer.good),
     (100, faults_answer.bodies),
     (120, faults_answer.events_of),

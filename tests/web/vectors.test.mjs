@@ -53,14 +53,15 @@ function shared(name) {
 
 const optional = (text) => (text === null ? null : base64Bytes(text));
 
-/** A quote's text with its collateral in place of `${name}`, parsed. */
-function parseQuoteText(text) {
-  const filled = text.replace(PLACEHOLDER, (_, name) => {
+/** A text with its collateral in place of `${name}`. */
+function filled(text) {
+  return text.replace(PLACEHOLDER, (_, name) => {
     read.add(name);
     return SHARED.get(name);
   });
-  return parseJson(encodeUtf8(filled), "quote");
 }
+
+const parseQuoteText = (text) => parseJson(encodeUtf8(filled(text)), "quote");
 
 const settingsOf = async (vector) => ({
   now: new Date(vector.now),
@@ -111,11 +112,13 @@ const READERS = {
     shortOf(await judge(vector, parseQuoteText(vector.document), { announcement: optional(announcement) })),
   place: async ({ witnesses: policy, ...vector }) => {
     const witnesses = policy === null ? null : await parseWitnessPolicy(base64Bytes(policy));
-    const { receipt, proof, links } = decodeAnswer(vector.answer);
+    const kept = JSON.parse(filled(JSON.stringify(vector.answer)));
+    const { receipt, proof, links, headers, checkpointQuote: past } = decodeAnswer(kept);
     const document = parseQuoteText(vector.document);
     const bodies = [vector.request, vector.response].map(optional);
     const verdict = await judge(vector, document, { witnesses });
-    return shortOf(await verifyAnswer(verdict, document, receipt, ...bodies, proof, { witnesses, links }));
+    const earlier = past && { verdict: await judge({ ...vector, nonce: null }, past), document: past };
+    return shortOf(await verifyAnswer(verdict, document, receipt, ...bodies, proof, { earlier, headers, witnesses, links }));
   },
   answer: async (vector) => {
     const document = parseQuoteText(new TextDecoder().decode(shared(vector.quote)));

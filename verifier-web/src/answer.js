@@ -3,19 +3,21 @@
 import { digest, isObject, parseJson } from "./canonical.js";
 import { one } from "./drop.js";
 import { Malformed } from "./errors.js";
-import { fetchPastQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
+import { NotServed, fetchPastQuote, fetchReceipt, fetchReceiptProof } from "./gateway.js";
 import { gaps } from "./loghistory.js";
-import { fetchLink } from "./logvisit.js";
+import { fetchEpoch, fetchLink } from "./logvisit.js";
 import { decodeQuote } from "./quote.js";
 import { parseReceipt } from "./receipt.js";
 import { decodeAnswer, judgeReceiptLog, treesOf } from "./receiptlog.js";
+import { checkpointOf } from "./stream.js";
 
 /** @typedef {import("./examine.js").Examination} Examination */
-/** A receipt as served, and what the log shows of it; null where that is not at hand.
- * @typedef {{name: string, bytes: Uint8Array, proof: Uint8Array | null,
- *   links: import("./loghistory.js").Links | null}} AnswerEvidence */
+/** A receipt as served, what the log shows of it, and the rest that it is judged by; null: not at hand. `headers` are
+ * the answer's own, `checkpointQuote` that of the keyset which the receipt's stream checkpoint names.
+ * @typedef {{name: string, bytes: Uint8Array, proof: Uint8Array | null, links: import("./loghistory.js").Links | null,
+ *   headers: Uint8Array | null, checkpointQuote: any}} AnswerEvidence */
 
-const BODIES = ["request", "response", "proof"];
+const BODIES = ["request", "response", "headers", "proof"];
 
 /**
  * The answer's evidence as far as it lies in files; `kept` is the answer of a bundle, which counts once something is
@@ -23,18 +25,23 @@ const BODIES = ["request", "response", "proof"];
  * @param {import("./drop.js").Dropped[]} files @param {any} kept @returns {AnswerEvidence | null}
  */
 export function storedAnswer(files, kept) {
-  const proof = bodyOf(files, "proof");
   const given = files.filter((file) => file.role === "receipt");
-  if (given.length) return { name: given[0].name, bytes: one(given, "receipt", "a receipt").bytes, proof, links: null };
+  if (given.length) return withFiles(files, given[0].name, one(given, "receipt", "a receipt").bytes);
   if (kept === null || !files.some((file) => BODIES.includes(file.role))) return null;
-  const answer = decodeAnswer(kept);
-  return { name: "the bundle’s receipt", bytes: answer.receipt, proof: proof ?? answer.proof, links: answer.links };
+  const { receipt, ...rest } = decodeAnswer(kept);
+  return withFiles(files, "the bundle’s receipt", receipt, rest);
+}
+
+/** A receipt with the proof and the head that were given as files, else with what is known of it already. */
+function withFiles(files, name, bytes, known = { proof: null, links: null, headers: null, checkpointQuote: null }) {
+  const [proof, headers] = ["proof", "headers"].map((role) => bodyOf(files, role));
+  return { ...known, name, bytes, proof: proof ?? known.proof, headers: headers ?? known.headers };
 }
 
 /** Bodies are checked against a receipt: without one they must not look checked. */
 export function requireReceipt({ files, receiptId }, stored) {
   if (stored === null && !receiptId && files.some((file) => BODIES.includes(file.role))) {
-    throw new Malformed("receipt", "nothing", "the receipt's file or id: request, response and proof are checked against it");
+    throw new Malformed("receipt", "nothing", "the receipt's file or id: the rest is checked against it");
   }
 }
 
@@ -63,7 +70,7 @@ export async function findAnswer({ kind, origin, notices, request }, verdict, st
     notices.push("The gateway’s evidence was rejected, so your API key stayed here: nothing of the receipt was fetched.");
   }
   if (stored !== null || verdict.verdict === "rejected") return stored;
-  return { name: receiptId, bytes: await fetchReceipt(origin, receiptId, apiKey), proof: null, links: null };
+  return withFiles(request.files, receiptId, await fetchReceipt(origin, receiptId, apiKey));
 }
 
 /**
@@ -94,18 +101,24 @@ export async function locate(examination, answer, liveLog, witnesses, progress) 
   return located;
 }
 
-/** The proofs that join the trees of quote, receipt and route; what is there already where there is no need for more. */
+/**
+ * The proofs that join the trees of quote, receipt and route; what is there already where none can be asked for. A log
+ * that is not the live one may be a passed epoch, which the gateway lists.
+ */
 async function fetchLinks(origin, quote, { bytes, proof, links }, liveLog) {
   const { log } = quote.workload;
-  if (proof === null || log?.vkey !== liveLog?.vkey) return links;
-  let trees;
+  if (proof === null || log === null) return links;
+  let steps;
   try {
-    trees = await treesOf(quote, bytes, proof);
+    steps = gaps(await treesOf(quote, bytes, proof));
   } catch (error) {
     if (error instanceof Malformed) return links; // receipt.log or log.inclusion names the fault
     throw error;
   }
-  const rows = gaps(trees).map(async ([old, size]) => [`${old}-${size}`, await fetchLink(origin, old, size)]);
+  const live = log.vkey === liveLog?.vkey;
+  const epoch = live || !steps.length ? null : await fetchEpoch(origin, log.vkey);
+  if (steps.length && epoch === null && !live) return links;
+  const rows = steps.map(async ([old, size]) => [`${old}-${size}`, await fetchLink(origin, old, size, epoch)]);
   return new Map(await Promise.all(rows));
 }
 
@@ -154,4 +167,26 @@ export async function pastQuote(examination, answer, document) {
     examination.notices.push(`The evidence of those earlier keys could not be fetched: ${error.message}`);
     return null;
   }
+}
+
+/**
+ * The judged evidence of the keyset that the receipt's stream checkpoint names, where it is not the verified one.
+ * @param {Examination} examination @param {AnswerEvidence} answer
+ * @param {(quote: any, now: Date, nonce: null, earlier: null) => Promise<import("./evidence.js").Verdict>} judge
+ * @returns {Promise<{verdict: import("./evidence.js").Verdict, document: any} | null>}
+ */
+export async function checkpointQuote({ kind, origin, quote }, answer, judge) {
+  const checkpoint = parsedOrNull(() => checkpointOf(parseReceipt(answer.bytes))); // receipt.stream names the fault
+  const keyset = parsedOrNull(() => decodeQuote(quote).keyset); // so does bind.quote
+  if (checkpoint === null || keyset === null || checkpoint.keysetDigest === (await digest(keyset.document))) return null;
+  let document = answer.checkpointQuote;
+  try {
+    if (document === null && kind === "live") {
+      document = parseJson(await fetchPastQuote(origin, checkpoint.keysetDigest), "quote");
+    }
+  } catch (error) {
+    if (!(error instanceof NotServed)) throw error; // receipt.stream says so by name
+  }
+  if (document === null) return null;
+  return { verdict: await judge(document, new Date(checkpoint.time * 1000), null, null), document };
 }

@@ -52,5 +52,7 @@ export const CHECKS = [
   {"id": "receipt.route", "title": "The log held the decision before it held the receipt", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That the decision was good: only that it was not changed later."},
   {"id": "receipt.witness", "title": "The witnesses that I trust have seen the log with this receipt", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "What the leaves say: witnesses see sizes and roots only."},
   {"id": "receipt.consistency", "title": "Quote, route and receipt stand in one history", "section": "SPEC §15.9", "question": "answer", "does_not_prove": "That others see the same log: receipt.witness says that."},
+  {"id": "sample.signature", "title": "The attested identity signed the samples", "section": "SPEC §15.14", "question": "", "does_not_prove": "That the digests are those of your call: compare them with its receipt."},
+  {"id": "sample.log", "title": "The log commits to the samples", "section": "SPEC §15.14", "question": "", "does_not_prove": "That a witness has seen these checkpoints."},
   {"id": "upstream.provenance", "title": "What is known of the upstream", "section": "SPEC §7", "question": "answer", "does_not_prove": "Weights of a third party's model."},
 ];

@@ -4,7 +4,7 @@
  * @typedef {{kind: "live"|"stored"|"report", origin: string, fileName: string, policyName: string, tcbName: string,
  *   measurement: string, announcement: string, proof: string, witnesses: string, acceptNewLog: boolean,
  *   remembered: boolean,
- *   acceptMock: boolean, at: Date | null, receipt: string, request: string, response: string,
+ *   acceptMock: boolean, at: Date | null, receipt: string, request: string, response: string, headers: string,
  *   manifests: string[], vek: string[], chain: string[], crl: string, inTable: boolean, receiptById: boolean}} Inputs
  */
 
@@ -45,6 +45,7 @@ function quoteWords(inputs) {
   if (inputs.proof) words.push("--proof", fileWord(inputs.proof));
   if (inputs.request) words.push("--request", fileWord(inputs.request));
   if (inputs.response) words.push("--response", fileWord(inputs.response));
+  if (inputs.headers) words.push("--headers", fileWord(inputs.headers));
   return words;
 }
 

@@ -10,7 +10,7 @@ import { PAYLOAD_TYPE as MANIFEST_TYPE } from "./manifest.js";
 
 /**
  * @typedef {"quote"|"report"|"certificate"|"crl"|"table"|"policy"|"manifest"|"announcement"|"tcb"|"witnesses"|"receipt"
- *   |"request"|"response"|"proof"|"unknown"} Role
+ *   |"request"|"response"|"headers"|"proof"|"unknown"} Role
  * @typedef {{name: string, role: Role, bytes: Uint8Array}} Dropped
  */
 
@@ -29,6 +29,7 @@ export const ROLES = {
   receipt: "Receipt",
   request: "Request body",
   response: "Response body",
+  headers: "Response headers",
   proof: "Receipt’s proof",
   unknown: "Not recognised: choose",
 };
@@ -51,6 +52,7 @@ export function recognise(name, bytes) {
   if (/^quorum\s+\S/m.test(text) && /^log\s+\S/m.test(text)) return "witnesses";
   if (/^\s*\{/.test(text) && bytes.length <= MAX_JSON_SIZE) return recogniseJson(bytes) ?? roleOfName(name);
   if (/^(data|event|id|:)/.test(text)) return "response"; // server-sent events
+  if (/^HTTP\/[0-9.]+ [0-9]{3}/.test(text)) return "headers"; // as curl -D writes them
   return recogniseBinary(bytes) ?? roleOfName(name);
 }
 
@@ -109,7 +111,7 @@ function recogniseJson(bytes) {
  * @returns {Role}
  */
 function roleOfName(name) {
-  const found = ["request", "response", "proof", "receipt", "witnesses", "policy", "report"].find((role) =>
+  const found = ["headers", "request", "response", "proof", "receipt", "witnesses", "policy", "report"].find((role) =>
     name.toLowerCase().includes(role),
   );
   return /** @type {Role} */ (found ?? "unknown");

@@ -1,5 +1,5 @@
 // From what the reader gave to a verdict: fetches where asked, calls the verifier, and keeps what the result shows.
-import { bodyOf, findAnswer, locate, pastQuote, requireReceipt, signedAt, storedAnswer } from "./answer.js";
+import { bodyOf, checkpointQuote, findAnswer, locate, pastQuote, requireReceipt, signedAt, storedAnswer } from "./answer.js";
 import { BUILT_IN, openTcbData } from "./bulletins.js";
 import { base64Bytes } from "./bytes.js";
 import { parseJson } from "./canonical.js";
@@ -191,8 +191,10 @@ async function withQuote(examination, document, settings, progress) {
     answer = await locate(found, answer, liveLog, settings.witnesses, progress);
   }
   const bodies = ["request", "response"].map((role) => bodyOf(request.files, role));
-  const around = { witnesses: settings.witnesses, links: answer.links };
-  verdict = await verifyAnswer(verdict, found.quote, answer.bytes, ...bodies, answer.proof, around);
+  const earlier = await checkpointQuote(found, answer, judge);
+  answer = { ...answer, checkpointQuote: earlier && earlier.document };
+  const beside = { earlier, headers: answer.headers, witnesses: settings.witnesses, links: answer.links };
+  verdict = await verifyAnswer(verdict, found.quote, answer.bytes, ...bodies, answer.proof, beside);
   return { ...found, verdict, receipt: answer, evidence: evidenceOf(found.quote) };
 }
 

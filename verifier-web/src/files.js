@@ -11,7 +11,7 @@ const PLACES = {
   "announcement-files": ["announcement"],
   "tcb-files": ["tcb"],
   "witnesses-files": ["witnesses"],
-  "answer-files": ["receipt", "request", "response", "proof"],
+  "answer-files": ["receipt", "request", "response", "headers", "proof"],
 };
 
 /** The files that the page holds, in memory only. */

@@ -6,6 +6,7 @@ const MAX_QUOTE_SIZE = 1 << 20; // ours is about 20 kB
 const MAX_RECEIPT_SIZE = 1 << 18;
 const MAX_PROOF_SIZE = 1 << 19; // two leaves with their proofs
 const MAX_CONSISTENCY_SIZE = 1 << 14; // at most some hundred hashes
+const MAX_PAGE_SIZE = 1 << 18; // a checkpoint, some links, and over a thousand epochs
 // Milliseconds before each attempt at a receipt's proof: a log signs about once in a second.
 const PROOF_PAUSES = [0, 500, 500, 1000, 1000];
 const QUORUM_PAUSES = [2000, 2000, 2000, 2000, 2000, 2000]; // after them: witnesses follow within some seconds
@@ -110,11 +111,22 @@ export function fetchAnnouncement(origin) {
  * @param {string} origin
  * @param {number} old
  * @param {number} size
+ * @param {number | null} epoch the number of a passed one, null for the live one
  * @returns {Promise<Uint8Array | null>}
  */
-export function fetchConsistency(origin, old, size) {
-  const url = `${origin}/attestation/transparency/consistency?from=${old}&to=${size}`;
+export function fetchConsistency(origin, old, size, epoch = null) {
+  const place = epoch === null ? "" : `/epochs/${epoch}`;
+  const url = `${origin}/attestation/transparency${place}/consistency?from=${old}&to=${size}`;
   return orNull(request(url, MAX_CONSISTENCY_SIZE, { method: "GET" }));
+}
+
+/**
+ * The log's own page, which lists its passed epochs, unverified; null where there is none.
+ * @param {string} origin
+ * @returns {Promise<Uint8Array | null>}
+ */
+export function fetchLogPage(origin) {
+  return orNull(request(`${origin}/attestation/transparency`, MAX_PAGE_SIZE, { method: "GET" }));
 }
 
 /**

@@ -1,6 +1,6 @@
 // Whether several trees of one log are one history, by the log's consistency proofs (SPEC §15.9).
 
-import { equalBytes, hexOf } from "./bytes.js";
+import { encodeBase64, equalBytes, hexOf } from "./bytes.js";
 import { isInteger, kindOf, shown } from "./canonical.js";
 import { Malformed } from "./errors.js";
 import { failed, passed, skipped, unparsed } from "./evidence.js";
@@ -38,6 +38,15 @@ export function parseLinks(value, path) {
     throw new Malformed(path, kindOf(value), `a list of at most ${MAX_LINKS} proofs`);
   }
   return new Map(value.map((each) => parseLink(each, path)));
+}
+
+/** The proofs that the log gave, as it served them. @param {Links} links */
+export function encodeLinks(links) {
+  const given = [...links].filter(([, proof]) => proof !== null);
+  return given.map(([sizes, proof]) => {
+    const [from, to] = sizes.split("-").map(Number);
+    return { from, to, proof: proof.map(encodeBase64) };
+  });
 }
 
 /** The sizes between which a consistency proof has to lead. @param {readonly Checkpoint[]} trees */

@@ -1,9 +1,10 @@
 // One visit to a gateway's log: what was seen of it before, the proof that joins both, and what is kept of it.
 
 import { hexOf } from "./bytes.js";
-import { parseJson } from "./canonical.js";
+import { isObject, kindOf, parseJson, shown } from "./canonical.js";
 import { Malformed } from "./errors.js";
-import { fetchConsistency } from "./gateway.js";
+import { fetchConsistency, fetchLogPage } from "./gateway.js";
+import { requireMembers } from "./identity.js";
 import { seenLog } from "./logchecks.js";
 import { parseLink } from "./loghistory.js";
 import { loadMemory, newerOf, saveMemory } from "./logmemory.js";
@@ -39,14 +40,33 @@ export async function joined(origin, document, seen) {
 
 /**
  * The hashes that should show one tree of the log to extend another; null where the gateway gives none.
- * @param {string} origin @param {number} old @param {number} size @returns {Promise<readonly Uint8Array[] | null>}
+ * @param {string} origin @param {number} old @param {number} size @param {number | null} epoch null: the live one
+ * @returns {Promise<readonly Uint8Array[] | null>}
  */
-export async function fetchLink(origin, old, size) {
-  const raw = await fetchConsistency(origin, old, size);
+export async function fetchLink(origin, old, size, epoch = null) {
+  const raw = await fetchConsistency(origin, old, size, epoch);
   if (raw === null) return null;
   const [sizes, proof] = parseLink(parseJson(raw, "consistency"), "consistency");
   if (sizes === `${old}-${size}`) return proof;
   throw new Malformed("consistency", `a proof from ${sizes.replace("-", " to ")}`, `one from ${old} to ${size}`);
+}
+
+/**
+ * Which passed epoch of the log the gateway lists under this key; null where none.
+ * @param {string} origin @param {string} vkey @returns {Promise<number | null>}
+ */
+export async function fetchEpoch(origin, vkey) {
+  const raw = await fetchLogPage(origin);
+  const page = raw && parseJson(raw, "log");
+  const rows = isObject(page) ? (page.epochs ?? []) : [];
+  if (!Array.isArray(rows)) throw new Malformed("log.epochs", kindOf(rows), "a list");
+  for (const row of rows) {
+    requireMembers(row, ["epoch", "vkey"], "log.epochs");
+    if (!Number.isSafeInteger(row.epoch) || row.epoch < 1) {
+      throw new Malformed("log.epochs.epoch", shown(row.epoch), "a number from 1 on");
+    }
+  }
+  return rows.find((row) => row.vkey === vkey)?.epoch ?? null;
 }
 
 /**

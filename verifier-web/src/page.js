@@ -10,7 +10,7 @@ import { showMemory, wireMemory } from "./memoryview.js";
 import { renderFailure, renderResult } from "./view.js";
 
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
-const ANSWER_ROLES = ["receipt", "request", "response", "proof"];
+const ANSWER_ROLES = ["receipt", "request", "response", "headers", "proof"];
 const files = new FileList(filesChanged);
 let reading = Promise.resolve(); // a click on Verify waits until every chosen file has been read
 
@@ -199,6 +199,7 @@ function commandInputs({ kind, origin, request, receipt, earlier }) {
     receiptById: Boolean(receipt && request.receiptId) && !named("receipt"),
     request: receipt ? named("request") : "",
     response: receipt ? named("response") : "",
+    headers: receipt ? named("headers") : "",
     proof: receipt ? named("proof") : "",
     witnesses: named("witnesses"),
     acceptNewLog: request.acceptNewLog,

@@ -9,6 +9,7 @@ import { HASH_SIZE, MAX_PROOF_HASHES, MAX_TREE_SIZE } from "./merkle.js";
 export const FORMAT = "saferouter/quote/v1";
 export const BUNDLE_FORMAT = "saferouter/evidence/v1";
 const MAX_QUOTE_SIZE = 1 << 20; // ours is about 20 kB
+const MAX_BUNDLE_SIZE = 4 * MAX_QUOTE_SIZE; // two quotes; in base64 a receipt, its proof and a head
 const MAX_STATEMENT_SIZE = 1024;
 const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$/;
 const MEMBERS = [
@@ -131,8 +132,9 @@ function isTime(text) {
  * @param {Uint8Array} raw @returns {{origin: string, document: Json, answer: Json}}
  */
 export function parseBundle(raw) {
-  const limit = 2 * MAX_QUOTE_SIZE;
-  if (raw.length > limit) throw new Malformed("bundle", `${raw.length} bytes`, `at most ${limit}`);
+  if (raw.length > MAX_BUNDLE_SIZE) {
+    throw new Malformed("bundle", `${raw.length} bytes`, `at most ${MAX_BUNDLE_SIZE}`);
+  }
   const document = parseJson(raw, "bundle");
   if (!isObject(document)) throw new Malformed("bundle", kindOf(document), "an object");
   if (document.format === FORMAT) return Object.freeze({ origin: "", document, answer: null });

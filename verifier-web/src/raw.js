@@ -1,6 +1,7 @@
 // The end of the result as DOM: the raw bytes that were judged, and the same verdict by command line.
 import { encodeBase64, encodeUtf8, hexOf } from "./bytes.js";
 import { copyButton, element, saveButton } from "./dom.js";
+import { encodeAnswer } from "./receiptlog.js";
 
 /**
  * @typedef {{label: string, kind: string, text: string, fileName: string, bytes: Uint8Array}} Block
@@ -16,7 +17,9 @@ export function renderRaw({ evidence, quote, origin, receipt }) {
     const text = new TextDecoder().decode(receipt.bytes);
     blocks.push({ label: "Receipt", kind: "as given", text, fileName: "receipt.json", bytes: receipt.bytes });
   }
-  const bundle = JSON.stringify({ format: "saferouter/evidence/v1", origin, quote });
+  const kept = receipt ? { answer: encodeAnswer(receipt) } : {};
+  const bundle = JSON.stringify({ format: "saferouter/evidence/v1", origin, quote, ...kept });
+  const secret = receipt ? " It is private: the answer’s receipt in it names the model and holds salts." : "";
   return element(
     "section",
     { "aria-labelledby": "raw" },
@@ -26,7 +29,7 @@ export function renderRaw({ evidence, quote, origin, receipt }) {
       element("h2", { id: "raw" }, "Raw bytes"),
       quote ? saveButton("Save bundle", "bundle.evidence", encodeUtf8(bundle)) : null,
     ),
-    quote ? element("p", { class: "hint" }, "A saved bundle verifies offline, here and with the command line.") : null,
+    quote ? element("p", { class: "hint" }, `A saved bundle verifies offline, here and with the command line.${secret}`) : null,
     blocks.length
       ? element("ul", { class: "checks" }, ...blocks.map(renderBlock))
       : element("p", { class: "hint" }, "The evidence does not decode into raw bytes."),

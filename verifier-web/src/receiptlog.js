@@ -1,14 +1,15 @@
 // Where the log has an answer: its receipt, the decision that routed it, who saw both, and one history (SPEC §15.9).
 
 import { routeIndices } from "./block.js";
-import { digest, parseJson, shown } from "./canonical.js";
+import { encodeBase64 } from "./bytes.js";
+import { digest, isObject, kindOf, parseJson, shown } from "./canonical.js";
 import { openCheckpoint, parseLeafProof, verifyLeaf } from "./checkpoint.js";
 import { Malformed } from "./errors.js";
 import { failed, passed, skipped, unparsed } from "./evidence.js";
 import { hexBytes, requireMembers } from "./identity.js";
 import { parseEntry } from "./leaf.js";
 import { checkQuorum, logKey } from "./logchecks.js";
-import { judgeHistory, parseLinks } from "./loghistory.js";
+import { encodeLinks, judgeHistory, parseLinks } from "./loghistory.js";
 import { parseNote, renamedKey } from "./note.js";
 import { decodeBase64, wellFormed } from "./quote.js";
 import { parseReceipt } from "./receipt.js";
@@ -87,14 +88,28 @@ export async function treesOf(quote, receipt, proof) {
  */
 export function decodeAnswer(value) {
   const path = "bundle.answer";
-  requireMembers(value, ["receipt_b64", "proof_b64", "consistency"], path);
-  const { proof_b64: proof, consistency: links } = value;
+  requireMembers(value, ["receipt_b64", "proof_b64", "consistency", "headers_b64", "checkpoint_quote"], path);
+  const { proof_b64: proof, consistency: links, headers_b64: headers, checkpoint_quote: checkpointQuote } = value;
+  if (checkpointQuote !== null && !isObject(checkpointQuote)) {
+    throw new Malformed(`${path}.checkpoint_quote`, kindOf(checkpointQuote), "a quote or null");
+  }
   return Object.freeze({
     receipt: decodeBase64(value.receipt_b64, `${path}.receipt_b64`),
     proof: proof === null ? null : decodeBase64(proof, `${path}.proof_b64`),
     links: links === null ? null : parseLinks(links, `${path}.consistency`),
+    headers: headers === null ? null : decodeBase64(headers, `${path}.headers_b64`),
+    checkpointQuote,
   });
 }
+
+/** The member `answer` of a bundle (SPEC §4.6). @param {import("./answer.js").AnswerEvidence} answer */
+export const encodeAnswer = ({ bytes, proof, links, headers, checkpointQuote }) => ({
+  receipt_b64: encodeBase64(bytes),
+  proof_b64: proof === null ? null : encodeBase64(proof),
+  consistency: links === null ? null : encodeLinks(links),
+  headers_b64: headers === null ? null : encodeBase64(headers),
+  checkpoint_quote: checkpointQuote,
+});
 
 const skips = (ids, why) => ids.map((id) => skipped(id, why));
 
