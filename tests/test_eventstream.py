@@ -77,7 +77,17 @@ def test_lengths_that_cannot_be_are_refused_for_good(raw: bytes, words: str) -> 
         splitter.push(raw)
     with pytest.raises(UpstreamFailed, match=words):
         splitter.push(event_message("messageStop", {}))
-    assert not splitter.finish()
+    with pytest.raises(UpstreamFailed, match=words):
+        splitter.finish()
+
+
+def test_what_came_whole_before_the_damage_is_given() -> None:
+    good = event_message("messageStop", {"stopReason": "end_turn"})
+    splitter = MessageSplitter()
+    assert [message.text(":event-type") for message in splitter.push(good + b"\0" * 16)] == ["messageStop"]
+    for again in (lambda: splitter.push(good), splitter.finish):
+        with pytest.raises(UpstreamFailed, match="checksum"):
+            again()
 
 
 def test_a_length_is_judged_before_its_message_is_waited_for() -> None:

@@ -45,11 +45,12 @@ class Decoder:
         return [event for message in self._splitter.push(chunk) for event in self._read_message(message)]
 
     def finish(self) -> list[StreamEvent]:
-        """The stream has ended: Failure if it had no stop reason, or ended within a message."""
+        """The stream has ended: Failure if it had no stop reason, or ended within a message. Raises: UpstreamFailed."""
         if self._ended:
             return []
         self._ended = True
-        return [] if self._finished and self._splitter.finish() else [CUT]
+        whole = self._splitter.finish()
+        return [] if self._finished and whole else [CUT]
 
     def _read_message(self, message: EventMessage) -> list[StreamEvent]:
         if self._ended:

@@ -50,7 +50,7 @@ class MessageSplitter:
     def push(self, chunk: bytes) -> list[EventMessage]:
         """Take the next bytes and give the messages that they complete.
 
-        Raises: UpstreamFailed for a message that is damaged or beyond a bound; from then on every push raises.
+        Raises: UpstreamFailed for a message that is damaged or beyond a bound, once the messages before it are given.
         """
         if self._fault is not None:
             raise self._fault
@@ -64,13 +64,16 @@ class MessageSplitter:
         except UpstreamFailed as error:
             self._fault = error
             self._buffer.clear()
-            raise
+            if not messages:
+                raise
         del self._buffer[:start]
         return messages
 
     def finish(self) -> bool:
-        """Whether the stream ended where a message did."""
-        return not self._buffer and self._fault is None
+        """Whether the stream ended where a message did. Raises: UpstreamFailed as `push` would."""
+        if self._fault is not None:
+            raise self._fault
+        return not self._buffer
 
     def _size_at(self, start: int) -> int:
         """The size of the message at `start`; 0 if it is not whole yet. The length is believed only once checked."""
