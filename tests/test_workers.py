@@ -64,12 +64,14 @@ def require_one_leaf_each(gateway: RunningGateway) -> None:
     assert kinds.count("route") + kinds.count("receipt") == len(named)
 
 
-async def open_streams(gateway: RunningGateway, body: bytes) -> tuple[list[OpenStream], list[asyncio.Task[None]]]:
-    """Streams, each of which has given its client some text, and more than one worker carries them."""
+async def open_streams(
+    gateway: RunningGateway, body: bytes, carriers: int = 2
+) -> tuple[list[OpenStream], list[asyncio.Task[None]]]:
+    """Streams, each of which has given its client some text, and so many workers carry them."""
     streams: list[OpenStream] = []
     tasks: list[asyncio.Task[None]] = []
     async with asyncio.timeout(START_SECONDS):
-        while len(streams) < STREAMS or sum(bool(part) for part in shares(gateway, streams).values()) < 2:
+        while len(streams) < STREAMS or sum(map(bool, shares(gateway, streams).values())) < carriers:
             streams.append(OpenStream(body))
             tasks.append(asyncio.create_task(streams[-1].run(gateway, gateway.api_key)))
             await asyncio.sleep(0.01)
@@ -86,10 +88,9 @@ def shares(gateway: RunningGateway, streams: list[OpenStream]) -> dict[int, list
 
 def test_calls_of_all_workers_make_one_log(gateway: RunningGateway) -> None:
     async def finish() -> list[OpenStream]:
-        streams, tasks = await open_streams(gateway, SHORT)
+        streams, tasks = await open_streams(gateway, SHORT, WORKERS)
         parts = [len(part) for part in shares(gateway, streams).values()]
         assert sum(parts) == len(streams)
-        assert min(parts) > 0, f"a worker has nothing to do: {parts}"
         await asyncio.gather(*tasks)
         return streams
 
