@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -200,7 +200,10 @@ def test_workers_know_no_secret_from_their_surroundings(gateway: RunningGateway)
         assert sorted(surroundings.split(b"\0")) == sorted(
             Path(f"/proc/{gateway.pid}/environ").read_bytes().split(b"\0")
         )
-        files = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        files = set()
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                files.add(str(path.readlink()))
         assert not [name for name in files if name.endswith((".sqlite3", ".sqlite3-wal", "/lock", ".sealed"))]
 
 
