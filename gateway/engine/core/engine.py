@@ -183,7 +183,7 @@ class UniGatewayEngine:
         except BaseException as error:
             left = isinstance(error, asyncio.CancelledError)
             outcome = Outcome.ABORTED if left else Outcome.FAILED
-            await flight.end(outcome, None)
+            await flight.end(outcome, None, error)
             await flight.tell(flight.report(outcome, error))
             raise
         if close:
@@ -237,14 +237,17 @@ async def _accounted(
     opened: Opened, flight: Flight, completion: asyncio.Future[RequestReport]
 ) -> AsyncGenerator[StreamEvent, None]:
     """The events of a stream, after one that only starts it; at its end, however it ends, the report."""
-    outcome, failure = Outcome.ABORTED, None
+    outcome = Outcome.ABORTED
+    failure: BaseException | None = None
     try:
         yield opened.head[0]
         async with aclosing(follow(opened, flight)) as events:
             async for event in events:
                 yield event
         outcome = Outcome.SUCCEEDED
-    except GatewayError as error:
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:
         outcome, failure = Outcome.FAILED, error
         raise
     finally:

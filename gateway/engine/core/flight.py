@@ -83,7 +83,7 @@ class Flight:
         """Take note of tokens that were told otherwise."""
         self._usage = usage
 
-    async def end(self, outcome: Outcome, health: bool | None, error: GatewayError | None = None) -> None:
+    async def end(self, outcome: Outcome, health: bool | None, error: BaseException | None = None) -> None:
         """The attempt, if one is open, has ended; `health` is what that says of the endpoint, None for nothing."""
         if not self._open or self._target is None:
             return
@@ -91,10 +91,8 @@ class Flight:
         now = time.monotonic()
         self._target.health.end(now, health, (self._first or now) - self._attempt_started)
         status = error.status if isinstance(error, UpstreamRefused) else None
-        said = None if error is None else error.message
-        report = AttemptReport(
-            self._target.endpoint.endpoint_id, outcome, _milliseconds(now - self._attempt_started), status, said
-        )
+        took = _milliseconds(now - self._attempt_started)
+        report = AttemptReport(self._target.endpoint.endpoint_id, outcome, took, status, _words(error))
         self._attempts.append(report)
         event = AttemptFinishedEvent(self.request_id, self._pool.pool_id, len(self._attempts) - 1, report)
         for hooks in self._hooks:
@@ -103,7 +101,6 @@ class Flight:
     def report(self, outcome: Outcome, error: BaseException | None = None) -> RequestReport:
         """What became of the request, now that it is over."""
         first = None if self._first is None else _milliseconds(self._first - self._started)
-        said = error.message if isinstance(error, GatewayError) else type(error).__name__
         return RequestReport(
             request_id=self.request_id,
             kind=self._kind,
@@ -116,7 +113,7 @@ class Flight:
             first_event_ms=first,
             started_at=self._started_at,
             metadata=self.metadata,
-            error=None if error is None else said,
+            error=_words(error),
         )
 
     async def tell(self, report: RequestReport) -> RequestReport:
@@ -124,6 +121,13 @@ class Flight:
         for hooks in self._hooks:
             await hooks.on_request_finished(report)
         return report
+
+
+def _words(error: BaseException | None) -> str | None:
+    """What an error says. A foreign one is only named: its words may quote a prompt."""
+    if error is None or isinstance(error, GatewayError):
+        return None if error is None else error.message
+    return type(error).__name__
 
 
 def _milliseconds(seconds: float) -> int:

@@ -39,11 +39,27 @@ class HttpTransport:
     def __init__(self, inner: httpx2.AsyncBaseTransport | None = None, limits: Limits | None = None) -> None:
         """`inner`: any transport of httpx2 that carries the requests instead of ours, with its own trust in CAs."""
         self.limits = limits or Limits()
-        self.upstream = Upstream(self.limits, stock=False, carrier=inner)
+        self.upstream = Upstream(self.limits, stock=False, carrier=None if inner is None else _Carrier(inner))
 
     async def close(self) -> None:
         """Drop all connections."""
         await self.upstream.close()
+
+
+class _Carrier(httpx2.AsyncBaseTransport):
+    """A foreign transport. What it has read already, as transports for tests do, can be read once more."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = await self._inner.handle_async_request(request)
+        if not answer.is_stream_consumed:
+            return answer
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=httpx2.ByteStream(answer.content))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 @dataclass(frozen=True, slots=True)
