@@ -17,6 +17,11 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 KEY_STATUSES = frozenset({401, 402, 403})
 # 408, 409 and 425 ask to come again; 424 is how Bedrock says that a model failed, 529 how Anthropic is overloaded.
 AGAIN_STATUSES = frozenset({408, 409, 424, 425})
+# No waiting mends a certificate, an answer beyond our bounds, or a key that nobody has set.
+_LASTING = frozenset({"upstream_unreachable", "upstream_too_large", "upstream_frame_too_long"})
+_KEY_CODES = frozenset({"upstream_refused_key", "no_credential"})
+FAILURES = frozenset({"upstream_timeout", "upstream_cut", "upstream_malformed", "no_token", *_LASTING, *_KEY_CODES})
+"""Codes of our own for an attempt that brought no answer; any other counts as upstream_failed."""
 # OpenAI's 429 of an account without money: no waiting helps, another key may.
 SPENT_CODES = frozenset({"insufficient_quota"})
 
@@ -75,6 +80,10 @@ def judge_status(status: int, code: str | None, retry_after: float | None) -> Ve
 
 def judge_failure(code: str) -> Verdict:
     """The verdict on an attempt that brought no answer at all, by the code of its error."""
+    if code in _KEY_CODES:
+        return Verdict(Move.ROTATE, REFUSED_KEY_SECONDS, may_wait=False)
+    if code in _LASTING:
+        return Verdict(Move.LEAVE, may_wait=False)
     return Verdict(Move.LEAVE if code == "upstream_timeout" else Move.AGAIN)
 
 
