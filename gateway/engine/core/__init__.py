@@ -1,5 +1,6 @@
 """The engine itself: pools, drivers, hooks, requests and sessions. Imports neither `protocol` nor `host`."""
 
+from gateway.config import Limits
 from gateway.dialects.fold import Reply
 from gateway.engine.core.drivers import EmbeddingsResponse, InMemoryDriverRegistry, ProviderDriver
 from gateway.engine.core.engine import EngineBuilder, UniGatewayEngine
@@ -91,6 +92,7 @@ __all__ = [
     "InMemoryDriverRegistry",
     "InferenceRequest",
     "InvalidRequest",
+    "Limits",
     "LoadBalancingStrategy",
     "Media",
     "Message",

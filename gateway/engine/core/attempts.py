@@ -17,44 +17,79 @@ from gateway.errors import GatewayError, InvalidRequest, NoRoute, UpstreamFailed
 from gateway.inference import Failure, Finish, Start, StreamEvent, Usage
 from gateway.routing.retry import Move, RetryPolicy, Verdict, counts_as, judge_failure, judge_status
 
+MAX_ATTEMPTS = 16  # of one request, over all endpoints: a caller must not become a storm
 T = TypeVar("T")
 Ask = Callable[[Target], Awaitable[T]]
+_AT_ONCE: float | None = 0.0
 # Another endpoint may be able to say, or be allowed, what this one is not; of its health that tells nothing.
-_NOT_HERE = Verdict(Move.LEAVE)
+_NOT_HERE = Verdict(Move.LEAVE, may_wait=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a request may take: an attempt until its answer begins, in seconds, and all of it, by the clock."""
+
+    first_seconds: float
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An answer of which something has come: what it was, and the rest."""
+    """An answer of which something has come: what it was, and the rest, until the clock says `deadline`."""
 
     head: tuple[StreamEvent, ...]
     rest: AsyncGenerator[StreamEvent, None]
+    deadline: float
 
 
-async def first_answer(flight: Flight, targets: Sequence[Target], policy: RetryPolicy, ask: Ask[T]) -> T:
-    """Ask the targets in their order until one answers; its attempt stays open. Raises: the last one's GatewayError."""
+async def first_answer(
+    flight: Flight, targets: Sequence[Target], policy: RetryPolicy, patience: Patience, ask: Ask[T]
+) -> T:
+    """Ask the targets in their order until one answers; its attempt stays open.
+
+    Raises: the GatewayError of the first one that was really asked: it was the first choice.
+    """
+    shown: GatewayError | None = None
+    left = MAX_ATTEMPTS
     for place, target in enumerate(targets):
         last = place == len(targets) - 1
-        for failed in range(1, max(policy.attempts, 1) + 1):
+        # Whoever is to be left alone is asked once, where nobody else is left: a breaker steers and never refuses.
+        most = policy.attempts if target.health.admits(time.monotonic()) else 1
+        failed, pause = 0, _AT_ONCE
+        while pause is not None:
+            await asyncio.sleep(pause)
+            failed, left = failed + 1, left - 1
             await flight.begin(target)
             try:
-                return await ask(target)
+                return await _within(patience, ask(target))
             except GatewayError as error:
-                verdict = judge(error)
-                target.rests_until = time.monotonic() + verdict.rest
-                pause = None if failed >= policy.attempts else _pause(verdict, policy, failed, last)
-                over = pause is None and (last or verdict.move is Move.RETURN)
+                verdict, now = judge(error), time.monotonic()
+                target.rests_until = now + verdict.rest
+                pause = _pause(verdict, policy, failed, last) if failed < most and left > 0 else None
+                if pause is not None and now + pause >= patience.deadline:
+                    pause = None
+                spent = last or left <= 0 or now >= patience.deadline
+                over = verdict.move is Move.RETURN or (pause is None and spent)
                 health = None if verdict is _NOT_HERE else counts_as(verdict)
                 await flight.end(Outcome.FAILED if over else Outcome.RETRIED, health, error)
+                shown = error if shown is None or judge(shown) is _NOT_HERE else shown
                 if over:
-                    raise
-            if pause is None:
-                break
-            await asyncio.sleep(pause)
+                    raise (error if verdict.move is Move.RETURN else shown) from None
     raise AssertionError("no targets were given")
 
 
-async def open_answer(events: AsyncGenerator[StreamEvent, None], flight: Flight, *, stream: bool) -> Opened:
+async def _within(patience: Patience, asked: Awaitable[T]) -> T:
+    """The answer, in time. Raises: UpstreamFailed."""
+    try:
+        async with asyncio.timeout(min(patience.first_seconds, patience.deadline - time.monotonic())):
+            return await asked
+    except TimeoutError:
+        raise UpstreamFailed("The provider did not answer in time.", code="upstream_timeout") from None
+
+
+async def open_answer(
+    events: AsyncGenerator[StreamEvent, None], flight: Flight, deadline: float, *, stream: bool
+) -> Opened:
     """Read until something of an answer is there; all of it, if it is not to be streamed. Raises: GatewayError."""
     head: list[StreamEvent] = []
     try:
@@ -65,24 +100,24 @@ async def open_answer(events: AsyncGenerator[StreamEvent, None], flight: Flight,
             head.append(event)
             if stream and not isinstance(event, Start | Usage):
                 flight.answered()
-                return Opened(tuple(head), events)
+                return Opened(tuple(head), events, deadline)
         if not any(isinstance(event, Finish) for event in head):
             raise _error_of(CUT)
     except BaseException:
         await events.aclose()
         raise
     flight.answered()
-    return Opened(tuple(head), events)
+    return Opened(tuple(head), events, deadline)
 
 
 async def follow(opened: Opened, flight: Flight) -> AsyncGenerator[StreamEvent, None]:
     """The whole answer. Raises: StreamAborted where it breaks off, since no other endpoint can take over unseen."""
     finished = False
-    for event in opened.head:
-        finished = finished or isinstance(event, Finish)
-        yield event
+    for known in opened.head:
+        finished = finished or isinstance(known, Finish)
+        yield known
     try:
-        async for event in opened.rest:
+        while (event := await _next(opened)) is not None:
             if isinstance(event, Failure):
                 raise _error_of(event)
             flight.see(event)
@@ -96,13 +131,20 @@ async def follow(opened: Opened, flight: Flight) -> AsyncGenerator[StreamEvent, 
 
 def judge(error: GatewayError) -> Verdict:
     """Whether another attempt may help, and where."""
-    if isinstance(error, UpstreamRefused):
-        return judge_status(error.status, error.code, error.retry_after)
-    if isinstance(error, InvalidRequest | NoRoute):
+    if isinstance(error, InvalidRequest) or (isinstance(error, NoRoute) and error.code != "no_credential"):
         return _NOT_HERE
-    if error.code == "upstream_refused_key":
-        return judge_status(401, None, None)
-    return judge_failure(error.code) if isinstance(error, UpstreamFailed) else judge_status(error.status, None, None)
+    if isinstance(error, UpstreamFailed | NoRoute) and error.status == type(error).status:
+        return judge_failure(error.code)
+    return judge_status(error.status, error.code, error.retry_after)
+
+
+async def _next(opened: Opened) -> StreamEvent | None:
+    """The next event, None after the last. Raises: GatewayError."""
+    try:
+        async with asyncio.timeout(opened.deadline - time.monotonic()):
+            return await anext(opened.rest, None)
+    except TimeoutError:
+        raise UpstreamFailed("The provider did not end its answer in time.", code="upstream_timeout") from None
 
 
 def _pause(verdict: Verdict, policy: RetryPolicy, failed: int, last: bool) -> float | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
 
+from gateway.config import Limits
 from gateway.engine.core.answers import chat_chunks, chat_response, responses_events, responses_response
-from gateway.engine.core.attempts import Opened, first_answer, follow, open_answer
+from gateway.engine.core.attempts import Opened, Patience, first_answer, follow, open_answer
 from gateway.engine.core.drivers import EmbeddingsResponse, InMemoryDriverRegistry, ProviderDriver
 from gateway.engine.core.errors import DriverNotFound, EngineBuildError
 from gateway.engine.core.flight import Flight, Target
@@ -52,12 +54,14 @@ class UniGatewayEngine:
         drivers: Mapping[str, ProviderDriver],
         hooks: tuple[GatewayHooks, ...],
         transport: HttpTransport | None,
+        limits: Limits,
         breaker: BreakerPolicy,
     ) -> None:
         """Made by `builder()`."""
         self._drivers = drivers
         self._hooks = hooks
         self._transport = transport
+        self._limits = limits
         self._pools = Pools(breaker)
 
     @staticmethod
@@ -120,7 +124,7 @@ class UniGatewayEngine:
             flight.count(found.usage)
             return found
 
-        response = await self._attempt(flight, target, request.model, ask, close=True)
+        response = await self._attempt(flight, target, request.model, self._patience(stream=False), ask, close=True)
         report = await flight.tell(flight.report(Outcome.SUCCEEDED))
         return Completed(response, report)
 
@@ -138,6 +142,11 @@ class UniGatewayEngine:
     def _flight(self, kind: RequestKind, target: ExecutionTarget, tags: Mapping[str, str]) -> Flight:
         return Flight(kind, self._pools.find(target.pool_id), tags, self._hooks)
 
+    def _patience(self, *, stream: bool) -> Patience:
+        """A stream must begin early; what comes whole may take all the time that there is."""
+        total = float(self._limits.total_seconds)
+        return Patience(self._limits.first_token_seconds if stream else total, time.monotonic() + total)
+
     async def _proxy(
         self,
         kind: RequestKind,
@@ -152,9 +161,10 @@ class UniGatewayEngine:
         async def ask(to: Target) -> Opened:
             request = replace(asked, model=_model(to.endpoint, asked.model), include_usage=True)
             events = self._drivers[to.endpoint.driver_id].execute(to.endpoint, request)
-            return await open_answer(events, flight, stream=asked.stream)
+            return await open_answer(events, flight, patience.deadline, stream=asked.stream)
 
-        opened = await self._attempt(flight, target, asked.model, ask, close=not asked.stream)
+        patience = self._patience(stream=asked.stream)
+        opened = await self._attempt(flight, target, asked.model, patience, ask, close=not asked.stream)
         if not asked.stream:
             response = whole(asked, flight.request_id, list(opened.head))
             return Completed(response, await flight.tell(flight.report(Outcome.SUCCEEDED)))
@@ -168,6 +178,7 @@ class UniGatewayEngine:
         flight: Flight,
         target: ExecutionTarget,
         model: str,
+        patience: Patience,
         ask: Callable[[Target], Awaitable[T]],
         *,
         close: bool,
@@ -176,7 +187,7 @@ class UniGatewayEngine:
         try:
             targets = self._pools.order(target, model)
             policy = self._pools.find(target.pool_id).retry_policy
-            found = await first_answer(flight, targets, policy, ask)
+            found = await first_answer(flight, targets, policy, patience, ask)
         except GatewayError as error:
             await flight.tell(flight.report(Outcome.FAILED, error))
             raise
@@ -195,17 +206,15 @@ class EngineBuilder:
     """Collects what an engine is made of."""
 
     def __init__(self) -> None:
+        self._builtin = False
         self._registry: InMemoryDriverRegistry | None = None
-        self._transport: HttpTransport | None = None
         self._hooks: list[GatewayHooks] = []
+        self._limits = Limits()
         self._breaker = BreakerPolicy()
 
     def with_builtin_http_drivers(self) -> EngineBuilder:
-        """The drivers that there are, over HTTP of the engine's own; beside those of a registry given before."""
-        self._transport = HttpTransport()
-        self._registry = self._registry or InMemoryDriverRegistry()
-        for driver in builtin_drivers(self._transport):
-            self._registry.register(driver)
+        """The drivers that there are, over HTTP of the engine's own; a registry's of the same id take their place."""
+        self._builtin = True
         return self
 
     def with_driver_registry(self, registry: InMemoryDriverRegistry) -> EngineBuilder:
@@ -218,6 +227,11 @@ class EngineBuilder:
         self._hooks.append(hooks)
         return self
 
+    def with_limits(self, limits: Limits) -> EngineBuilder:
+        """Other bounds on sizes and times than the gateway's."""
+        self._limits = limits
+        return self
+
     def with_breaker(self, policy: BreakerPolicy) -> EngineBuilder:
         """When a failing endpoint is spared."""
         self._breaker = policy
@@ -225,12 +239,15 @@ class EngineBuilder:
 
     def build(self) -> UniGatewayEngine:
         """The engine, with the drivers that are registered now. Raises: EngineBuildError without any."""
-        drivers = self._registry.snapshot() if self._registry is not None else {}
+        transport = HttpTransport(limits=self._limits) if self._builtin else None
+        own = builtin_drivers(transport) if transport is not None else []
+        drivers: dict[str, ProviderDriver] = {driver.driver_id: driver for driver in own}
+        if self._registry is not None:
+            drivers |= self._registry.snapshot()
         if not drivers:
-            raise EngineBuildError(
-                "drivers: found none, wanted `with_builtin_http_drivers()`, or `with_driver_registry(...)` with some"
-            )
-        return UniGatewayEngine(drivers, tuple(self._hooks), self._transport, self._breaker)
+            wanted = "`with_builtin_http_drivers()`, or `with_driver_registry(...)` with some"
+            raise EngineBuildError(f"drivers: found none, wanted {wanted}")
+        return UniGatewayEngine(drivers, tuple(self._hooks), transport, self._limits, self._breaker)
 
 
 async def _accounted(

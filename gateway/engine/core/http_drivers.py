@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from gateway.engine.core.requests import ProxyEmbeddingsRequest
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest, StreamEvent
 from gateway.languages import SERVICES
+from gateway.routing.retry import read_retry_after
 from gateway.translate import OUR_KEY_STATUSES, refused_key
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
@@ -127,8 +129,8 @@ class HttpDriver:
             await answer.close()
         if answer.status in OUR_KEY_STATUSES or failure.status in OUR_KEY_STATUSES:
             raise refused_key()
-        wait = failure.retry_after if answer.retry_after is None else _seconds(answer.retry_after)
-        raise UpstreamRefused(failure, answer.status, retry_after=wait)
+        wait = read_retry_after(answer.retry_after, time.time())
+        raise UpstreamRefused(failure, answer.status, retry_after=failure.retry_after if wait is None else wait)
 
 
 def builtin_drivers(transport: HttpTransport) -> list[HttpDriver]:
@@ -147,8 +149,3 @@ def _credential(endpoint: Endpoint, connector: Connector) -> str | AwsCredential
     if not (key.isascii() and key.isprintable()):
         raise NoRoute(f"The key of endpoint {endpoint.endpoint_id} is not one line of ASCII.", code="no_credential")
     return key or None
-
-
-def _seconds(retry_after: str) -> float | None:
-    """The number of seconds in a header; None for a date."""
-    return float(retry_after) if retry_after.isdigit() else None

@@ -9,6 +9,7 @@ from typing import Any
 from gateway.dialects import openai_chat, openai_embeddings, openai_responses
 from gateway.dialects.anthropic_messages_request import decode_count
 from gateway.engine.core.requests import (
+    NEUTRAL,
     Message,
     MessageRole,
     ProxyChatRequest,
@@ -86,7 +87,8 @@ def _decode(decode: Callable[[bytes], InferenceRequest], body: dict[str, Any]) -
     """Decode; a wish that the dialect does not understand goes out of `body`, at most all of them."""
     while True:
         try:
-            return decode(encode_plain(body))
+            # A model may be left to the endpoint's policy, which no dialect knows of.
+            return replace(decode(encode_plain({**body, "model": body["model"] or NEUTRAL})), model=body["model"])
         except InvalidRequest as error:
             name = (error.param or "").split(".")[0]
             if name not in _WISHES or name not in body:
