@@ -27,6 +27,7 @@ from gateway.engine import (
     InferenceRequest,
     InMemoryDriverRegistry,
     InvalidRequest,
+    Limits,
     LoadBalancingStrategy,
     Message,
     MessageRole,
@@ -53,6 +54,7 @@ from gateway.engine import (
     Usage,
     builtin_drivers,
 )
+from gateway.engine.core.attempts import MAX_ATTEMPTS
 from tee.errors import Malformed
 from tests.worlds.pools import (
     ASKED,
@@ -69,6 +71,7 @@ from tests.worlds.pools import (
     said,
     streamed,
 )
+from tests.worlds.provider import PROVIDER_KEY, running_provider
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
 
 T = TypeVar("T")
@@ -885,3 +888,120 @@ def test_a_key_that_no_header_carries_is_never_sent(two: Upstreams, key: str) ->
 
     run(work())
     assert not two[0].received
+
+
+class Slow(Echo):
+    """Says its head, and then nothing for ever."""
+
+    driver_id = "slow"
+
+    def __init__(self, *head: StreamEvent) -> None:
+        self.head = head
+
+    async def execute(self, endpoint: Endpoint, request: InferenceRequest) -> AsyncGenerator[StreamEvent, None]:
+        for event in self.head:
+            yield event
+        await asyncio.Event().wait()
+
+
+def slow_engine(*head: StreamEvent, **limits: int) -> UniGatewayEngine:
+    registry = InMemoryDriverRegistry()
+    registry.register(Echo())
+    registry.register(Slow(*head))
+    return UniGatewayEngine.builder().with_driver_registry(registry).with_limits(Limits(**limits)).build()
+
+
+def test_a_stream_that_does_not_begin_is_left_for_another(two: Upstreams) -> None:
+    """R102: whoever is too slow to begin is not waited for; nothing had been given out."""
+    slow, quick = endpoint(two[0], driver_id="slow"), endpoint(two[1], "ep-2", driver_id="echo")
+
+    async def work() -> None:
+        engine = slow_engine(Usage(1, 0), first_token_seconds=1)
+        await engine.upsert_pool(pool(slow, quick))
+        session = await started(engine)
+        report = await session.into_completion()
+        assert report.endpoint_id == "ep-2"
+        assert [each.status for each in report.attempts] == [Outcome.RETRIED, Outcome.SUCCEEDED]
+        assert report.attempts[0].error == "The provider did not answer in time."
+
+    run(work())
+
+
+def test_no_answer_takes_for_ever(two: Upstreams) -> None:
+    """R97, R109: whole or streamed, an answer that does not end in time is an error."""
+
+    async def work() -> None:
+        engine = slow_engine(TextDelta("so far"), total_seconds=1)
+        await engine.upsert_pool(pool(endpoint(two[0], driver_id="slow")))
+        with pytest.raises(UpstreamFailed) as whole:
+            await ask(engine)
+        session = await started(engine)
+        with pytest.raises(StreamAborted) as cut:
+            await session.into_completion()
+        assert whole.value.code == cut.value.code == "upstream_timeout"
+        assert (await session.completion).outcome is Outcome.FAILED
+
+    run(work())
+
+
+def test_a_request_is_not_a_storm(two: Upstreams) -> None:
+    """R102: however many endpoints fail, a request makes a bounded number of attempts."""
+    two[0].play(refused(500))
+    many = [endpoint(two[0], f"ep-{number}") for number in range(40)]
+
+    async def work() -> None:
+        async with new_engine() as engine:
+            await engine.upsert_pool(pool(*many, retry_policy=RetryPolicy(1)))
+            with pytest.raises(UpstreamRefused):
+                await ask(engine)
+
+    run(work())
+    assert len(two[0].received) == MAX_ATTEMPTS
+
+
+def test_the_error_of_the_first_choice_is_shown(two: Upstreams) -> None:
+    """R102: what a second choice could not even be asked hides nothing."""
+    two[0].play(refused(503))
+    claude = endpoint(two[1], "ep-2", driver_id="anthropic", api_key=SecretString(""), provider_family="anthropic")
+
+    async def work() -> None:
+        async with new_engine() as engine:
+            for order in ((endpoint(two[0]), claude), (claude, endpoint(two[0]))):
+                await engine.upsert_pool(pool(*order))
+                several = replace(ASKED, rest=InferenceRequest("engine", "", (), choices=2))
+                with pytest.raises(UpstreamRefused, match="503"):
+                    await ask(engine, several)
+
+    run(work())
+
+
+def test_a_live_provider() -> None:
+    """R93, R109, R111, R112: the engine and the gateway's own mock provider, each in a process of its own."""
+    with running_provider() as base_url:
+
+        async def work() -> None:
+            async with new_engine() as engine:
+                one = Endpoint(
+                    endpoint_id="mock",
+                    provider_family="mock",
+                    provider_kind=ProviderKind.OPENAI_COMPATIBLE,
+                    driver_id="openai-compatible",
+                    base_url=base_url,
+                    api_key=SecretString(PROVIDER_KEY),
+                )
+                await engine.upsert_pool(pool(one))
+                whole = await ask(engine, replace(ASKED, model="mock-1"))
+                assert whole
+                session = await started(engine, replace(STREAMED, model="mock-1"))
+                assert "".join([chunk.delta or "" async for chunk in session.stream]) == whole
+                usage = (await session.completion).usage
+                assert usage is not None and usage.completion_tokens > 0
+                turn = await engine.proxy_responses(ProxyResponsesRequest("mock-1", "Hello"), TARGET)
+                assert isinstance(turn, Completed) and turn.response.raw["status"] == "completed"
+                done = await engine.proxy_embeddings(ProxyEmbeddingsRequest("mock-1", ["one", "two"]), TARGET)
+                assert len(done.response.embeddings) == 2 and done.response.embeddings[0] != done.response.embeddings[1]
+                with pytest.raises(UpstreamRefused) as caught:
+                    await ask(engine, replace(ASKED, model="nothing-like-it"))
+                assert caught.value.status == 404
+
+        run(work())
