@@ -68,7 +68,8 @@ class Exchange:
             raise UpstreamFailed(f"The provider failed: {failure.message}", code=failure.code)
         written = self.surface.encode_answer(events, self.request, self.token, self.created, attestation)
         usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-        return written, Seen(usage, self.surface.id_prefix + self.token, whole=True)
+        prefix = self.surface.id_prefix
+        return written, Seen(usage, prefix and prefix + self.token, whole=True)
 
     def refusal(self, body: bytes, status: int) -> tuple[bytes, str | None]:
         """The provider's own refusal, as the client can read it, and when to come back, if its body says so.

@@ -15,9 +15,11 @@ from gateway.dialects.anthropic_messages_fields import (
 from gateway.dialects.anthropic_messages_parts import picture_in_words
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import table, word
+from gateway.dialects.fold import no_place_for_vectors
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
+    Embedding,
     Failure,
     Finish,
     InferenceRequest,
@@ -210,6 +212,8 @@ class Encoder:
             self._finish = event
         elif isinstance(event, Failure):
             self._failure = event
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         else:
             if isinstance(event, Media):
                 picture_in_words(event)  # refused now: at the end it would be too late

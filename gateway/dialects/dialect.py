@@ -95,7 +95,8 @@ class Surface:
     """The side of a dialect that clients see.
 
     - `decode_request(body)`: read and check. Raises: InvalidRequest with `param` at the member at fault, nothing else
-    - `encoder(request, token, created)`: for a streamed answer. Its id is `id_prefix + token`; `created` is in seconds
+    - `encoder(request, token, created)`: for a streamed answer. Its id is `id_prefix + token`, or it has none where the
+      prefix is empty; `created` is in seconds
       since 1970, and gives way to the provider's own in Start, as the request's model does
     - `encode_answer(events, request, token, created, attestation)`: a buffered answer; an error body if they hold a
       Failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import rows, table, word
+from gateway.dialects.fold import no_place_for_vectors
 from gateway.dialects.media import media_of_url
 from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, finish_word, first_text, read_start
 from gateway.dialects.openai_chat_parts import (
@@ -17,6 +18,7 @@ from gateway.dialects.openai_objects import read_failure, write_failure, write_u
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
+    Embedding,
     Failure,
     Finish,
     InferenceRequest,
@@ -194,6 +196,8 @@ class Encoder:
         elif isinstance(event, Finish):
             self._finished = True
             return self._opening() + self._chunk({}, event.reason)
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         elif delta := self._delta(event):
             return self._opening() + self._chunk(delta, None)
         return b""
