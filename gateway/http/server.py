@@ -25,6 +25,7 @@ from gateway.http.pass_on import open_door
 from gateway.instance import Instance, start_instance
 from gateway.pipeline import Embedded
 from gateway.places import Turns
+from gateway.reload import reload_when_asked
 from gateway.supervisor import BACKLOG, Supervisor
 from tee.errors import Unavailable
 
@@ -47,9 +48,20 @@ class SharedListener(socket.socket):
         return accepted
 
 
-async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance], Awaitable[None]]) -> None:
-    """Serve until SIGINT or SIGTERM. Raises Unavailable, Malformed."""
-    stop, shut = asyncio.Event(), asyncio.Event()
+async def run(
+    config: Config,
+    *,
+    allow_mock: bool,
+    on_ready: Callable[[Instance], Awaitable[None]],
+    reread: Callable[[], Config] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. Raises Unavailable, Malformed.
+
+    SIGHUP has `reread` give the configuration anew; without it that signal ends the process as usual.
+    """
+    stop, shut, reloading = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    if reread is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.set)
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     connections.use(stock=config.stock_http)
@@ -65,6 +77,8 @@ async def run(config: Config, *, allow_mock: bool, on_ready: Callable[[Instance]
         return
     settle_memory()
     work = [asyncio.create_task(each) for each in instance.background()]
+    if reread is not None:
+        work.append(asyncio.create_task(reload_when_asked(instance, reread, reloading)))
     ending = asyncio.create_task(stop.wait())
     workers = Supervisor(instance, listener, embedded) if config.workers > 1 else None
     try:
