@@ -32,7 +32,9 @@ class Decoder(Protocol):
         """Take the next bytes and give the events that they complete. Raises: UpstreamFailed beyond a bound."""
 
     def finish(self) -> list[StreamEvent]:
-        """Say that the stream has ended, and give what was still open; Failure if it ended too early."""
+        """Say that the stream has ended, and give what was still open; Failure if it ended too early, and before it the
+        Usage so far, where the provider tells that on the way.
+        """
 
 
 class Encoder(Protocol):

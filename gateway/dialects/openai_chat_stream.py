@@ -92,7 +92,7 @@ class ToolCallReader:
 
 
 class Decoder:
-    """Reads a chat stream. After Failure or `[DONE]` nothing follows; Usage comes once, after Finish."""
+    """Reads a chat stream. After Failure or `[DONE]` nothing follows; Usage comes once, after Finish or before Failure."""
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
@@ -118,7 +118,8 @@ class Decoder:
             # Some servers never send `[DONE]`; the finish reason is proof enough.
             return events + self._end()
         self._ended = True
-        return [*events, Failure("the provider's stream ended before the answer did", "upstream_cut")]
+        cut = Failure("the provider's stream ended before the answer did", "upstream_cut")
+        return [*events, *self._used(), cut]
 
     def _read_frame(self, frame: bytes) -> list[StreamEvent]:
         event = parse_frame(frame)
@@ -135,7 +136,7 @@ class Decoder:
                 return self._read_chunk(chunk)
             failure = failure_sent
         self._ended = True
-        return [failure]
+        return [*self._used(), failure]
 
     def _read_chunk(self, chunk: dict[str, object]) -> list[StreamEvent]:
         self._usage = chunk_usage(chunk) or self._usage
@@ -157,7 +158,7 @@ class Decoder:
             return events
         if reason in FAILED_FINISHES:
             self._ended = True
-            return [*events, Failure("the provider gave up in the middle of the answer", reason)]
+            return [*events, *self._used(), Failure("the provider gave up in the middle of the answer", reason)]
         self._finished = True
         return [*events, Finish(finish_word(reason, self._tools.any), reason)]
 
@@ -166,7 +167,10 @@ class Decoder:
         events: list[StreamEvent] = []
         if not self._finished:
             events.append(Finish("tool_calls" if self._tools.any else "stop"))
-        return [*events, self._usage] if self._usage else events
+        return events + self._used()
+
+    def _used(self) -> list[StreamEvent]:
+        return [self._usage] if self._usage else []
 
 
 class Encoder:
