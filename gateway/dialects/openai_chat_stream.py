@@ -92,7 +92,7 @@ class ToolCallReader:
 
 
 class Decoder:
-    """Reads a chat stream. After Failure or `[DONE]` nothing follows; Usage comes once, after Finish or before Failure."""
+    """Reads a chat stream. Usage comes once, after Finish or before Failure; nothing follows that, nor `[DONE]`."""
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
