@@ -185,6 +185,7 @@ class Encoder:
         self._failure: Failure | None = None
         self._opened = self._finished = False
         self._thoughts = 0  # blocks of reasoning that have ended
+        self._custom: set[int] = set()  # calls whose input is text: only the first delta of one need say so
 
     def encode(self, event: StreamEvent) -> bytes:
         """Render one event; Usage and Failure wait for the end. Raises: UpstreamFailed for what has no place here."""
@@ -232,7 +233,9 @@ class Encoder:
         if isinstance(event, Media):
             return {"images": [encode_image(event)]}
         if isinstance(event, ToolCallDelta):
-            return {"tool_calls": [_call_delta(event)]}
+            if event.custom:
+                self._custom.add(event.index)
+            return {"tool_calls": [_call_delta(event, event.index in self._custom)]}
         detail = reasoning_detail(Thinking(event.text, event.signature, event.redacted), self._thoughts)
         self._thoughts += event.signature is not None
         return {"reasoning_content": event.text, "reasoning_details": [detail]}
@@ -283,8 +286,8 @@ def _read_reasoning(message: dict[str, object]) -> list[ReasoningDelta]:
     return deltas
 
 
-def _call_delta(event: ToolCallDelta) -> dict[str, object]:
-    kind, arguments = ("custom", "input") if event.custom else ("function", "arguments")
+def _call_delta(event: ToolCallDelta, custom: bool) -> dict[str, object]:
+    kind, arguments = ("custom", "input") if custom else ("function", "arguments")
     call: dict[str, object] = {"index": event.index}
     inner: dict[str, object] = {arguments: event.arguments}
     if event.id is not None:
