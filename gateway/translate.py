@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from gateway.dialects.dialect import CUT, Attestation, Passage, ProviderSide, Seen, Surface, Verbatim
@@ -68,7 +69,8 @@ class Exchange:
             raise UpstreamFailed(f"The provider failed: {failure.message}", code=failure.code)
         written = self.surface.encode_answer(events, self.request, self.token, self.created, attestation)
         usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-        return written, Seen(usage, self.surface.id_prefix + self.token, whole=True)
+        prefix = self.surface.id_prefix
+        return written, Seen(usage, prefix and prefix + self.token, whole=True)
 
     def refusal(self, body: bytes, status: int) -> tuple[bytes, str | None]:
         """The provider's own refusal, as the client can read it, and when to come back, if its body says so.
@@ -100,7 +102,7 @@ class Translation:
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
         """The last bytes; a stream without an ending, or cut, ends in an error."""
-        rest: list[StreamEvent] = [cut] if cut is not None else self._decoder.finish()
+        rest = self._decoder.finish() if cut is None else [*self._used(), cut]
         written = self._write(rest)
         if not (self._finished or self._failed):
             written += self._write([CUT])
@@ -109,6 +111,12 @@ class Translation:
     def seen(self) -> Seen:
         """What was learnt so far."""
         return Seen(self._usage, self._chat_id, self._finished and not self._failed)
+
+    def _used(self) -> list[StreamEvent]:
+        """What the provider said of usage before it was cut, where its decoder kept that for the end."""
+        with suppress(UpstreamFailed):  # a bound that was passed is why it was cut
+            return [event for event in self._decoder.finish() if isinstance(event, Usage)]
+        return []
 
     def _write(self, events: list[StreamEvent]) -> bytes:
         written = b""

@@ -32,7 +32,9 @@ class Decoder(Protocol):
         """Take the next bytes and give the events that they complete. Raises: UpstreamFailed beyond a bound."""
 
     def finish(self) -> list[StreamEvent]:
-        """Say that the stream has ended, and give what was still open; Failure if it ended too early."""
+        """Say that the stream has ended, and give what was still open; Failure if it ended too early, and before it the
+        Usage so far, where the provider tells that on the way.
+        """
 
 
 class Encoder(Protocol):
@@ -95,7 +97,8 @@ class Surface:
     """The side of a dialect that clients see.
 
     - `decode_request(body)`: read and check. Raises: InvalidRequest with `param` at the member at fault, nothing else
-    - `encoder(request, token, created)`: for a streamed answer. Its id is `id_prefix + token`; `created` is in seconds
+    - `encoder(request, token, created)`: for a streamed answer. Its id is `id_prefix + token`, or it has none where the
+      prefix is empty; `created` is in seconds
       since 1970, and gives way to the provider's own in Start, as the request's model does
     - `encode_answer(events, request, token, created, attestation)`: a buffered answer; an error body if they hold a
       Failure

@@ -15,7 +15,7 @@ from gateway.dialects.fields import (
     read_strings,
     read_text,
 )
-from gateway.dialects.fold import fold_events
+from gateway.dialects.fold import fold_events, no_place_for_vectors
 from gateway.dialects.openai_chat_stream import DONE
 from gateway.dialects.openai_chat_verbatim import ChatPassage, answer_facts
 from gateway.dialects.openai_chat_verbatim import forward_body as forward_chat
@@ -23,6 +23,7 @@ from gateway.dialects.openai_objects import encode_error, write_failure, write_u
 from gateway.dialects.splice import attach_attestation
 from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
+    Embedding,
     Failure,
     Finish,
     Foreign,
@@ -116,6 +117,8 @@ class Encoder:
             return self._chunk(event.text, None)
         elif isinstance(event, Media):
             raise _no_words(event)
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         return b""
 
     def finish(self, attestation: Attestation | None) -> bytes:

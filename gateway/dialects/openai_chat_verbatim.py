@@ -232,7 +232,8 @@ def _is_telling(frame: bytes) -> bool:
 
 
 def _is_usage_only(chunk: dict[str, object] | None) -> bool:
-    return chunk is not None and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+    """Whether a chunk tells what was used and nothing else. OpenAI's list of choices is empty then, others lack it."""
+    return chunk is not None and not chunk.get("choices") and isinstance(chunk.get("usage"), dict)
 
 
 def _edited(body: bytes, wants_usage: bool, upstream_model: str) -> bytes:

@@ -29,7 +29,11 @@ class OpenCall:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a call used: for metering, without a word of its content."""
+    """What a call used: for metering, without a word of its content.
+
+    The classes of tokens are those of `gateway.inference.Usage`: parts of the prompt's or of the completion's. None:
+    the provider did not say. `partial`: the answer was cut, so more may have been used than was said.
+    """
 
     key_id: str
     model: str | None
@@ -39,6 +43,13 @@ class Activity:
     completion_tokens: int | None
     started_at: int
     milliseconds: int
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_prompt_tokens: int | None = None
+    audio_completion_tokens: int | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
