@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +12,15 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from gateway.connectors.catalog import ANY_PROJECT, EMBEDDED_MOCK, FAMILIES, check_region, normalise_base_url
+from gateway.connectors.azure import at_resource
+from gateway.connectors.catalog import (
+    ANY_PROJECT,
+    EMBEDDED_MOCK,
+    FAMILIES,
+    check_date,
+    check_region,
+    normalise_base_url,
+)
 from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.route import ModelTable, PublicModel
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
@@ -304,14 +311,18 @@ def _connector(row: Any, path: str) -> Connector:
         raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
     if known.service_account and f"/{ANY_PROJECT}/" in base_url:
         raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
+    version = _typed(row, "api_version", str, None, path)
+    if known.azure:
+        known = at_resource(known, base_url, version, path)
+    else:
+        dated = check_date(version, f"{path}.api_version")
+        known = replace(known, base_url=normalise_base_url(base_url, known.dialect), api_version=dated)
     return replace(
         known,
         id=_typed(row, "id", str, family, path),
-        base_url=normalise_base_url(base_url, known.dialect),
         credential_env=(variable,) if variable else known.credential_env,
         credential_file=_typed(row, "credential_file", str, None, path),
         auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
-        api_version=_api_version(row, path),
         region=region,
         roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
@@ -341,13 +352,6 @@ def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str
     if value not in words:
         raise Malformed(f"{path}.{name}", repr(value[:64]), f"one of {', '.join(words)}")
     return value
-
-
-def _api_version(row: Any, path: str) -> str | None:
-    version: str | None = _typed(row, "api_version", str, None, path)
-    if version is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", version, re.ASCII):
-        raise Malformed(f"{path}.api_version", repr(version[:64]), "a date, such as 2023-06-01")
-    return version
 
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:

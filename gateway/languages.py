@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from gateway.connectors.azure import resource_path
 from gateway.connectors.connector import Connector
 from gateway.dialects import (
     anthropic_count_tokens,
@@ -50,7 +51,7 @@ class Service:
         side = self.providers[self._language(connector)]
         if side.name != self.surface.name:
             self.check(request)
-        return side
+        return _at_azure(side, connector.api_version) if connector.azure else side
 
     def _language(self, connector: Connector) -> str:
         """The client's own where the provider speaks it too, so that bytes pass unchanged."""
@@ -61,6 +62,11 @@ _CHATS: dict[str, ProviderSide] = {
     dialect.PROVIDER.name: dialect.PROVIDER
     for dialect in (openai_chat, openai_responses, anthropic_messages, gemini, bedrock_converse, ollama)
 }
+
+
+def _at_azure(side: ProviderSide, version: str | None) -> ProviderSide:
+    """A path of OpenAI's where Azure has it."""
+    return replace(side, path=lambda model, stream: resource_path(version, side.path(model, stream), model))
 
 
 def _at(path: str, name: str) -> ProviderSide:
