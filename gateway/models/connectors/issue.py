@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.dialects.dialect import ProviderSide
 from gateway.dialects.sse import MAX_FRAME
@@ -73,6 +73,8 @@ async def _events(
 
 
 async def _refusal(side: ProviderSide, response: HttpResponse, provider: str) -> GatewayError:
+    """In the provider's words. Its body may know better than its status: Google refuses a key with 400."""
     body = await response.read() if response.has_body() else b""
     failure = side.decode_error(body, response.status)
-    return failure_error(failure, provider)
+    error = failure_error(replace(failure, status=failure.status or response.status), provider)
+    return error.with_extra(status=response.status)
