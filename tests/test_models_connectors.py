@@ -57,47 +57,14 @@ from gateway.models import (
     stream,
     stream_with_card,
 )
+from gateway.models.connectors.live import place_card
 from gateway.models.credentials import secret_table
 from tests.conftest import find_vectors
-from tests.worlds.eventstream import event_message
+from tests.worlds.canned import CHAT, CLAUDE, CONVERSE, GEMINI, HELLO, OLLAMA, RESPONSES
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
 
-HELLO = Conversation((UserTurn((TextBlock("hello"),)),), system="Be terse.")
 ECHO = ToolDescriptor("echo", "says it again", {"type": "object", "properties": {"msg": {"type": "string"}}})
 KEY = "sk-of-a-test-0001"
-CHAT = (
-    b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"Hi"}}]}\n\n'
-    b'data: {"choices":[{"index":0,"delta":{"content":" you"},"finish_reason":"stop"}]}\n\n'
-    b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,'
-    b'"prompt_tokens_details":{"cached_tokens":4}}}\n\ndata: [DONE]\n\n'
-)
-CLAUDE = (
-    b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","model":"c","usage":{"input_tokens":5,'
-    b'"cache_read_input_tokens":2}}}\n\nevent: content_block_start\ndata: {"type":"content_block_start","index":0,'
-    b'"content_block":{"type":"text","text":""}}\n\nevent: content_block_delta\ndata: {"type":"content_block_delta",'
-    b'"index":0,"delta":{"type":"text_delta","text":"Hi"}}\n\nevent: content_block_stop\ndata: '
-    b'{"type":"content_block_stop","index":0}\n\nevent: message_delta\ndata: {"type":"message_delta","delta":'
-    b'{"stop_reason":"STOP"},"usage":{"output_tokens":3}}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
-)
-GEMINI = (
-    b'data: {"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}],'
-    b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":1}}\n\n'
-)
-RESPONSES = (
-    b'data: {"type":"response.output_text.delta","output_index":0,"delta":"Hi"}\n\n'
-    b'data: {"type":"response.STATUS","response":{"id":"r","status":"STATUS",'
-    b'"incomplete_details":{"reason":"WHY"}}}\n\n'
-)
-OLLAMA = (
-    b'{"message":{"role":"assistant","content":"Hi"},"done":false}\n'
-    b'{"message":{"content":""},"done":true,"done_reason":"stop"}\n'
-)
-CONVERSE = (
-    event_message("messageStart", {"role": "assistant"})
-    + event_message("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hi"}})
-    + event_message("messageStop", {"stopReason": "end_turn"})
-    + event_message("metadata", {"usage": {"inputTokens": 4, "outputTokens": 1}})
-)
 EVENTSTREAM = "application/vnd.amazon.eventstream"
 
 
@@ -267,8 +234,6 @@ def test_ollama_needs_no_key(provider: ScriptedUpstream) -> None:
 
 def test_the_usual_addresses_are_those_of_the_vendors() -> None:
     """R225, R234, R236, R238, R240, R241: where a card names none."""
-    from gateway.models.connectors.live import _place
-
     wanted = {
         "claude-opus-4": "https://api.anthropic.com",
         "gpt-4o": "https://api.openai.com/v1",
@@ -283,7 +248,7 @@ def test_the_usual_addresses_are_those_of_the_vendors() -> None:
     for name in wanted:
         known = get_card(name)
         assert known is not None
-        found[name] = _place(known, "").base_url
+        found[name] = place_card(known, "").base_url
     assert found == wanted
 
 
@@ -364,6 +329,36 @@ def test_statuses_become_kinds(
     error = failure_of(card(api, provider), StreamOptions(api_key=KEY))
     assert (error.kind, error.upstream_status) == (kind, status)
     assert "their words" in error.message and KEY not in error.message
+
+
+def test_when_to_come_back_is_kept(provider: ScriptedUpstream) -> None:
+    """R211, R231: the seconds, and the provider's own word."""
+    body = b'{"error":{"message":"slow down","code":"rate_limit_exceeded"}}'
+    for said, wait in (("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None)):
+        provider.play(Recording(body, "application/json", 429, (("retry-after", said),)))
+        error = failure_of(card(ApiKind.OPENAI_COMPLETIONS, provider), StreamOptions(api_key=KEY))
+        assert (error.retry_after, error.code) == (wait, "rate_limit_exceeded")
+
+
+def test_no_connection_outlives_its_loop(provider: ScriptedUpstream) -> None:
+    """R190: kept connections, and those of streams that were left, end with the program's event loop."""
+    model, options = card(ApiKind.OPENAI_COMPLETIONS, provider), StreamOptions(api_key=KEY)
+    provider.play(Recording(CHAT, piece=40))
+
+    async def many() -> None:
+        for _ in range(40):
+            async with aclosing(aiter(stream_with_card(model, HELLO, options))) as leaving:
+                await anext(leaving)
+            await complete_with_card(model, HELLO, options)
+
+    before = open_files()
+    asyncio.run(many())
+    while open_files() > before:  # the provider lives here too, and closes its ends a little later
+        threading.Event().wait(0.02)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_provider_that_nobody_reaches_is_a_transport_error(provider: ScriptedUpstream) -> None:
@@ -472,15 +467,13 @@ def test_vertex_takes_the_project_from_the_environment_or_the_key_file(
     provider: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """R245: a project alone opens nothing, a file that cannot be read is a missing key."""
-    from gateway.models.connectors.live import _place
-
     model = card(ApiKind.GOOGLE_VERTEX, provider, base_url=None)
     assert "no project" in failure_of(model, StreamOptions(api_key=KEY)).message
     key_file = json.dumps({"type": "service_account", "project_id": "of-the-file"})
-    assert "/projects/of-the-file/" in _place(model, key_file).base_url
+    assert "/projects/of-the-file/" in place_card(model, key_file).base_url
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "of-the-cloud")
     assert failure_of(model).kind is GatewayErrorKind.AUTH
-    assert "/projects/of-the-cloud/" in _place(model, KEY).base_url
+    assert "/projects/of-the-cloud/" in place_card(model, KEY).base_url
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
     assert failure_of(model).kind is GatewayErrorKind.AUTH
     (tmp_path / "absent.json").write_text(key_file)
@@ -711,9 +704,7 @@ def test_recorded_streams_become_what_the_core_makes_of_them(
 
 
 def _dialect(model: ModelCard) -> str:
-    from gateway.models.connectors.live import _place
-
-    return _place(model, KEY).dialect
+    return place_card(model, KEY).dialect
 
 
 def _compare(side: ProviderSide, raw: bytes, emissions: list[Emission]) -> None:

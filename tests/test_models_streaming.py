@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.models import (
@@ -190,6 +190,7 @@ def test_characters_split_between_chunks_are_whole_and_invalid_bytes_are_marked(
     assert all_of(ndjson_lines(bytes_of(b'"\xe2\x82', b'\xac \xff"\n'))) == ["€ \ufffd"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=24), st.lists(st.integers(0, 24), max_size=4))
 def test_chunking_never_changes_the_text(raw: bytes, places: list[int]) -> None:
     """R260."""

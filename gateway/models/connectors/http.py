@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,6 +13,9 @@ from gateway.models.streaming.cancel import guarded
 
 MAX_BODY = 64 << 20
 """Bytes of a body that is read whole: as much as the gateway takes for one answer."""
+
+
+_SECONDS = re.compile(r"\d{1,6}(\.\d{1,3})?", re.ASCII)  # of a Retry-After; one that is a date is passed over
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,10 @@ class HttpResponse:
         body: AsyncIterable[bytes] | None,
         content_type: str = "",
         close: Callable[[], Awaitable[None]] = _nothing,
+        retry_after: str | None = None,
     ) -> None:
         self.status = status
+        self.retry_after = float(retry_after) if retry_after and _SECONDS.fullmatch(retry_after) else None
         self.content_type = content_type.split(";")[0].strip().lower()
         self._body = body
         self._close = close

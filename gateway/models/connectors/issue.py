@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from gateway.config import Limits
 from gateway.dialects.dialect import ProviderSide
-from gateway.dialects.sse import MAX_FRAME
 from gateway.errors import GatewayError as CoreError
 from gateway.inference import StreamEvent
 from gateway.models.connectors.http import HttpRequest, HttpResponse, HttpTransport
@@ -17,6 +17,7 @@ from gateway.models.contract.model_card import ModelCard
 from gateway.models.contract.options import CancellationToken
 from gateway.models.conversion.emissions import Projection, failure_error, gateway_failure
 
+_FRAME = Limits().frame
 _STREAMS = {"application/x-ndjson": "ndjson stream"}
 
 
@@ -64,7 +65,7 @@ async def _events(
     if response.content_type not in ("", side.stream_type):
         yield side.decode_answer(await response.read())  # one that does not stream
         return
-    decoder = side.decoder(MAX_FRAME)
+    decoder = side.decoder(_FRAME)
     what = _STREAMS.get(side.stream_type, "event stream")
     async with aclosing(response.into_byte_stream(cancel, what)) as chunks:
         async for chunk in chunks:
@@ -76,5 +77,5 @@ async def _refusal(side: ProviderSide, response: HttpResponse, provider: str) ->
     """In the provider's words. Its body may know better than its status: Google refuses a key with 400."""
     body = await response.read() if response.has_body() else b""
     failure = side.decode_error(body, response.status)
-    error = failure_error(replace(failure, status=failure.status or response.status), provider)
-    return error.with_extra(status=response.status)
+    status, wait = failure.status or response.status, response.retry_after or failure.retry_after
+    return failure_error(replace(failure, status=status, retry_after=wait), provider).with_extra(status=response.status)

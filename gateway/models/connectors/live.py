@@ -59,7 +59,7 @@ class LiveConnector:
         secret = await self.resolver.resolve(card.provider, options.api_key)
         if secret is None and describe_secret(card.provider).scheme is not SecretScheme.NONE:
             raise missing_secret(card.provider)
-        connector = _place(card, secret or "")
+        connector = place_card(card, secret or "")
         request = to_request(card, conversation, options, connector.dialect)
         side = _CHAT.provider(request, connector)
         body = side.encode_request(request, card_quirks(card))
@@ -73,7 +73,7 @@ class LiveConnector:
         return Prepared(side, HttpRequest(url, headers, body, options.cancel))
 
 
-def _place(card: ModelCard, secret: str) -> Connector:
+def place_card(card: ModelCard, secret: str) -> Connector:
     """Where the card's model is asked. Raises: GatewayError."""
     family = FAMILIES[family_of(card)]
     base_url = normalise_base_url(card.base_url or family.base_url, family.dialect)

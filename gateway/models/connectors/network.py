@@ -48,7 +48,8 @@ class NetworkTransport:
                 await answer.close()
             raise
         answer = answers[0]
-        return HttpResponse(answer.status, _chunks(answer, provider), answer.content_type, answer.close)
+        body = _chunks(answer, provider)
+        return HttpResponse(answer.status, body, answer.content_type, answer.close, answer.retry_after)
 
     async def _upstream(self) -> Upstream:
         loop = asyncio.get_running_loop()

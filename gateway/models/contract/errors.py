@@ -41,7 +41,8 @@ class GatewayError(errors.GatewayError):
     """A failure of `gateway.models`, one more leaf of the gateway's errors.
 
     `upstream_status` is the provider's own HTTP status, None if it gave none: `status` in JSON. `provider` is the one
-    that was asked, `cause` the error below, which no JSON holds.
+    that was asked, `code` its own word if it had one, `retry_after` the seconds that it wants us to wait, `cause` the
+    error below, which no JSON holds.
     """
 
     def __init__(self, kind: GatewayErrorKind, message: str, **extra: Unpack[GatewayErrorExtra]) -> None:
@@ -57,7 +58,9 @@ class GatewayError(errors.GatewayError):
         known: GatewayErrorExtra = {
             "status": self.upstream_status, "provider": self.provider, "cause": self.cause, **extra
         }  # fmt: skip
-        return GatewayError(self.kind, self.message, **known)
+        error = GatewayError(self.kind, self.message, **known)
+        error.code, error.retry_after = self.code, self.retry_after
+        return error
 
 
 def gateway_error(kind: GatewayErrorKind, message: str, **extra: Unpack[GatewayErrorExtra]) -> GatewayError:

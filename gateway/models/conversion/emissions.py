@@ -154,7 +154,9 @@ def failure_error(failure: Failure, provider: str) -> GatewayError:
         kind = status_kind(failure.status)
     else:
         kind = _KINDS.get(failure.code, _KINDS.get(failure.error_type, GatewayErrorKind.HTTP))
-    return GatewayError(kind, failure.message, status=failure.status, provider=provider)
+    error = GatewayError(kind, failure.message, status=failure.status, provider=provider)
+    error.code, error.retry_after = failure.code or error.code, failure.retry_after
+    return error
 
 
 def gateway_failure(error: errors.GatewayError, provider: str) -> GatewayError:
