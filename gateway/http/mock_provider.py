@@ -22,7 +22,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.http.mock_wires import COMPLETIONS, RESPONSES, Reply, Wire, embeddings, fragments, frame
+from gateway.http.mock_wires import COMPLETIONS, RESPONSES, Reply, Wire, embeddings, frame
+from gateway.transcripts import fragments
 
 MODELS = ("mock-1", "mock-reasoner")
 CREATED = 1_760_000_000  # A fixed time: equal requests get equal answers.

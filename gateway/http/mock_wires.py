@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.transcripts import fragments
+
 MOST_DIMENSIONS = 4096
 _DIMENSIONS = 8
 
@@ -45,11 +47,6 @@ class Wire:
     as_chat: Callable[[dict[str, Any]], dict[str, Any]]
     whole: Callable[[Reply, dict[str, Any]], dict[str, Any]]
     frames: Callable[[Reply, dict[str, Any], bool], Iterator[bytes]]
-
-
-def fragments(arguments: str) -> list[str]:
-    """Arguments in the pieces in which they are streamed."""
-    return [arguments[start : start + 6] for start in range(0, len(arguments), 6)]
 
 
 def frame(value: dict[str, Any]) -> bytes:
