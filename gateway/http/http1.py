@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from gateway.http.exchange import ON_LEAVE, App, Exchange, Scope
+from gateway.http.exchange import BOUND, ON_LEAVE, App, Exchange, Scope
 
 LOG = logging.getLogger("saferouter")
 HEAD_SECONDS = 30.0  # for the head of a request to arrive whole, once it has begun
@@ -137,7 +137,7 @@ class Http1(asyncio.Protocol):
         scope = self._base | _target(self._url)
         scope |= {"http_version": version, "method": self._parser.get_method().decode(), "headers": headers}
         exchange = Exchange(self, scope, stays=self._stays and self._parser.should_keep_alive(), expects=expects)
-        scope["extensions"] = {ON_LEAVE: exchange.on_leave}
+        scope["extensions"] = {ON_LEAVE: exchange.on_leave, BOUND: exchange.bound}
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
             self._wait(None)
