@@ -11,8 +11,8 @@ from gateway.dialects.fields import rows, word
 from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage
 from gateway.dialects.openai_chat_stream import attestation_frame
 from gateway.dialects.openai_objects import read_failure, read_usage, write_failure
-from gateway.dialects.splice import attach_attestation, renamed
-from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
+from gateway.dialects.splice import renamed
+from gateway.dialects.sse import MAX_FRAME, FrameSplitter, are_single_lines, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest, Usage
 from gateway.jsonbody import encode_json, read_json_object
@@ -86,6 +86,10 @@ class VerbatimStream:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
+        if not (self._held or self._id_attempts or self.done_seen):
+            plain = self._splitter.push_plain(chunk, _is_plain)
+            if plain is not None:
+                return plain
         return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def finish(self) -> None:
@@ -108,7 +112,7 @@ class VerbatimStream:
 
     def _pass(self, frame: bytes) -> bytes:
         if not self.done_seen:
-            if not self._held and not self._id_attempts and not _is_telling(frame):
+            if not self._held and not self._id_attempts and not _has_lines(frame) and not _is_telling(frame):
                 return frame
             chunk = self._tap(frame)
             if _is_usage_only(chunk):
@@ -206,29 +210,31 @@ class ChatPassage:
         return Seen(self._stream.usage, self._stream.chat_id, self._stream.whole)
 
 
-def answer_facts(body: bytes) -> Seen:
-    """What a buffered answer says of itself. Raises: UpstreamFailed."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+def answer_facts(fields: dict[str, object]) -> Seen:
+    """What a buffered answer says of itself."""
     words = [word(choice, "finish_reason") for choice in rows(fields.get("choices"))]
     gave_up = bool(fields.get("error")) or any(reason in FAILED_FINISHES for reason in words)
     return Seen(read_usage(fields.get("usage")), word(fields, "id"), not gave_up)
 
 
-def _is_telling(frame: bytes) -> bool:
-    """Whether a frame may hold more than text, at a tenth of the cost of decoding it. Plain deltas do not.
+def _is_plain(frames: bytes) -> bool:
+    """Whether whole frames hold text only, so that nothing is to be learnt from them."""
+    return are_single_lines(frames) and not _is_telling(frames)
 
-    JSON has no raw line ends, so one inside a frame means several lines: an event name, or data in pieces.
-    """
+
+def _is_telling(frames: bytes) -> bool:
+    """Whether single-line frames may hold more than text, at a tenth of the cost of decoding them."""
     return (
-        _USAGE_VALUE.search(frame) is not None
-        or _FINISH_VALUE.search(frame) is not None
-        or b'"error"' in frame
-        or b"[DONE]" in frame
-        or frame.find(b"\n", 0, -_LONGEST_END) >= 0
-        or frame.find(b"\r", 0, -_LONGEST_END) >= 0
+        (b'"usage"' in frames and _USAGE_VALUE.search(frames) is not None)
+        or (b'"finish_reason"' in frames and _FINISH_VALUE.search(frames) is not None)
+        or b'"error"' in frames
+        or b"[DONE]" in frames
     )
+
+
+def _has_lines(frame: bytes) -> bool:
+    """JSON has no raw line ends, so one inside a frame means several lines: an event name, or data in pieces."""
+    return frame.find(b"\n", 0, -_LONGEST_END) >= 0 or frame.find(b"\r", 0, -_LONGEST_END) >= 0
 
 
 def _is_usage_only(chunk: dict[str, object] | None) -> bool:
@@ -247,4 +253,4 @@ def _error_frame(failure: Failure) -> bytes:
     return b"data: " + encode_json(write_failure(failure)) + b"\n\n"
 
 
-VERBATIM = Verbatim(forward_body, ChatPassage, answer_facts, attach_attestation)
+VERBATIM = Verbatim(forward_body, ChatPassage, answer_facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -60,6 +61,19 @@ class FrameSplitter:
             self._refuse()
         return frames
 
+    def push_plain(self, chunk: bytes, is_plain: Callable[[bytes], bool]) -> bytes | None:
+        """Take the next bytes, and give the frames that they complete in one piece, if lines end in LF and `is_plain`
+        says of that piece that no frame in it is worth a look. None: nothing was taken, and `push` is needed.
+        """
+        cut = chunk.rfind(b"\n\n") + 2
+        if cut < 2 or len(chunk) > self._max_frame - len(self._buffer) or b"\r" in chunk or self._overlong:
+            return None
+        whole = bytes(self._buffer) + chunk[:cut] if self._buffer else chunk[:cut]
+        if b"\r" in self._buffer or not is_plain(whole):
+            return None
+        self._buffer[:], self._scanned = chunk[cut:], 0
+        return whole
+
     def finish(self) -> bytes:
         """Give what followed the last whole frame."""
         leftover = bytes(self._buffer)
@@ -92,6 +106,11 @@ class FrameSplitter:
 def count_events(frames: bytes) -> int:
     """How many frames these bytes end: events, and comments that a blank line ends."""
     return len(_BLANK_LINE.findall(frames)) if b"\r" in frames else frames.count(b"\n\n")
+
+
+def are_single_lines(frames: bytes) -> bool:
+    """Whether each of these whole frames, all of whose lines end in LF, is a single line: no name before its data."""
+    return frames.count(b"\n") == 2 * frames.count(b"\n\n")
 
 
 def is_whole_frame(leftover: bytes) -> bool:
