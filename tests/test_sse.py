@@ -66,15 +66,14 @@ def test_any_chunking_gives_the_same_frames(stream: bytes, places: list[int]) ->
 def test_frames_that_pass_in_one_piece_are_those_that_pass_one_by_one(stream: bytes, places: list[int]) -> None:
     plain, framed = FrameSplitter(), FrameSplitter()
     for chunk in cut(stream, places):
-        whole = plain.push_plain(chunk, lambda _frames: True)
-        passed = b"".join(plain.push(chunk)) if whole is None else whole
-        assert passed == b"".join(framed.push(chunk))
+        whole, rest = plain.take_plain(chunk, lambda data: data.rfind(b"\n\n") + 2)
+        assert whole + b"".join(plain.push(rest)) == b"".join(framed.push(chunk))
     assert plain.finish() == framed.finish()
 
 
 def test_a_piece_beyond_the_bound_is_looked_at() -> None:
     splitter = FrameSplitter(10)
-    assert splitter.push_plain(b"data: 12345\n\n", lambda _frames: True) is None
+    assert splitter.take_plain(b"data: 12345\n\n", len) == (b"", b"data: 12345\n\n")
     with pytest.raises(UpstreamFailed):
         splitter.push(b"data: 12345\n\n")
 

@@ -36,8 +36,10 @@ class MessagesPassage:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
-        plain = None if self._held else self._splitter.push_plain(chunk, _are_plain)
-        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)]) if plain is None else plain
+        plain = b""
+        if not self._held:
+            plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+        return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
         """What was held back, with the attestation in its message_delta; where that is missing, an error after it."""
@@ -109,8 +111,9 @@ def answer_facts(fields: dict[str, object]) -> Seen:
     return Seen(read_usage(table(fields, "usage")), word(fields, "id"), whole)
 
 
-def _are_plain(frames: bytes) -> bool:
-    return _PLAIN_FRAMES.fullmatch(frames) is not None
+def _plain_end(data: bytes) -> int:
+    match = _PLAIN_FRAMES.match(data)
+    return match.end() if match else 0
 
 
 def _error_frame(failure: Failure, ours: dict[str, object]) -> bytes:

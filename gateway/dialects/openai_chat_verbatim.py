@@ -12,15 +12,16 @@ from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage
 from gateway.dialects.openai_chat_stream import attestation_frame
 from gateway.dialects.openai_objects import read_failure, read_usage, write_failure
 from gateway.dialects.splice import renamed
-from gateway.dialects.sse import MAX_FRAME, FrameSplitter, are_single_lines, is_whole_frame, parse_frame
+from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest, Usage
 from gateway.jsonbody import encode_json, read_json_object
 
 _USAGE_OPTION = b'"stream_options":{"include_usage":true},'
 # OpenAI writes `"usage":null` and `"finish_reason":null` into every chunk; only a value makes them worth decoding.
-_USAGE_VALUE = re.compile(rb'"usage"\s*+:\s*+[^n\s]')
-_FINISH_VALUE = re.compile(rb'"finish_reason"\s*+:\s*+"')
+_TELLING = [
+    re.compile(sign) for sign in (rb'"usage"\s*+:\s*+[^n\s]', rb'"finish_reason"\s*+:\s*+"', rb'"error"', rb"\[DONE\]")
+]
 _LONGEST_END = 4  # bytes of CR LF CR LF
 # Azure opens with a frame without an id; a provider that never sends one must not cost a decode per frame.
 _ID_ATTEMPTS = 4
@@ -86,11 +87,10 @@ class VerbatimStream:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
+        plain = b""
         if not (self._held or self._id_attempts or self.done_seen):
-            plain = self._splitter.push_plain(chunk, _is_plain)
-            if plain is not None:
-                return plain
-        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
+            plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+        return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def finish(self) -> None:
         """The provider's stream has ended; bytes after its last whole frame will follow ours."""
@@ -112,7 +112,7 @@ class VerbatimStream:
 
     def _pass(self, frame: bytes) -> bytes:
         if not self.done_seen:
-            if not self._held and not self._id_attempts and not _has_lines(frame) and not _is_telling(frame):
+            if not self._held and not self._id_attempts and not _is_telling(frame):
                 return frame
             chunk = self._tap(frame)
             if _is_usage_only(chunk):
@@ -217,24 +217,25 @@ def answer_facts(fields: dict[str, object]) -> Seen:
     return Seen(read_usage(fields.get("usage")), word(fields, "id"), not gave_up)
 
 
-def _is_plain(frames: bytes) -> bool:
-    """Whether whole frames hold text only, so that nothing is to be learnt from them."""
-    return are_single_lines(frames) and not _is_telling(frames)
+def _plain_end(data: bytes) -> int:
+    """Where the frames end that are one line each and not telling, if all lines end in LF."""
+    end = data.rfind(b"\n\n") + 2
+    for sign in _TELLING:
+        if found := sign.search(data, 0, end):
+            end = data.rfind(b"\n\n", 0, found.start()) + 2
+    return end if data.count(b"\n", 0, end) == 2 * data.count(b"\n\n", 0, end) > 0 else 0
 
 
-def _is_telling(frames: bytes) -> bool:
-    """Whether single-line frames may hold more than text, at a tenth of the cost of decoding them."""
+def _is_telling(frame: bytes) -> bool:
+    """Whether a frame may hold more than text, at a tenth of the cost of decoding it. Plain deltas do not.
+
+    JSON has no raw line ends, so one inside a frame means several lines: an event name, or data in pieces.
+    """
     return (
-        (b'"usage"' in frames and _USAGE_VALUE.search(frames) is not None)
-        or (b'"finish_reason"' in frames and _FINISH_VALUE.search(frames) is not None)
-        or b'"error"' in frames
-        or b"[DONE]" in frames
+        any(sign.search(frame) for sign in _TELLING)
+        or frame.find(b"\n", 0, -_LONGEST_END) >= 0
+        or frame.find(b"\r", 0, -_LONGEST_END) >= 0
     )
-
-
-def _has_lines(frame: bytes) -> bool:
-    """JSON has no raw line ends, so one inside a frame means several lines: an event name, or data in pieces."""
-    return frame.find(b"\n", 0, -_LONGEST_END) >= 0 or frame.find(b"\r", 0, -_LONGEST_END) >= 0
 
 
 def _is_usage_only(chunk: dict[str, object] | None) -> bool:

@@ -51,11 +51,11 @@ class ResponsesPassage:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
-        plain = None if self._held else self._splitter.push_plain(chunk, _are_plain)
-        if plain is None:
-            return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
-        self._frames += count_events(plain)
-        return plain
+        plain = b""
+        if not self._held:
+            plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+            self._frames += count_events(plain)
+        return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
         """What was held back, with the attestation in its last event; where that is missing, a failure after it."""
@@ -118,8 +118,9 @@ class ResponsesPassage:
         self._held.append(frame)
 
 
-def _are_plain(frames: bytes) -> bool:
-    return _PLAIN_FRAMES.fullmatch(frames) is not None
+def _plain_end(data: bytes) -> int:
+    match = _PLAIN_FRAMES.match(data)
+    return match.end() if match else 0
 
 
 def _attach(data: bytes, attestation: Attestation) -> bytes:

@@ -61,18 +61,19 @@ class FrameSplitter:
             self._refuse()
         return frames
 
-    def push_plain(self, chunk: bytes, is_plain: Callable[[bytes], bool]) -> bytes | None:
-        """Take the next bytes, and give the frames that they complete in one piece, if lines end in LF and `is_plain`
-        says of that piece that no frame in it is worth a look. None: nothing was taken, and `push` is needed.
+    def take_plain(self, chunk: bytes, plain_end: Callable[[bytes], int]) -> tuple[bytes, bytes]:
+        """Take the frames at the beginning of the next bytes that need no look, in one piece, if all lines end in LF:
+        they, and the bytes that are still to be pushed. `plain_end` says where those frames end, 0 if there are none.
         """
-        cut = chunk.rfind(b"\n\n") + 2
-        if cut < 2 or len(chunk) > self._max_frame - len(self._buffer) or b"\r" in chunk or self._overlong:
-            return None
-        whole = bytes(self._buffer) + chunk[:cut] if self._buffer else chunk[:cut]
-        if b"\r" in self._buffer or not is_plain(whole):
-            return None
-        self._buffer[:], self._scanned = chunk[cut:], 0
-        return whole
+        if b"\n\n" not in chunk or b"\r" in chunk or b"\r" in self._buffer:
+            return b"", chunk
+        data = bytes(self._buffer) + chunk if self._buffer else chunk
+        end = 0 if self._overlong or len(data) > self._max_frame else plain_end(data)
+        if end == 0:
+            return b"", chunk
+        self._buffer.clear()
+        self._scanned = 0
+        return data[:end], data[end:]
 
     def finish(self) -> bytes:
         """Give what followed the last whole frame."""
@@ -106,11 +107,6 @@ class FrameSplitter:
 def count_events(frames: bytes) -> int:
     """How many frames these bytes end: events, and comments that a blank line ends."""
     return len(_BLANK_LINE.findall(frames)) if b"\r" in frames else frames.count(b"\n\n")
-
-
-def are_single_lines(frames: bytes) -> bool:
-    """Whether each of these whole frames, all of whose lines end in LF, is a single line: no name before its data."""
-    return frames.count(b"\n") == 2 * frames.count(b"\n\n")
 
 
 def is_whole_frame(leftover: bytes) -> bool:
