@@ -87,10 +87,13 @@ class VerbatimStream:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
-        plain = b""
+        first = plain = b""
+        if self._id_attempts:  # the first frame is read for the answer's name; those behind it need not be
+            cut = chunk.find(b"\n\n") + 2
+            first, chunk = self._pass_all(chunk[:cut]), chunk[cut:]
         if not (self._held or self._id_attempts or self.done_seen):
             plain, chunk = self._splitter.take_plain(chunk, _plain_end)
-        return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
+        return first + plain + self._pass_all(chunk)
 
     def finish(self) -> None:
         """The provider's stream has ended; bytes after its last whole frame will follow ours."""
@@ -109,6 +112,9 @@ class VerbatimStream:
         tail = self._last_whole + attestation_frame + self._release()
         self._last_whole = b""
         return tail
+
+    def _pass_all(self, chunk: bytes) -> bytes:
+        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def _pass(self, frame: bytes) -> bytes:
         if not self.done_seen:
