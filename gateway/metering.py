@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from gateway.inference import Usage
+from gateway.stopwatch import stopwatch
 from gateway.storage.calls import Activity
 
 
@@ -21,6 +22,7 @@ class Meter:
 
     def read(self, status: int, usage: Usage | None) -> Activity:
         """The activity of a call that ends now with this HTTP status."""
+        stopwatch().usage = usage
         return Activity(
             key_id=self.key_id,
             model=self.model,

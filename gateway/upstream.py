@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
+from gateway.stopwatch import stopwatch, waiting_for_provider
 from gateway.transport import LeanTransport
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
@@ -42,9 +44,12 @@ class UpstreamAnswer:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises UpstreamFailed when it breaks off."""
+        watch, asked = stopwatch(), time.monotonic()
         try:
             async for chunk in self._response.aiter_raw():
+                watch.provider += time.monotonic() - asked
                 yield chunk
+                asked = time.monotonic()
         except _FAULTS as error:
             raise _failure(error) from None
 
@@ -95,7 +100,8 @@ class Upstream:
             # Not through a client of httpx2: it would keep one caller's cookies for the next, and follow redirects.
             extensions = {"timeout": self._timeout}
             request = httpx2.Request("POST", _parse_url(url), headers=headers, content=body, extensions=extensions)
-            response = await self._transport(connector.roots).handle_async_request(request)
+            with waiting_for_provider():
+                response = await self._transport(connector.roots).handle_async_request(request)
         except _FAULTS as error:
             raise _failure(error) from None
         if response.headers.get("content-encoding", "identity") != "identity":

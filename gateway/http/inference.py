@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -20,8 +21,10 @@ from gateway.errors import BodyStalled, BodyTooLarge, UnknownModel
 from gateway.http.exchange import ON_LEAVE
 from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
+from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 from gateway.routing.route import ModelTable, PublicModel
+from gateway.stopwatch import stopwatch
 from gateway.storage.calls import LoggedReceipt
 from gateway.tenancy.tenant import ApiKey
 
@@ -36,7 +39,10 @@ CREATED = 1767225600  # models carry a date; ours is the year's first second, si
 class ChatEndpoint:
     """A POST of `service`, as an ASGI application: a call is open until its last byte is sent."""
 
-    def __init__(self, service: Service, pipeline: Pipeline, limits: Limits) -> None:
+    def __init__(self, service: Service, pipeline: Pipeline, limits: Limits, meters: CallMeters, surface: str) -> None:
+        """`surface` is what the counts call it."""
+        self._meters = meters
+        self._surface = surface
         self._service = service
         self._pipeline = pipeline
         self._limits = limits
@@ -44,9 +50,11 @@ class ChatEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, read the body, run the pipeline, send what it gives."""
         request = Request(scope, receive)
-        with self._pipeline.running():
+        with self._meters.call(self._surface) as watch, self._pipeline.running():
             key = await self._pipeline.admit_call(dict(request.headers))
+            arrived = time.monotonic()
             body = await read_body(request, self._limits.body)
+            watch.body = time.monotonic() - arrived
             await while_connected(scope, receive, self._answer(request, key, body, send))
 
     async def _answer(self, request: Request, key: ApiKey, body: bytes, send: Send) -> None:
@@ -67,17 +75,20 @@ async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], se
     for at in range(0, max(1, len(body)), PIECE):
         piece, more = body[at : at + PIECE], at + PIECE < len(body)
         await send_in_time(send, stall, type="http.response.body", body=piece, more_body=more)
+        stopwatch().sent()
 
 
 async def _relay(answer: Answer, body: StreamedBody, send: Send, stall: float) -> None:
     """Send a stream; however it ends, its receipt is written. Raises TimeoutError as `_send_whole` does."""
     head = Response(None, answer.status, _headers(answer) | STREAM_HEADERS, answer.content_type)
     headers = [row for row in head.raw_headers if row[0] != b"content-length"]
+    watch = stopwatch()
     try:
         await send_in_time(send, stall, type="http.response.start", status=answer.status, headers=headers)
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await send_in_time(send, stall, type="http.response.body", body=chunk, more_body=True)
+                watch.sent()
         await send_in_time(send, stall, type="http.response.body", body=b"", more_body=False)
     finally:
         await body.close()

@@ -46,7 +46,11 @@ class _Job:
 class GroupCommit:
     """Runs operations in order, many to a transaction. `submit` never blocks and works from any thread."""
 
-    def __init__(self, engine: Engine, sequencer: Sequencer) -> None:
+    def __init__(
+        self, engine: Engine, sequencer: Sequencer, noted: Callable[[int, list[str]], None] = lambda _size, _kinds: None
+    ) -> None:
+        """`noted` learns, in the writer's thread, how many operations became durable together, and of which leaves."""
+        self._noted = noted
         self._engine = engine
         self._sequencer = sequencer
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -94,6 +98,7 @@ class GroupCommit:
             _tell([partial(job.done.set_exception, NotRecorded(words)) for job in jobs], jobs)
             return
         self._sequencer.adopt(sequence)
+        self._noted(len(jobs), sequence.kinds)
         _tell([partial(job.done.set_result, result) for job, result in zip(jobs, results, strict=True)], jobs)
 
 
