@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gateway.access_log import AccessLog
 from gateway.admission import Admission
 from gateway.announcements import read_outset
 from gateway.audit import AuditRecord
@@ -24,8 +23,8 @@ from gateway.epochs import Epochs, load_epochs
 from gateway.history import History, HistoryOpener, authenticator
 from gateway.log_copy import copy_log
 from gateway.measured_record import MeasuredRecord
-from gateway.meters import CallMeters
-from gateway.metrics import BATCH, LEAVES, new_tally
+from gateway.meters import CallMeters, new_meters
+from gateway.metrics import BATCH, LEAVES
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import own_places
 from gateway.publisher import Publisher
@@ -42,7 +41,6 @@ from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
 from gateway.tally import Tally
-from gateway.tracing import find_tracer
 from gateway.upstream import Upstream
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.attester import Attester, PlatformAttester
@@ -174,13 +172,6 @@ async def _open_log(opener: HistoryOpener, witnesses: WitnessPolicy | None) -> t
     quorum = Quorum(witnesses)
     witnessed = await quorum.seen(history.signer.key)
     return (opener.open(witnessed) if history.continues is None else history), quorum
-
-
-def new_meters(config: Config) -> CallMeters:
-    """What this process counts and tells of its calls."""
-    tally = new_tally()
-    log = AccessLog(tally) if config.access_log else None
-    return CallMeters(tally, config.models, log, find_tracer())
 
 
 def _note_batch(tally: Tally, size: int, kinds: list[str]) -> None:

@@ -9,12 +9,23 @@ from datetime import UTC, datetime
 
 from gateway.access_log import AccessLog
 from gateway.call import CLIENT_LEFT
+from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.metrics import ATTEMPTS, BROKEN_LINES, DURATION, FALLBACKS, FIRST_BYTE, OVERHEAD, REQUESTS, TOKENS
+from gateway.metrics import (
+    ATTEMPTS,
+    BROKEN_LINES,
+    DURATION,
+    FALLBACKS,
+    FIRST_BYTE,
+    OVERHEAD,
+    REQUESTS,
+    TOKENS,
+    new_tally,
+)
 from gateway.routing.route import ModelTable
 from gateway.stopwatch import Stopwatch, start_stopwatch
 from gateway.tally import Tally
-from gateway.tracing import CallTracer
+from gateway.tracing import CallTracer, find_tracer
 
 UNKNOWN, NOBODY = "unknown", "none"  # the model that is not configured, and the provider that was not asked
 
@@ -95,6 +106,13 @@ class CallMeters:
         for kind, number in rows:
             if number > 0:
                 self.tally.add(TOKENS, (provider, model, kind), number)
+
+
+def new_meters(config: Config) -> CallMeters:
+    """What one process counts and tells of its calls."""
+    tally = new_tally()
+    log = AccessLog(tally) if config.access_log else None
+    return CallMeters(tally, config.models, log, find_tracer())
 
 
 def _outcome(status: int, watch: Stopwatch) -> str:

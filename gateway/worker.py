@@ -17,8 +17,8 @@ from gateway.config import Config, decode_config
 from gateway.http import connections
 from gateway.http.pass_on import KeeperDoor, build_worker_app
 from gateway.http.server import STOP_SECONDS, SharedListener, serve_app, settle_memory
-from gateway.instance import new_meters
 from gateway.measured_record import MeasuredRecord
+from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.remote_record import KeeperLink, RemoteRecord
