@@ -78,8 +78,8 @@ class Report:
         lines = [
             f"## {at} clients",
             "",
-            "| | CPU ms, buffered | CPU ms, stream | CPU ms, paced stream | answers/s | streams/s | "
-            "added p50 / p99 ms, 50 ms provider | first byte of a paced stream, p50 / p99 ms | memory MiB, idle → loaded | failed |",
+            "| | CPU ms, buffered | CPU ms, stream | CPU ms, paced stream | answers/s | streams/s | added p50 / p99 "
+            "ms, 50 ms provider | first byte of a paced stream, p50 / p99 ms | memory MiB, idle → loaded | failed |",
             "|---|---|---|---|---|---|---|---|---|---|",
         ]
         bad = failures(self.results, [each.name for each in self.targets])
