@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from gateway.call import STREAM_TYPE
 from gateway.draft import ReceiptDraft, Returned
+from gateway.inference import Usage
 from gateway.metrics import DURABLE
 from gateway.record import CallRecord
 from gateway.stopwatch import stopwatch
-from gateway.storage.calls import Activity, Progress
+from gateway.storage.calls import Activity
 from gateway.tally import Tally
-from tee.keys.httpsig import SignedAnswer
 
 
 class MeasuredRecord:
@@ -23,10 +22,10 @@ class MeasuredRecord:
     def __init__(self, record: CallRecord, tally: Tally) -> None:
         self._record = record
         self._tally = tally
-        self.require_keyset: Callable[[], None] = record.require_keyset
-        self.sign_checkpoint: Callable[[Progress], dict[str, Any]] = record.sign_checkpoint
-        self.sign_answer: Callable[[SignedAnswer], dict[str, str]] = record.sign_answer
-        self.follow: Callable[[ReceiptDraft, Callable[[], Progress]], None] = record.follow
+        self.require_keyset = record.require_keyset
+        self.sign_checkpoint = record.sign_checkpoint
+        self.sign_answer = record.sign_answer
+        self.follow = record.follow
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably. Raises GatewayError."""
@@ -56,11 +55,15 @@ class MeasuredRecord:
             yield
         finally:
             waited = time.monotonic() - began
-            watch.durable += waited
+            watch.waited_durable += waited
             self._tally.observe(DURABLE, (step,), waited)
 
 
 def _note(returned: Returned, activity: Activity | None) -> None:
     watch = stopwatch()
-    watch.activity, watch.complete = activity, returned.complete
-    watch.stream = returned.content_type == STREAM_TYPE
+    watch.complete, watch.stream = returned.complete, returned.content_type == STREAM_TYPE
+    if activity is None:
+        return
+    watch.status, watch.model, watch.provider = activity.status, activity.model or "", activity.provider or ""
+    if activity.prompt_tokens is not None:
+        watch.usage = Usage(**{name: getattr(activity, name) or 0 for name in Usage.__slots__})

@@ -62,10 +62,10 @@ class CallMeters:
             self._access_log.close()
 
     def _finish(self, watch: Stopwatch) -> None:
-        activity, seconds = watch.activity, time.monotonic() - watch.began
-        model = self._ids.get(activity.model or "", UNKNOWN) if activity else UNKNOWN
-        provider = activity.provider if activity and activity.provider in self._families else NOBODY
-        status = watch.status or (activity.status if activity else CLIENT_LEFT)
+        seconds = time.monotonic() - watch.began
+        model = self._ids.get(watch.model, UNKNOWN)
+        provider = watch.provider if watch.provider in self._families else NOBODY
+        status = watch.status or CLIENT_LEFT
         outcome = _outcome(status, watch)
         tally, stream = self.tally, "true" if watch.stream else "false"
         tally.add(REQUESTS, (watch.surface, provider, model, f"{status // 100}xx", outcome))

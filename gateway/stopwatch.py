@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from gateway.inference import Usage
-from gateway.storage.calls import Activity
 
 
 @dataclass(slots=True)
@@ -18,14 +17,15 @@ class Stopwatch:
 
     surface: str = ""
     began: float = field(default_factory=time.monotonic)
-    body: float = 0.0  # spent waiting for the caller's body
-    provider: float = 0.0  # spent waiting for providers
-    durable: float = 0.0  # spent waiting until the record was durable
+    waited_body: float = 0.0  # for the caller's body
+    waited_provider: float = 0.0
+    waited_durable: float = 0.0  # until what was written was on disk
     to_first_byte: float | None = None
     overhead: float = 0.0  # of the time to the first byte what was none of these waits
     status: int = 0  # 0: the caller got none
     receipt_id: str = ""
-    activity: Activity | None = None
+    model: str = ""  # as the caller wrote it: any text
+    provider: str = ""
     usage: Usage | None = None
     stream: bool = False
     complete: bool = False
@@ -36,7 +36,7 @@ class Stopwatch:
         """A piece of the answer has left."""
         if self.to_first_byte is None:
             self.to_first_byte = time.monotonic() - self.began
-            self.overhead = max(0.0, self.to_first_byte - self.body - self.provider - self.durable)
+            self.overhead = max(0.0, self.to_first_byte - self.waited_body - self.waited_provider - self.waited_durable)
 
 
 _CURRENT: ContextVar[Stopwatch] = ContextVar("stopwatch")
@@ -61,4 +61,4 @@ def waiting_for_provider() -> Iterator[None]:
     try:
         yield
     finally:
-        watch.provider += time.monotonic() - began
+        watch.waited_provider += time.monotonic() - began

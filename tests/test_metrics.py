@@ -22,7 +22,7 @@ from gateway.metrics import DURATION, LOST_LINES, REQUESTS, new_tally
 from gateway.tally import MAX_SERIES
 from tee.errors import Malformed
 from tests.worlds.gateway import PLAIN, RunningGateway, chat_body
-from tests.worlds.scrape import scrape, scrape_until
+from tests.worlds.scrape import PATIENCE, scrape, scrape_until
 from tests.worlds.upstream import UPSTREAM_CREDENTIAL, Recording, ScriptedUpstream, wired_config
 from tests.worlds.workers import kill, wait_for, workers_of
 
@@ -54,7 +54,8 @@ def gateway(
 
 
 def lines(gateway: RunningGateway) -> list[dict[str, object]]:
-    return [json.loads(line) for line in gateway.log.read_text().splitlines() if line.startswith("{")]
+    whole = gateway.log.read_text().rpartition("\n")[0].splitlines()
+    return [json.loads(line) for line in whole if line.startswith("{")]
 
 
 def test_every_way_in_which_a_call_ends_is_counted(gateway: RunningGateway) -> None:
@@ -91,6 +92,8 @@ def test_every_way_in_which_a_call_ends_is_counted(gateway: RunningGateway) -> N
     assert came("saferouter_log_batch_size_count") > 0
     usage = answered[0].json["usage"]
     assert came("saferouter_tokens_total", **{"class": "input", "model": "mock-1"}) >= usage["prompt_tokens"]
+    receipts = {each.receipt_id for each in answered}
+    wait_for(lambda: receipts <= {line["receipt"] for line in lines(gateway)}, PATIENCE, "no lines")
     told = {line["receipt"]: line for line in lines(gateway)}
     for each in answered:
         assert told[each.receipt_id]["status"] == each.status
@@ -160,7 +163,7 @@ def test_no_secret_of_a_caller_shows_anywhere(gateway: RunningGateway, upstream:
     with gateway.client(f"sk-router-{SECRET}") as client:
         client.post("/v1/chat/completions", content=chat_body(said))
         client.post(f"/v1/{SECRET}", content=b"")
-    wait_for(lambda: answered.receipt_id in gateway.log.read_text(), 20.0, "no line")
+    wait_for(lambda: answered.receipt_id in gateway.log.read_text(), PATIENCE, "no line")
     shown = scrape(gateway).text + gateway.log.read_text()
     assert SECRET not in shown
     assert gateway.api_key not in shown.replace(str(gateway.demo["api_key"]), "", shown.count("API key  ") * 2)
@@ -225,7 +228,7 @@ def test_each_call_is_a_span_where_the_host_traces(tmp_path: Path, chip_file: Pa
         answered = gateway.ask(f"{SECRET} mock:chunks=3", stream=True)
         refused = gateway.ask(SECRET, model=SECRET)
         spans = tmp_path / "spans.jsonl"
-        wait_for(lambda: spans.read_text().count("\n") >= 2, 20.0, "no spans")
+        wait_for(lambda: spans.read_text().count("\n") >= 2, PATIENCE, "no spans")
     assert SECRET not in spans.read_text()
     whole, failed = sorted((json.loads(line) for line in spans.read_text().splitlines()), key=lambda span: span["name"])
     assert whole["name"] == "chat mock-1"

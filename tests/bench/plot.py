@@ -59,5 +59,10 @@ def _panel(title: str, rows: Sequence[tuple[str, float]], top: int) -> str:
         drawn.append(
             f'<rect x="{LEFT}" y="{y}" width="{max(1.0, place(value) - LEFT):.1f}" height="{BAR}" fill="{colour}"/>'
         )
-        drawn.append(f'<text x="{place(value) + 6:.1f}" y="{y + 16}">{value:.3g}</text>')
+        drawn.append(f'<text x="{place(value) + 6:.1f}" y="{y + 16}">{_plain(value)}</text>')
     return "".join(drawn)
+
+
+def _plain(value: float) -> str:
+    """Three digits that mean something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

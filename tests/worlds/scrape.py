@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.worlds.gateway import PLAIN, RunningGateway
 from tests.worlds.workers import wait_for
 
-PATIENCE = 20.0  # seconds, for what workers tell once a second
+PATIENCE = 60.0  # seconds, for what workers tell once a second
 
 
 class Scrape:
