@@ -52,6 +52,7 @@ class Supervisor:
         self._loaded = [asyncio.Event() for _ in range(instance.config.workers)]
         self._open = asyncio.Event()
         self._stopping = False
+        instance.open_calls = lambda: sum(self._open_calls)
 
     async def run(self) -> None:
         """Background work. Runs until cancelled. Raises Unavailable where no process can be started."""
@@ -130,7 +131,7 @@ class Supervisor:
                 raise Unavailable("a worker process", f"does not start: {error.strerror}", retryable=True) from None
         streams = await asyncio.open_unix_connection(sock=ours)
         engine, most = self._instance.engine, self._instance.config.limits.open_calls
-        return _Worker(process, WorkerDesk(streams, self._instance.audit, engine, most))
+        return _Worker(process, WorkerDesk(streams, self._instance.audit, engine, most, self._instance.meters.tally))
 
     async def _attend(self, slot: int, worker: _Worker) -> int:
         """Serve it until it is gone; how many calls it left open, which have their receipts now."""
