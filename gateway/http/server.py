@@ -55,10 +55,7 @@ async def run(
     on_ready: Callable[[Instance], Awaitable[None]],
     reread: Callable[[], Config] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. Raises Unavailable, Malformed.
-
-    SIGHUP has `reread` give the configuration anew; without it that signal ends the process as usual.
-    """
+    """Serve until SIGINT or SIGTERM; at SIGHUP `reread` gives the configuration anew. Raises Unavailable, Malformed."""
     stop, shut = asyncio.Event(), asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
