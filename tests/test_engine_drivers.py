@@ -314,3 +314,55 @@ def test_a_vendors_peculiarities_come_with_its_family(two: Upstreams) -> None:
         one = endpoint(two[0], provider_family=family, base_url="https://h.example")
         _, request = answered_by_hand(answer, one, limited)
         assert json.loads(request.content)[member] == 7
+
+
+@pytest.mark.parametrize(
+    ("driver_id", "family", "base_url", "answer", "url"),
+    [
+        ("gemini", None, "https://h.example", {"embeddings": [{"values": [1, 2]}]},
+         "https://h.example/v1beta/models/e:batchEmbedContents"),
+        ("ollama", None, "http://h.example", {"embeddings": [[1, 2]]}, "http://h.example/api/embed"),
+        ("openai-compatible", "azure", "https://r.openai.azure.com", {"data": [{"embedding": [1, 2]}]},
+         "https://r.openai.azure.com/openai/deployments/e/embeddings?api-version=2024-08-01-preview"),
+    ],
+)  # fmt: skip
+def test_embeddings_of_other_languages(
+    two: Upstreams, driver_id: str, family: str | None, base_url: str, answer: dict[str, Any], url: str
+) -> None:
+    """R111: by the dialects that have them."""
+    asked = []
+
+    def reply(request: httpx2.Request) -> httpx2.Response:
+        asked.append(str(request.url))
+        return httpx2.Response(200, json=answer)
+
+    registry = InMemoryDriverRegistry()
+    for driver in builtin_drivers(HttpTransport(httpx2.MockTransport(reply))):
+        registry.register(driver)
+
+    async def work() -> list[list[float]]:
+        engine = UniGatewayEngine.builder().with_driver_registry(registry).build()
+        await engine.upsert_pool(pool(endpoint(two[0], driver_id=driver_id, provider_family=family, base_url=base_url)))
+        return (await engine.proxy_embeddings(ProxyEmbeddingsRequest("e", ["one"]), TARGET)).response.embeddings
+
+    assert run(work()) == [[1.0, 2.0]]
+    assert asked == [url]
+
+
+def test_versions_and_headers_of_an_account(two: Upstreams) -> None:
+    """R103: an endpoint's own stand in for those of its family; Azure's paths go by the version."""
+    base_url, answer, _, _ = LANGUAGES["anthropic"]
+    one = endpoint(two[0], driver_id="anthropic", provider_family="anthropic", base_url=base_url,
+                   api_version="2026-10-21", auth_header="authorization")  # fmt: skip
+    _, request = answered_by_hand(answer, one)
+    assert request.headers["anthropic-version"] == "2026-10-21"
+    assert request.headers["authorization"] == f"Bearer {KEY}" and "x-api-key" not in request.headers
+    azure = endpoint(two[0], provider_family="azure", base_url="https://r.openai.azure.com", api_version="v1")
+    _, request = answered_by_hand(LANGUAGES["openai-compatible"][1], azure)
+    assert str(request.url) == "https://r.openai.azure.com/openai/v1/chat/completions"
+    assert request.headers["api-key"] == KEY
+    with pytest.raises(NoRoute, match="api_version"):
+        answered_by_hand({}, replace(azure, api_version="yesterday"))
+    with pytest.raises(NoRoute, match="region"):
+        answered_by_hand({}, endpoint(two[0], driver_id="bedrock", provider_family=None,
+                                      base_url="https://proxy/", api_key=AwsCredentials("a", "b")))  # fmt: skip

@@ -223,7 +223,14 @@ def test_a_pool_is_what_the_seed_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"base_url": "api.openai.com"}, {"base_url": "https://u:p@h"}, {"endpoint_id": ""}, {"weight": -1}]
+    "wrong",
+    [
+        {"base_url": "api.openai.com"},
+        {"base_url": "https://u:p@h"},
+        {"endpoint_id": ""},
+        {"weight": -1},
+        {"auth_header": "cookie"},
+    ],
 )
 def test_a_pool_that_could_only_fail_is_refused(two: Upstreams, wrong: dict[str, Any]) -> None:
     """R98"""

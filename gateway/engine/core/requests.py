@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway import inference
-from gateway.dialects import openai_responses
+from gateway.dialects import openai_embeddings, openai_responses
 from gateway.errors import InvalidRequest
 from gateway.inference import Block, InferenceRequest, Text
 from gateway.jsonbody import encode_json
@@ -114,6 +114,13 @@ def responses_inference(request: ProxyResponsesRequest) -> InferenceRequest:
     # A model may be left to the endpoint's policy, which the dialect does not know of.
     body = {**request.extra, **fields, "model": request.model or NEUTRAL}
     return replace(openai_responses.SURFACE.decode_request(encode_plain(body)), model=request.model)
+
+
+def embeddings_inference(request: ProxyEmbeddingsRequest) -> InferenceRequest:
+    """The texts as the core has them, read by the dialect. Raises: InvalidRequest."""
+    form = {} if request.encoding_format is None else {"encoding_format": request.encoding_format}
+    body = {"model": request.model or NEUTRAL, "input": list(request.input), **form}
+    return replace(openai_embeddings.decode_request(encode_plain(body)), model=request.model)
 
 
 def encode_plain(body: Mapping[str, Any]) -> bytes:
