@@ -114,7 +114,6 @@ class UniGatewayEngine:
     ) -> Completed[EmbeddingsResponse]:
         """Embed texts. Raises: GatewayError."""
         embeddings_inference(request)  # what no driver could be asked is refused before one is
-
         flight = self._flight(RequestKind.EMBEDDINGS, target, request.metadata)
 
         async def ask(to: Target) -> EmbeddingsResponse:

@@ -140,7 +140,7 @@ class HttpDriver:
         headers = {name: connector.api_version or value for name, value in side.headers}
         upstream = self._transport.upstream
         answer = await upstream.call(connector, url, body, _credential(endpoint, connector), headers)
-        if answer.status == 200:
+        if 200 <= answer.status < 300:
             return answer
         try:
             failure = side.decode_error(await answer.read(), answer.status)

@@ -59,8 +59,8 @@ class Pools:
             targets = [each for each in targets if each.endpoint.matches(where.hint)]
         targets = [each for each in targets if each.endpoint.model_policy.resolve(model) is not None]
         if not targets:
-            words = "that is enabled, serves this model" + (", and is what the hint means" if where.hint else "")
-            raise NoAvailableEndpoint(f"pool {pool.pool_id}: found no endpoint {words}", param="model")
+            wanted = "is enabled, serves this model" + (", and is what the hint means" if where.hint else "")
+            raise NoAvailableEndpoint(f"pool {pool.pool_id}: found no endpoint, wanted one that {wanted}")
         turn = self._turns[pool.pool_id] = self._turns.get(pool.pool_id, -1) + 1
         if len(targets) == 1:
             return targets
