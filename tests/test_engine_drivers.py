@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.dialects import openai_embeddings_provider
 from gateway.engine import (
     AwsCredentials,
     Completed,
@@ -29,9 +35,12 @@ from gateway.engine import (
     StreamEvent,
     TextDelta,
     UniGatewayEngine,
+    UpstreamFailed,
     UpstreamRefused,
     builtin_drivers,
 )
+from gateway.inference import Embedding
+from tests.conftest import find_vectors
 from tests.worlds.pools import (
     ASKED,
     KEY,
@@ -366,3 +375,37 @@ def test_versions_and_headers_of_an_account(two: Upstreams) -> None:
     with pytest.raises(NoRoute, match="region"):
         answered_by_hand({}, endpoint(two[0], driver_id="bedrock", provider_family=None,
                                       base_url="https://proxy/", api_key=AwsCredentials("a", "b")))  # fmt: skip
+
+
+def test_recorded_vectors_are_read_in_both_forms() -> None:
+    """R111: those that OpenAI sent, and the same in base64."""
+    recordings = sorted((find_vectors() / "dialects" / "openai-embeddings").glob("*.response.json"))
+    assert recordings
+    for path in recordings:
+        answer = json.loads(path.read_text())
+        plain = openai_embeddings_provider.decode_answer(json.dumps(answer).encode())
+        vectors = [event.vector for event in plain if isinstance(event, Embedding)]
+        assert len(vectors) == len(answer["data"]) and all(len(vector) > 1 for vector in vectors)
+        for row, vector in zip(answer["data"], vectors, strict=True):
+            row["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        coded = openai_embeddings_provider.decode_answer(json.dumps(answer).encode())
+        again = [event.vector for event in coded if isinstance(event, Embedding)]
+        assert [len(vector) for vector in again] == [len(vector) for vector in vectors]
+        assert all(
+            abs(a - b) < 1e-6 for one, two in zip(vectors, again, strict=True) for a, b in zip(one, two, strict=True)
+        )
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(["AACAPw==", "AADAfw==", "?", ""]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["data", "embedding", "index", "usage", "error", "model"]), inner)
+        ),
+        max_leaves=9,
+    )
+)
+def test_no_embeddings_raise_anything_but_a_failure(answer: Any) -> None:
+    with suppress(UpstreamFailed):
+        openai_embeddings_provider.decode_answer(json.dumps(answer).encode())
