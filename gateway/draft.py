@@ -29,6 +29,12 @@ class ReceiptDraft:
         """The draft with one more event."""
         return replace(self, events=(*self.events, {"type": kind, **members}))
 
+    def forwarded(self, body_hash: str) -> ReceiptDraft:
+        """The draft of a call whose answer is to another body than the one that was forwarded first."""
+        known = {"type": "request.forwarded", "body_hash": body_hash}
+        events = (known if event["type"] == known["type"] else event for event in self.events)
+        return replace(self, events=tuple(events))
+
     @property
     def route(self) -> dict[str, Any] | None:
         """The event of the decision that sent the call on; None for a call that was refused."""

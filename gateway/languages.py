@@ -93,6 +93,7 @@ SERVICES: dict[str, Service] = {
             openai_embeddings.NAME: _at("/embeddings", openai_embeddings.NAME),
             ollama.NAME: _at("/v1/embeddings", openai_embeddings.NAME),  # beside the paths of its own language
         },
+        capability="embeddings",
     ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
     "/v1/messages/count_tokens": Service(

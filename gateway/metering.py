@@ -16,6 +16,7 @@ class Meter:
     key_id: str
     model: str | None
     provider: str | None
+    attempts: str | None = None  # JSON; None if no provider was asked
     started_at: int = field(default_factory=lambda: int(time.time()))
     started: float = field(default_factory=time.monotonic)
 
@@ -29,5 +30,6 @@ class Meter:
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
             started_at=self.started_at,
+            attempts=self.attempts,
             milliseconds=int((time.monotonic() - self.started) * 1000),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -33,6 +33,7 @@ class UpstreamAnswer:
     retry_after: str | None
     tls: dict[str, Any] | None
     _response: httpx2.Response
+    _pieces: AsyncIterator[bytes]
     _limit: int
 
     @property
@@ -40,22 +41,21 @@ class UpstreamAnswer:
         """The content type without its parameters."""
         return self.content_type.split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives. Raises UpstreamFailed when it breaks off."""
+    async def next(self) -> bytes:
+        """More of the body as it arrives; nothing at its end. Raises UpstreamFailed when it breaks off."""
         try:
-            async for chunk in self._response.aiter_raw():
-                yield chunk
+            return await anext(self._pieces, b"")
         except _FAULTS as error:
             raise _failure(error) from None
 
     async def read(self) -> bytes:
         """The whole body. Raises UpstreamFailed, also for one beyond the bound."""
         parts, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
+        while piece := await self.next():
+            size += len(piece)
             if size > self._limit:
                 raise UpstreamFailed(f"The provider's answer passes {self._limit} bytes.", code="upstream_too_large")
-            parts.append(chunk)
+            parts.append(piece)
         return b"".join(parts)
 
     async def close(self) -> None:
@@ -109,6 +109,7 @@ class Upstream:
             retry_after=_retry_after(response),
             tls=_tls_facts(response, connector),
             _response=response,
+            _pieces=response.aiter_raw(),
             _limit=self._limit,
         )
 

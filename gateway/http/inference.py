@@ -219,7 +219,12 @@ def _demands(request: Request) -> Demands:
 def _headers(answer: Answer) -> dict[str, str]:
     """Both vendors' request ids, and the receipt's."""
     request_id = "req_" + secrets.token_hex(12)
-    headers = {"x-request-id": request_id, "request-id": request_id, "x-receipt-id": answer.receipt_id}
+    headers = {
+        "x-request-id": request_id,
+        "request-id": request_id,
+        "x-receipt-id": answer.receipt_id,
+        **answer.headers,
+    }
     if answer.retry_after is not None:
         headers["retry-after"] = answer.retry_after
     return headers

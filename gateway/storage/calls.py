@@ -39,6 +39,7 @@ class Activity:
     completion_tokens: int | None
     started_at: int
     milliseconds: int
+    attempts: str | None = None  # who was asked, and what came of it: JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ ACTIVITY = Table(
     Column("completion_tokens", BigInteger),
     Column("started_at", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
+    Column("attempts", Text),
 )
 # One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
 SAMPLES = Table(
