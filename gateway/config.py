@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,15 @@ from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, with_keys
-from gateway.connectors.catalog import ANY_PROJECT, EMBEDDED_MOCK, FAMILIES, check_region, normalise_base_url
+from gateway.connectors.azure import at_resource
+from gateway.connectors.catalog import (
+    ANY_PROJECT,
+    EMBEDDED_MOCK,
+    FAMILIES,
+    check_date,
+    check_region,
+    normalise_base_url,
+)
 from gateway.connectors.connector import AUTH_HEADERS, Connector
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
@@ -298,12 +305,15 @@ def _announcement(path: str | None) -> bytes | None:
     return raw
 
 
+_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
+
+
 def _demo_document() -> dict[str, Any]:
     return {
         "providers": [{"id": "mock", "family": "mock"}],
         "models": [
             {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
-            {"id": "mock-reasoner", "provider": "mock"},
+            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
         ],
     }
 
@@ -323,12 +333,16 @@ def _connector(row: Any, path: str) -> Connector:
         raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
     if known.service_account and f"/{ANY_PROJECT}/" in base_url:
         raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
+    version = _typed(row, "api_version", str, None, path)
+    if known.azure:
+        known = at_resource(known, base_url, version, path)
+    else:
+        dated = check_date(version, f"{path}.api_version")
+        known = replace(known, base_url=normalise_base_url(base_url, known.dialect), api_version=dated)
     connector = replace(
         known,
         id=_typed(row, "id", str, family, path),
-        base_url=normalise_base_url(base_url, known.dialect),
         auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
-        api_version=_api_version(row, path),
         region=region,
         roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
@@ -364,13 +378,6 @@ def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str
     if value not in words:
         raise Malformed(f"{path}.{name}", repr(value[:64]), f"one of {', '.join(words)}")
     return value
-
-
-def _api_version(row: Any, path: str) -> str | None:
-    version: str | None = _typed(row, "api_version", str, None, path)
-    if version is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", version, re.ASCII):
-        raise Malformed(f"{path}.api_version", repr(version[:64]), "a date, such as 2023-06-01")
-    return version
 
 
 def _limits(table: dict[str, Any]) -> Limits:

@@ -67,7 +67,7 @@ class Relay:
         finally:
             clock.cancel()
         self._reached.done(complete)
-        activity = self._call.meter.read(200, self._passage.seen().usage)
+        activity = self._call.meter.read(200, self._passage.seen().usage, partial=not complete)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self._recorded = True
         yield tail
@@ -84,7 +84,7 @@ class Relay:
         await self._answer.close()
 
     def _record_cut(self) -> None:
-        activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage)
+        activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage, partial=True)
         self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
 
     async def _read_on(self) -> None:
