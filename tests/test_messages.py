@@ -180,10 +180,12 @@ def test_a_broken_stream_ends_in_an_error_and_says_so_in_its_receipt(
     sent_on(live_gateway, upstream, answered, complete=False)
 
 
-@pytest.mark.parametrize("played", [b"", START, START + ERROR], ids=["is empty", "only opens", "refuses"])
+@pytest.mark.parametrize(
+    ("played", "status"), [(b"", 502), (START, 502), (START + ERROR, 529)], ids=["is empty", "only opens", "refuses"]
+)
 @pytest.mark.parametrize("ask", ["messages", "chat"])
 def test_a_stream_that_fails_before_its_answer_begins_is_a_refusal(
-    live_gateway: RunningGateway, upstream: ScriptedUpstream, played: bytes, ask: str
+    live_gateway: RunningGateway, upstream: ScriptedUpstream, played: bytes, status: int, ask: str
 ) -> None:
     upstream.play(Recording(played))
     asked = (
@@ -192,7 +194,7 @@ def test_a_stream_that_fails_before_its_answer_begins_is_a_refusal(
         else (chat_body("hi", "claude-1", stream=True),)
     )
     answered = live_gateway.post(*asked)
-    assert (answered.status, answered.headers["content-type"]) == (502, "application/json")
+    assert (answered.status, answered.headers["content-type"]) == (status, "application/json")
     assert answered.json["error"]["message"]
     tried = live_gateway.verified(answered).events["attempts"]["tried"]
     assert len(tried) == len(upstream.received) == 2
