@@ -14,7 +14,7 @@ from gateway.connectors.connector import Connector
 from gateway.dialects.dialect import ProviderSide
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.first_event import read_to_first_event
-from gateway.routing.health import AILING, BreakerPolicy, Health, Snapshot
+from gateway.routing.health import AILING, BreakerPolicy, Health, Snapshot, State
 from gateway.routing.retry import (
     FAILURES,
     Move,
@@ -181,6 +181,8 @@ class Attempts:
 
     def _rank(self, target: Target, now: float) -> int:
         health = self.health_of(target.connector, target.model)
+        if health.state(now) is State.HALF_OPEN and health.admits(now):
+            return 0  # its probe, without which nobody would learn that it is back
         if not health.admits(now) or self._rest_of(self._pick(target.connector)) > now:
             return 2
         return 1 if health.score(now) < AILING else 0
