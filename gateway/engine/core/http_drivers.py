@@ -16,14 +16,14 @@ from gateway.connectors.connector import Connector
 from gateway.connectors.quirks_table import quirks_of
 from gateway.dialects.dialect import ProviderSide
 from gateway.engine.core.drivers import EmbeddingsResponse
-from gateway.engine.core.errors import UpstreamRefused
+from gateway.engine.core.errors import UpstreamRefused, error_of
 from gateway.engine.core.pool import Endpoint, ProviderKind
 from gateway.engine.core.requests import ProxyEmbeddingsRequest, embeddings_inference
 from gateway.errors import NoRoute, UpstreamFailed
 from gateway.inference import Embedding, Failure, InferenceRequest, Start, StreamEvent, Usage
 from gateway.languages import SERVICES
-from gateway.routing.retry import read_retry_after
-from gateway.translate import OUR_KEY_STATUSES, refused_key
+from gateway.routing.retry import KEY_STATUSES, read_retry_after
+from gateway.translate import refused_key
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
 from tee.errors import Malformed
@@ -82,8 +82,8 @@ class HttpDriver:
         try:
             if request.stream and answer.kind == side.stream_type:
                 decoder = side.decoder(self._transport.limits.frame)
-                async for chunk in answer.chunks():
-                    for event in decoder.push(chunk):
+                while piece := await answer.next():
+                    for event in decoder.push(piece):
                         yield event
                 events = decoder.finish()
             else:
@@ -106,7 +106,7 @@ class HttpDriver:
         finally:
             await answer.close()
         if failure := next((event for event in events if isinstance(event, Failure)), None):
-            raise UpstreamFailed(f"The provider failed: {failure.message}", code=failure.code)
+            raise error_of(failure)
         vectors = [list(event.vector) for event in events if isinstance(event, Embedding)]
         if len(vectors) != len(request.input):
             raise UpstreamFailed(f"answer: found {len(vectors)} vectors, wanted {len(request.input)}")
@@ -146,7 +146,7 @@ class HttpDriver:
             failure = side.decode_error(await answer.read(), answer.status)
         finally:
             await answer.close()
-        if answer.status in OUR_KEY_STATUSES or failure.status in OUR_KEY_STATUSES:
+        if answer.status in KEY_STATUSES or failure.status in KEY_STATUSES:
             raise refused_key()
         wait = read_retry_after(answer.retry_after, time.time())
         raise UpstreamRefused(failure, answer.status, retry_after=failure.retry_after if wait is None else wait)

@@ -7,8 +7,8 @@ import time
 from gateway.engine.core.errors import NoAvailableEndpoint, PoolNotFound
 from gateway.engine.core.flight import Target
 from gateway.engine.core.pool import Endpoint, ExecutionTarget, ProviderPool, check_pool
-from gateway.routing.balance import Candidate, order_candidates
-from gateway.routing.health import AILING, BreakerPolicy, Health
+from gateway.routing.balance import Candidate, order_candidates, rank_of
+from gateway.routing.health import BreakerPolicy, Health
 
 
 class Pools:
@@ -78,12 +78,11 @@ class Pools:
 
 def _candidate(target: Target, now: float) -> Candidate:
     health, endpoint = target.health.snapshot(now), target.endpoint
-    rank = 2 if now < target.rests_until or not target.health.admits(now) else int(health.score < AILING)
     return Candidate(
         endpoint.endpoint_id,
         endpoint.weight,
         health.in_flight,
         None if health.p50 is None else health.p50 * 1000,
         endpoint.micro_usd_per_million,
-        rank,
+        rank_of(target.health, now, resting=now < target.rests_until),
     )
