@@ -84,12 +84,15 @@ class ProxyResponsesRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProxyEmbeddingsRequest:
-    """Texts to be embedded. `encoding_format` is how the provider sends the numbers; they come out as numbers."""
+    """Texts to be embedded. `encoding_format` is how the provider sends the numbers; they come out as numbers. `extra`
+    are further members of OpenAI's body, such as `dimensions`.
+    """
 
     model: str
     input: Sequence[str]
     encoding_format: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def chat_inference(request: ProxyChatRequest) -> InferenceRequest:
@@ -119,7 +122,7 @@ def responses_inference(request: ProxyResponsesRequest) -> InferenceRequest:
 def embeddings_inference(request: ProxyEmbeddingsRequest) -> InferenceRequest:
     """The texts as the core has them, read by the dialect. Raises: InvalidRequest."""
     form = {} if request.encoding_format is None else {"encoding_format": request.encoding_format}
-    body = {"model": request.model or NEUTRAL, "input": list(request.input), **form}
+    body = {**request.extra, "model": request.model or NEUTRAL, "input": list(request.input), **form}
     return replace(openai_embeddings.decode_request(encode_plain(body)), model=request.model)
 
 
