@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
 from gateway.posting import LeanPoster, Poster, Reply, StockPoster, new_stock_transport
-from gateway.stopwatch import stopwatch, waiting_for_provider
+from gateway.stopwatch import waiting_for_provider
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
@@ -41,25 +40,27 @@ class UpstreamAnswer:
         """The content type without its parameters."""
         return self.content_type.split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives. Raises UpstreamFailed when it breaks off."""
-        watch, asked = stopwatch(), time.monotonic()
+    async def next(self) -> bytes:
+        """More of the body as it arrives; nothing at its end. Raises UpstreamFailed when it breaks off."""
         try:
-            while chunk := await self._reply.read():
-                watch.waited_provider += time.monotonic() - asked
-                yield chunk
-                asked = time.monotonic()
+            with waiting_for_provider():
+                return await self._reply.read()
         except _FAULTS as error:
             raise _failure(error) from None
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """What `next` gives, to its end. Raises UpstreamFailed."""
+        while piece := await self.next():
+            yield piece
 
     async def read(self) -> bytes:
         """The whole body. Raises UpstreamFailed, also for one beyond the bound."""
         parts, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
+        while piece := await self.next():
+            size += len(piece)
             if size > self._limit:
                 raise UpstreamFailed(f"The provider's answer passes {self._limit} bytes.", code="upstream_too_large")
-            parts.append(chunk)
+            parts.append(piece)
         return b"".join(parts)
 
     async def close(self) -> None:
