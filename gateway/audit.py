@@ -50,10 +50,11 @@ class AuditRecord:
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
 
-    def require_keyset(self) -> None:
-        """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
+    def require_keyset(self) -> str:
+        """The digest of the keyset in force. Raises KeysetExpired: what begins now could get no receipt."""
         if self._keys.life_left <= 0:
             raise KeysetExpired(KEYSET_ENDED)
+        return self._keys.keyset.digest
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably: from here on its receipt is owed. Raises NotRecorded.
@@ -83,9 +84,9 @@ class AuditRecord:
         self._writer.submit(lambda transaction: advance_call(transaction.connection, draft.receipt_id, text))
         self._streams[draft.receipt_id] = progress
 
-    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
+    def sign_checkpoint(self, sent: Progress, keyset_digest: str) -> dict[str, Any]:
         """The signed checkpoint of a stream of which that much has left (SPEC §7.4); durable with the next progress."""
-        return self._keys.sign_checkpoint(sent)
+        return self._keys.sign_checkpoint(sent, keyset_digest)
 
     def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
         """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""
@@ -175,7 +176,7 @@ class AuditRecord:
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
     ) -> Callable[[Transaction], None]:
         self._streams.pop(draft.receipt_id, None)
-        signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, self._keys.signer()))
+        signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, self._keys.signer(draft.keyset_digest)))
         text, salt, sample = json.dumps(signed), secrets.token_hex(32), self._sampler.draw(signed)
         commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest(signed), "salt": salt})
 

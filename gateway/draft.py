@@ -23,6 +23,7 @@ class ReceiptDraft:
     method: str
     model: str | None
     events: tuple[dict[str, Any], ...]
+    keyset_digest: str = ""  # in force when the call began, so that its receipt names what the call was carried by
 
     def with_event(self, kind: str, **members: Any) -> ReceiptDraft:
         """The draft with one more event."""
@@ -60,10 +61,10 @@ class Signer:
     served_at: int
 
 
-def new_draft(receipt_id: str, decision_id: str, endpoint: str, body: bytes) -> ReceiptDraft:
-    """The draft of a POST that has arrived whole."""
+def new_draft(receipt_id: str, decision_id: str, endpoint: str, body: bytes, keyset_digest: str) -> ReceiptDraft:
+    """The draft of a POST that has arrived whole, and begins under this keyset."""
     received = {"type": "request.received", "body_hash": digest_bytes(body)}
-    return ReceiptDraft(receipt_id, decision_id, endpoint, "POST", None, (received,))
+    return ReceiptDraft(receipt_id, decision_id, endpoint, "POST", None, (received,), keyset_digest)
 
 
 def decode_draft(text: str) -> ReceiptDraft:

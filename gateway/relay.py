@@ -24,7 +24,9 @@ class Relay:
         self._sent = Sent(200, STREAM_TYPE)
         self._recorded = False
         self._checkpoints = StreamCheckpoints(
-            self._sent, lambda: audit.sign_checkpoint(self._progress()), in_band=call.demands.checkpoints
+            self._sent,
+            lambda: audit.sign_checkpoint(self._progress(), call.draft.keyset_digest),
+            in_band=call.demands.checkpoints,
         )
         audit.follow(call.draft, self._signed_progress)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -40,7 +40,7 @@ class UpstreamAnswer:
         """The content type without its parameters."""
         return self.content_type.split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises UpstreamFailed when it breaks off."""
         try:
             async for chunk in self._response.aiter_raw():
@@ -66,9 +66,10 @@ class UpstreamAnswer:
 class Upstream:
     """The connections to providers."""
 
-    def __init__(self, limits: Limits, *, stock: bool) -> None:
-        """`stock`: by httpx2's own transport."""
+    def __init__(self, limits: Limits, *, stock: bool, carrier: httpx2.AsyncBaseTransport | None = None) -> None:
+        """`stock`: by httpx2's own transport; `carrier`: by another, which trusts whom it will."""
         self._stock = stock
+        self._carrier = carrier
         self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds).as_dict()
         self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}  # by whom they trust: nothing is shared
         self._limit = limits.answer
@@ -118,6 +119,8 @@ class Upstream:
             await transport.aclose()
 
     def _transport(self, roots: str | None) -> httpx2.AsyncBaseTransport:
+        if self._carrier is not None:
+            self._transports[roots] = self._carrier
         if roots not in self._transports:
             # trust_env off: a proxy named in the environment would see every prompt; a CA named there is not attested.
             context = httpx2.create_ssl_context(trust_env=False) if roots is None else new_context(roots)

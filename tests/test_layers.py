@@ -97,6 +97,22 @@ def test_no_import_circles() -> None:
         visit(name, ())
 
 
+def test_rooms_that_stand_alone_reach_none_of_the_others() -> None:
+    modules = {_module(path): path for path in FILES}
+    for room, forbidden in TABLE["never_reaches"].items():
+        waiting = [path for path in FILES if _below(path, [room])]
+        assert waiting, room
+        seen = set(waiting)
+        while waiting:
+            path = waiting.pop()
+            found = set(_imports(path))
+            reached = [name for name in found if any(name == far or name.startswith(far + ".") for far in forbidden)]
+            assert not reached, f"{room} reaches {reached} by way of {path}"
+            new = {modules[name] for name in found & modules.keys()} - seen
+            seen |= new
+            waiting += new
+
+
 def test_files_say_their_purpose_and_stay_small() -> None:
     for path in FILES:
         text = path.read_text()

@@ -92,7 +92,7 @@ def build_app(instance: Instance) -> Starlette:
 
 def inference_routes(pipeline: Pipeline, config: Config) -> list[Route]:
     """What a worker answers itself: calls, and the models that they may name."""
-    models = ModelsEndpoint(pipeline, config.models)
+    models = ModelsEndpoint(pipeline)
     return [
         *(
             Route(path, ChatEndpoint(service, pipeline, config.limits), methods=["POST"])

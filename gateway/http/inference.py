@@ -21,7 +21,7 @@ from gateway.http.exchange import ON_LEAVE
 from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
 from gateway.pipeline import Pipeline
-from gateway.routing.route import ModelTable, PublicModel
+from gateway.routing.route import PublicModel
 from gateway.storage.calls import LoggedReceipt
 from gateway.tenancy.tenant import ApiKey
 
@@ -114,14 +114,13 @@ async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, A
 class ModelsEndpoint:
     """`GET /v1/models` and `GET /v1/models/{id}`."""
 
-    def __init__(self, pipeline: Pipeline, table: ModelTable) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._table = table
 
     async def listing(self, request: Request) -> Response:
         """Every public model, in OpenAI's list shape, or in Anthropic's for its clients."""
         await self._pipeline.admit(dict(request.headers))
-        rows = [_model(row, request) for row in self._table.models]
+        rows = [_model(row, request) for row in self._pipeline.models.models]
         if not speaks_anthropic(request):
             return JSONResponse({"object": "list", "data": rows})
         ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
@@ -131,7 +130,7 @@ class ModelsEndpoint:
         """One model; its id may hold slashes. Raises UnknownModel."""
         await self._pipeline.admit(dict(request.headers))
         name = request.path_params["model"]
-        for row in self._table.models:
+        for row in self._pipeline.models.models:
             if row.id == name:
                 return JSONResponse(_model(row, request))
         raise UnknownModel(f"The model `{name[:128]}` does not exist here.", param="model")
