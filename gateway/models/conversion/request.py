@@ -52,7 +52,8 @@ _WIRE_IDS = {
 
 def family_of(card: ModelCard) -> str:
     """The row of the providers' catalog that serves a card: the language's own, but for MiniMax."""
-    return "minimax" if card.provider is ProviderId.MINIMAX else _FAMILIES[card.api]
+    family = _FAMILIES[card.api]
+    return "minimax" if family == "anthropic" and card.provider is ProviderId.MINIMAX else family
 
 
 def wire_id(card: ModelCard) -> str:
