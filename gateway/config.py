@@ -305,12 +305,15 @@ def _announcement(path: str | None) -> bytes | None:
     return raw
 
 
+_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
+
+
 def _demo_document() -> dict[str, Any]:
     return {
         "providers": [{"id": "mock", "family": "mock"}],
         "models": [
             {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
-            {"id": "mock-reasoner", "provider": "mock"},
+            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
         ],
     }
 

@@ -11,8 +11,11 @@ from gateway.dialects import (
     anthropic_count_tokens,
     anthropic_messages,
     bedrock_converse,
+    bedrock_embeddings,
     gemini,
+    gemini_embeddings,
     ollama,
+    ollama_embeddings,
     openai_chat,
     openai_chat_legacy,
     openai_embeddings,
@@ -26,9 +29,10 @@ from gateway.routing.route import CHAT
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is posted to one path. `providers` goes by the dialect of a connector; `local` makes the answer here where
-    a provider cannot be asked; `check` refuses what cannot be asked in another language; `capability` is what a model
-    needs to be asked it in another's place, None where no other's answer would do.
+    """What is posted to one path. `providers` goes by the dialect of a connector, or by its family where that has a way
+    of its own; `local` makes the answer here where a provider cannot be asked; `check` refuses what cannot be asked in
+    another language; `capability` is what a model needs to be asked it in another's place, None where no other's answer
+    would do.
     """
 
     surface: Surface
@@ -61,7 +65,9 @@ class Service:
 
     def _language(self, connector: Connector) -> str:
         """The client's own where the provider speaks it too, so that bytes pass unchanged."""
-        return self.surface.name if self.surface.name in connector.also else connector.dialect
+        if self.surface.name in connector.also:
+            return self.surface.name
+        return connector.family if connector.family in self.providers else connector.dialect
 
 
 _CHATS: dict[str, ProviderSide] = {
@@ -92,12 +98,17 @@ SERVICES: dict[str, Service] = {
         replace(
             openai_chat.SURFACE,
             name=openai_embeddings.NAME,
+            id_prefix="",
             decode_request=openai_embeddings.decode_request,
+            encode_answer=openai_embeddings.encode_answer,
             verbatim=openai_embeddings.VERBATIM,
         ),
         {
             openai_embeddings.NAME: _at("/embeddings", openai_embeddings.NAME),
-            ollama.NAME: _at("/v1/embeddings", openai_embeddings.NAME),  # beside the paths of its own language
+            gemini.NAME: gemini_embeddings.BATCH,
+            "vertex": gemini_embeddings.INSTANCES,
+            bedrock_converse.NAME: bedrock_embeddings.PROVIDER,
+            ollama.NAME: ollama_embeddings.PROVIDER,
         },
     ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
