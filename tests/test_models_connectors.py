@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.dialects.dialect import ProviderSide
 from gateway.dialects.fold import fold_events
@@ -61,6 +63,7 @@ from gateway.models.connectors.live import place_card
 from gateway.models.credentials import secret_table
 from tests.conftest import find_vectors
 from tests.worlds.canned import CHAT, CLAUDE, CONVERSE, GEMINI, HELLO, OLLAMA, RESPONSES
+from tests.worlds.gateway import RunningGateway
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
 
 ECHO = ToolDescriptor("echo", "says it again", {"type": "object", "properties": {"msg": {"type": "string"}}})
@@ -482,6 +485,49 @@ def test_vertex_takes_the_project_from_the_environment_or_the_key_file(
     (tmp_path / "absent.json").write_text(key_file)
     broken = failure_of(model)
     assert broken.kind is GatewayErrorKind.AUTH and "key file" in broken.message
+
+
+def test_a_service_account_buys_one_token_for_many_calls_and_another_once_it_is_refused(
+    provider: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """R191, R245: the key file signs for itself; its token goes to Vertex, the key nowhere."""
+    key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    with scripted_upstream() as tokens:
+        account = {"type": "service_account", "client_email": "a@p.iam", "private_key_id": "k", "private_key": key}
+        file = tmp_path / "account.json"
+        file.write_text(json.dumps(account | {"token_uri": tokens.base_url + "/token"}, indent=1))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+        tokens.play(Recording(b'{"access_token":"ya-bought","expires_in":3600}', "application/json"))
+        provider.play(Recording(GEMINI))
+        model = card(ApiKind.GOOGLE_VERTEX, provider)
+        assert all(isinstance(emissions_of(model)[-1], DoneEmission) for _ in range(2))
+        assert [each.credential for each in provider.received] == ["Bearer ya-bought"] * 2
+        assert len(tokens.received) == 1
+        provider.play(Recording(b"{}", "application/json", 401))
+        assert failure_of(model).kind is GatewayErrorKind.AUTH
+        assert len(tokens.received) == 2  # one of the two calls above bought a new one
+
+
+@pytest.mark.parametrize(
+    ("api", "name", "path"),
+    [
+        (ApiKind.OPENAI_COMPLETIONS, "gpt-4o", "/v1"),
+        (ApiKind.OPENAI_RESPONSES, "o3", "/v1"),
+        (ApiKind.ANTHROPIC_MESSAGES, "claude-opus-4", ""),
+    ],
+)
+def test_the_gateway_itself_is_a_provider(api: ApiKind, name: str, path: str, live_gateway: RunningGateway) -> None:
+    """R177, R183: all three of its languages, with a card of one's own."""
+    known = get_card(name)
+    assert known is not None and known.api is api
+    model = replace(known, id="mock-1", base_url=live_gateway.url + path)
+    reply = asyncio.run(complete_with_card(model, HELLO, StreamOptions(api_key=live_gateway.api_key)))
+    (block,) = reply.blocks
+    assert isinstance(block, TextBlock) and "hello" in block.text
+    assert (reply.stop, reply.model) == (StopReason.COMPLETE, "mock-1")
+    assert reply.usage.output_tokens > 0
+    refused = failure_of(model, StreamOptions(api_key="sk-router-unknown"))
+    assert (refused.kind, refused.upstream_status) == (GatewayErrorKind.AUTH, 401)
 
 
 def test_a_tool_loop_over_the_wire(provider: ScriptedUpstream) -> None:

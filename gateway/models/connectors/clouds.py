@@ -70,6 +70,11 @@ async def authorize_vertex(connector: Connector, secret: str) -> dict[str, str]:
     return connector.credential_header(token)
 
 
+def forget_vertex() -> None:
+    """The token was refused: the next call buys another."""
+    _TOKENS.forget(ProviderId.GOOGLE_VERTEX)
+
+
 def missing_secret(provider: ProviderId) -> GatewayError:
     """What is said where nothing was found: it names the variables."""
     words = f"no credential for {provider}: {describe_secret(provider).hint}"

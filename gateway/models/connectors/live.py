@@ -11,6 +11,7 @@ from gateway.connectors.connector import Connector
 from gateway.languages import SERVICES
 from gateway.models.connectors.clouds import (
     authorize_vertex,
+    forget_vertex,
     missing_secret,
     place_bedrock,
     place_vertex,
@@ -70,7 +71,8 @@ class LiveConnector:
         headers = {name: connector.api_version or value for name, value in side.headers}
         if secret is not None:
             headers |= await _authorize(connector, url, body, secret)
-        return Prepared(side, HttpRequest(url, headers, body, options.cancel))
+        sent = HttpRequest(url, headers, body, options.cancel)
+        return Prepared(side, sent, forget_vertex) if connector.service_account else Prepared(side, sent)
 
 
 def place_card(card: ModelCard, secret: str) -> Connector:
