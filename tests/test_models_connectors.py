@@ -402,6 +402,56 @@ def test_a_key_never_goes_over_an_open_line(provider: ScriptedUpstream) -> None:
     assert error.kind is GatewayErrorKind.UNSUPPORTED and KEY not in error.message
 
 
+@pytest.mark.parametrize(
+    "base_url", ["http://[", "ftp://x", "", "https://u:p@h/v1", "https://h/v1?a=b", "https://h/#x", "http://h:port"]
+)
+@pytest.mark.parametrize("api", [ApiKind.OPENAI_COMPLETIONS, ApiKind.OLLAMA, ApiKind.AMAZON_BEDROCK])
+def test_an_address_that_is_none_is_refused(api: ApiKind, base_url: str, provider: ScriptedUpstream) -> None:
+    """R192: in words, as the last emission; nothing else comes out of a stream."""
+    error = failure_of(card(api, provider, base_url=base_url), StreamOptions(api_key=KEY))
+    assert error.kind is GatewayErrorKind.UNSUPPORTED and "base_url" in error.message
+
+
+@pytest.mark.parametrize("key", ["sk-\u00e9", "sk-1\r\nx-more: 1", "sk-\ud800"])
+def test_a_key_that_no_header_can_carry_is_refused(key: str, provider: ScriptedUpstream) -> None:
+    """R192, R232: and not repeated."""
+    provider.play(Recording(CHAT))
+    error = failure_of(card(ApiKind.OPENAI_COMPLETIONS, provider), StreamOptions(api_key=key))
+    assert error.kind is GatewayErrorKind.AUTH and key not in error.message and provider.received == []
+
+
+def test_deepseek_and_zai_are_known_by_their_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R236 and contradictions C10, C12: they stay no ProviderId; their own key, and none of OpenAI's, goes there."""
+    monkeypatch.setenv("OPENAI_API_KEY", "of-openai")
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    seen: list[HttpRequest] = []
+
+    class Tape:
+        async def post(
+            self, request: HttpRequest, provider: str, transport_message: str, aborted_message: str
+        ) -> HttpResponse:
+            seen.append(request)
+            return HttpResponse(503, None)
+
+    connector = create_openai_chat_connector(environment_credential_resolver(), Tape())
+    known = get_card("gpt-4o")
+    assert known is not None
+    model = replace(known, id="deepseek-chat", base_url="https://api.deepseek.com", reasoning=True)
+    options = StreamOptions(max_output_tokens=7, thinking=ThinkingLevel.OFF)
+
+    def fail() -> GatewayError:
+        with pytest.raises(GatewayError) as caught:
+            asyncio.run(connector.complete(model, HELLO, options))
+        return caught.value
+
+    assert "DEEPSEEK_API_KEY" in fail().message and not seen
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "of-deepseek")
+    assert fail().upstream_status == 503
+    assert seen[0].headers["authorization"] == "Bearer of-deepseek"
+    body = json.loads(seen[0].body)
+    assert (body["max_tokens"], body["thinking"]) == (7, {"type": "disabled"})
+
+
 def test_azure_wants_the_operators_own_resource(provider: ScriptedUpstream) -> None:
     """R239: there is no public address to fall back on; newer paths are chosen by the URL."""
     error = failure_of(card(ApiKind.AZURE_OPENAI, provider, base_url=None), StreamOptions(api_key=KEY))
@@ -448,6 +498,8 @@ def test_bedrock_signs_with_the_environments_keys_or_a_profile(
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     assert failure_of(model).kind is GatewayErrorKind.AUTH  # half a key
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s\udcff")
+    assert failure_of(model).kind is GatewayErrorKind.AUTH  # bytes that are no text
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "the-session")
     provider.play(Recording(CONVERSE, EVENTSTREAM))

@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.config import read_aws_credentials
 from gateway.connectors.catalog import ANY_PROJECT
 from gateway.connectors.connector import Connector
-from gateway.credentials import read_aws_file
+from gateway.credentials import fits_headers, read_aws_file
 from gateway.dialects.fields import word
 from gateway.environment import read_variable
 from gateway.google_token import GoogleTokens
@@ -45,7 +45,7 @@ def sign_bedrock(connector: Connector, url: str, body: bytes, secret: str) -> di
         found = read_aws_file(Path(place).expanduser(), secret)
     else:
         return connector.credential_header(secret)
-    if found is None:
+    if found is None or not fits_headers(found):
         raise missing_secret(ProviderId.AMAZON)
     return connector.signed_headers(found, url, _JSON_TYPE, body, datetime.now(UTC))
 
