@@ -79,11 +79,11 @@ def card_quirks(card: ModelCard) -> Quirks:
 
 
 def to_request(
-    card: ModelCard, conversation: asked.Conversation, options: StreamOptions, dialect: str, *, stream: bool = True
+    card: ModelCard, conversation: asked.Conversation, options: StreamOptions, dialect: str
 ) -> InferenceRequest:
-    """The request. `dialect` is the one that it will be written in: a bare signature is taken for one of its own.
+    """The request, for a stream. Only a card that reasons is told how much to.
 
-    Only a card that reasons is told how much to.
+    `dialect` is the one that it will be written in: a bare signature is taken for one of its own.
     """
     return InferenceRequest(
         dialect=ORIGIN,
@@ -94,8 +94,8 @@ def to_request(
         max_tokens=options.max_output_tokens,
         temperature=options.temperature,
         top_p=options.top_p,
-        stream=stream,
-        include_usage=stream,
+        stream=True,
+        include_usage=True,
         reasoning=Reasoning(options.thinking) if options.thinking and card.reasoning else None,
     )
 
