@@ -30,15 +30,16 @@ vectors: $(VENV)/dev.stamp
 web:
 	$(PYTHON) verifier-web/build.py
 
+# Beside LiteLLM, Portkey and nginx, into bench/results; QUICK=1 for a few minutes. Needs cc; the peers go into .bench.
 bench: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
 # The load of tests/test_load.py at full size: tens of minutes.
 soak: $(VENV)/dev.stamp
 	SAFEROUTER_LOAD_CALLS=20000 SAFEROUTER_LOAD_KILLS=20 $(BIN)/python -m pytest tests/test_load.py
 
 clean:
-	rm -rf $(VENV) .vm dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .vm .bench dist .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
 from gateway.posting import LeanPoster, Poster, Reply, StockPoster, new_stock_transport
+from gateway.stopwatch import stopwatch, waiting_for_provider
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
@@ -41,9 +43,12 @@ class UpstreamAnswer:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises UpstreamFailed when it breaks off."""
+        watch, asked = stopwatch(), time.monotonic()
         try:
             while chunk := await self._reply.read():
+                watch.waited_provider += time.monotonic() - asked
                 yield chunk
+                asked = time.monotonic()
         except _FAULTS as error:
             raise _failure(error) from None
 
@@ -91,7 +96,8 @@ class Upstream:
         elif credential is not None:
             headers |= connector.credential_header(credential)
         try:
-            reply = await self._poster(connector.roots).post(url, headers, body)
+            with waiting_for_provider():
+                reply = await self._poster(connector.roots).post(url, headers, body)
         except _FAULTS as error:
             raise _failure(error) from None
         if reply.header(b"content-encoding") not in ("", "identity"):
