@@ -31,6 +31,9 @@ providers = [{id = "mock", family = "mock"}]
 models = [
   {id = "mock-1", provider = "mock", aliases = ["claude-sonnet-4-5"]},
   {id = "mock-text", provider = "mock"},
+  {id = "mock-503", provider = "mock"},
+  {id = "mock-429", provider = "mock"},
+  {id = "mock-cut", provider = "mock"},
 ]
 """
 

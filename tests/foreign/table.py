@@ -17,6 +17,7 @@ this page; it is no part of `make test`. A dash is a feature that the client doe
 - *answer*: a plain answer. *stream*: text as it comes, and its usage where the client shows it.
 - *tools*: a tool is called with arguments that fit its schema, run, and its result answered.
 - *structured*: an object of a given schema, as the client's own type where it has one.
+- *errors*: status 503, status 429 and an answer that its provider cut are each told as what they are.
 
 """
 NOTES = """

@@ -1,4 +1,5 @@
 // The official @anthropic-ai/sdk package for JavaScript.
+import assert from "node:assert/strict";
 import Anthropic from "@anthropic-ai/sdk";
 import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import { z } from "zod";
@@ -31,6 +32,20 @@ await run({
     const output_config = { format: zodOutputFormat(Weather) };
     const message = await client.messages.parse({ ...asked, model: "mock-1", output_config });
     return same(message.parsed_output, { city: "mock", unit: "celsius" });
+  },
+  async errors() {
+    const once = { maxRetries: 0 };
+    await assert.rejects(client.messages.create({ ...asked, model: "mock-503" }, once), Anthropic.InternalServerError);
+    const limited = client.messages.stream({ ...asked, model: "mock-429" }, once).finalMessage();
+    await assert.rejects(limited, Anthropic.RateLimitError);
+    await assert.rejects(client.messages.stream({ ...asked, model: "mock-cut" }, once).finalMessage());
+    return "503, 429 and a cut stream are told apart";
+  },
+  async thinking() {
+    const thinking = { type: "enabled", budget_tokens: 1024 };
+    const message = await client.messages.stream({ ...asked, max_tokens: 4000, thinking }).finalMessage();
+    same(message.content.map((block) => block.type), ["thinking", "text"]);
+    return within("does not think", message.content[0].thinking);
   },
   async count_tokens() {
     const { model, messages } = asked;

@@ -1,4 +1,5 @@
 // The official openai package for JavaScript: `chat` or `responses`.
+import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { zodResponseFormat, zodResponsesFunction, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
@@ -38,6 +39,16 @@ const chat = {
     const response_format = zodResponseFormat(Weather, "weather");
     const stream = client.chat.completions.stream({ model: "mock-1", messages, response_format });
     return same((await stream.finalChatCompletion()).choices[0].message.parsed, expected);
+  },
+  async errors() {
+    const once = { maxRetries: 0 };
+    const busy = client.chat.completions.create({ model: "mock-503", messages }, once);
+    await assert.rejects(busy, OpenAI.InternalServerError);
+    const limited = client.chat.completions.create({ model: "mock-429", messages, stream: true }, once);
+    await assert.rejects(limited, OpenAI.RateLimitError);
+    const cut = client.chat.completions.stream({ model: "mock-cut", messages }, once).finalChatCompletion();
+    await assert.rejects(cut, OpenAI.OpenAIError);
+    return "503, 429 and a cut stream are told apart";
   },
   async embeddings() {
     const { data } = await client.embeddings.create({ model: "mock-1", input: ["a", "b"], dimensions: 8 });

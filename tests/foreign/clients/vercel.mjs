@@ -1,4 +1,5 @@
 // The Vercel AI SDK: `chat`, `responses` or `messages`.
+import assert from "node:assert/strict";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { embed, generateText, Output, stepCountIs, streamText, tool } from "ai";
@@ -37,6 +38,25 @@ await run({
   async structured() {
     return same((await generateText({ model: model("mock-1"), prompt, output: Output.object({ schema }) })).output, expected);
   },
+  async errors() {
+    const once = { prompt, maxRetries: 0 };
+    await assert.rejects(generateText({ model: model("mock-503"), ...once }), { statusCode: 503 });
+    await assert.rejects(generateText({ model: model("mock-429"), ...once }), { statusCode: 429 });
+    const told = [];
+    await streamText({ model: model("mock-cut"), ...once, onError: ({ error }) => told.push(error) }).consumeStream();
+    assert.ok(told.length > 0); // OpenAI says a failure twice, as `error` and as `response.failed`
+    return "503, 429 and a cut stream are told apart";
+  },
+  ...(process.argv[2] !== "chat" && {
+    async reasoning() {
+      const providerOptions = {
+        openai: { reasoningEffort: "low", reasoningSummary: "auto", forceReasoning: true },
+        anthropic: { thinking: { type: "enabled", budgetTokens: 1024 } },
+      };
+      const result = streamText({ model: model("mock-text"), prompt, providerOptions });
+      return within("does not think", await result.reasoningText);
+    },
+  }),
   ...(process.argv[2] === "chat" && {
     async embeddings() {
       const { embedding } = await embed({ model: openai.embedding("mock-1"), value: "a" });
