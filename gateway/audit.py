@@ -30,7 +30,7 @@ from gateway.storage.calls import (
 from gateway.storage.samples import StoredSample, insert_sample
 from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
-from tee.canonical import digest
+from tee.canonical import digest, digest_bytes
 from tee.errors import Malformed, Unavailable
 from tee.keys.httpsig import SignedAnswer
 
@@ -50,10 +50,11 @@ class AuditRecord:
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
 
-    def require_keyset(self) -> None:
-        """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
+    def require_keyset(self) -> str:
+        """The digest of the keyset in force. Raises KeysetExpired: what begins now could get no receipt."""
         if self._keys.life_left <= 0:
             raise KeysetExpired(KEYSET_ENDED)
+        return self._keys.keyset.digest
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably: from here on its receipt is owed. Raises NotRecorded.
@@ -61,7 +62,7 @@ class AuditRecord:
         Returns the index of its `route` leaf; None for a call that goes nowhere.
         """
         text, route = self._coded(draft), draft.route
-        commitment = None if route is None else digest(route)
+        commitment = None if route is None else digest_bytes(route)
 
         def opening(transaction: Transaction) -> int | None:
             sequence = transaction.sequence
@@ -83,9 +84,9 @@ class AuditRecord:
         self._writer.submit(lambda transaction: advance_call(transaction.connection, draft.receipt_id, text))
         self._streams[draft.receipt_id] = progress
 
-    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
+    def sign_checkpoint(self, sent: Progress, keyset_digest: str) -> dict[str, Any]:
         """The signed checkpoint of a stream of which that much has left (SPEC §7.4); durable with the next progress."""
-        return self._keys.sign_checkpoint(sent)
+        return self._keys.sign_checkpoint(sent, keyset_digest)
 
     def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
         """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""
@@ -175,13 +176,14 @@ class AuditRecord:
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
     ) -> Callable[[Transaction], None]:
         self._streams.pop(draft.receipt_id, None)
-        signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, self._keys.signer()))
-        text, salt, sample = json.dumps(signed), secrets.token_hex(32), self._sampler.draw(signed)
-        commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest(signed), "salt": salt})
+        signer = self._keys.signer(draft.keyset_digest)
+        signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, signer))
+        text, salt, sample = signed.decode(), secrets.token_hex(32), self._sampler.draw(signed)
+        commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest_bytes(signed), "salt": salt})
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signed["served_at"])
+            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signer.served_at)
             if close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 sequence.append("receipt", {"commitment": commitment})
                 if sample is not None:

@@ -53,8 +53,12 @@ def serve(
 ) -> None:
     """Serve the gateway until Ctrl-C."""
     os.umask(0o077)  # whatever is made below is for this user only
-    loaded = _load(config)
-    loaded = loaded if workers is None else replace(loaded, workers=workers)
+
+    def read() -> Config:
+        found = _load(config)
+        return found if workers is None else replace(found, workers=workers)
+
+    loaded = read()
     import uvloop
 
     from gateway.config import read_credential
@@ -80,7 +84,9 @@ def serve(
             )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready))
+        # Without a file there is nothing to read again, and a terminal that closes ends the gateway.
+        reread = read if config is not None else None
+        runner.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready, reread=reread))
 
 
 @keys_app.command("create")

@@ -106,7 +106,8 @@ class QuoteDesk:
             platform = await self._platform_evidence(evidence, None)
         quote = quote_document(self._keys, keyset, self.tee_type, evidence, statement, platform)
         quote = await record(keyset, quote)
-        self._keys.keyset, self._standing = keyset, Standing(quote, time.time())
+        self._keys.put_in_force(keyset)
+        self._standing = Standing(quote, time.time())
 
     async def quote(self, nonce: bytes) -> Document:
         """A quote over this nonce (32 bytes). Who asks for the same one meanwhile shares it.

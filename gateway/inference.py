@@ -312,5 +312,16 @@ class Failure:
     retry_after: float | None = None
 
 
-StreamEvent = Start | TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Media | Usage | Finish | Failure
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of one input; they come in the order of the inputs. Only a request for embeddings is answered so: any
+    other fails.
+    """
+
+    vector: tuple[float, ...]
+
+
+StreamEvent = (
+    Start | TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Media | Embedding | Usage | Finish | Failure
+)
 """One step of an answer, streamed or not. Media comes whole; a language that cannot show it fails the answer."""

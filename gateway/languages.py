@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from gateway.connectors.azure import resource_path
 from gateway.connectors.connector import Connector
 from gateway.dialects import (
     anthropic_count_tokens,
     anthropic_messages,
     bedrock_converse,
+    bedrock_embeddings,
     gemini,
+    gemini_embeddings,
     ollama,
+    ollama_embeddings,
     openai_chat,
     openai_chat_legacy,
     openai_embeddings,
@@ -20,23 +24,30 @@ from gateway.dialects import (
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
+from gateway.routing.route import CHAT
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is posted to one path. `providers` goes by the dialect of a connector; `local` makes the answer here where
-    a provider cannot be asked; `check` refuses what cannot be asked in another language.
+    """What is posted to one path. `providers` goes by the dialect of a connector, or by its family where that has a way
+    of its own; `local` makes the answer here where a provider cannot be asked; `check` refuses what cannot be asked in
+    another language; `capability` is what a model needs to be asked it in another's place, None where no other's answer
+    would do.
     """
 
     surface: Surface
     providers: Mapping[str, ProviderSide]
     local: Callable[[InferenceRequest], bytes] | None = None
     check: Callable[[InferenceRequest], None] = lambda _request: None
+    capability: str | None = CHAT
+
+    def offers(self, connector: Connector) -> bool:
+        """Whether the provider can be asked."""
+        return self._language(connector) in self.providers and self.surface.name not in connector.lacks
 
     def answer_here(self, request: InferenceRequest, connector: Connector) -> bytes | None:
         """The gateway's own answer; None if the provider is to be asked. Raises: NoRoute if neither can be."""
-        offered = self._language(connector) in self.providers and self.surface.name not in connector.lacks
-        if offered:
+        if self.offers(connector):
             return None
         if self.local is None:
             raise NoRoute(f"Provider {connector.id} does not offer {self.surface.name}.", code="not_offered")
@@ -50,17 +61,24 @@ class Service:
         side = self.providers[self._language(connector)]
         if side.name != self.surface.name:
             self.check(request)
-        return side
+        return _at_azure(side, connector.api_version) if connector.azure else side
 
     def _language(self, connector: Connector) -> str:
         """The client's own where the provider speaks it too, so that bytes pass unchanged."""
-        return self.surface.name if self.surface.name in connector.also else connector.dialect
+        if self.surface.name in connector.also:
+            return self.surface.name
+        return connector.family if connector.family in self.providers else connector.dialect
 
 
 _CHATS: dict[str, ProviderSide] = {
     dialect.PROVIDER.name: dialect.PROVIDER
     for dialect in (openai_chat, openai_responses, anthropic_messages, gemini, bedrock_converse, ollama)
 }
+
+
+def _at_azure(side: ProviderSide, version: str | None) -> ProviderSide:
+    """A path of OpenAI's where Azure has it."""
+    return replace(side, path=lambda model, stream: resource_path(version, side.path(model, stream), model))
 
 
 def _at(path: str, name: str) -> ProviderSide:
@@ -80,12 +98,17 @@ SERVICES: dict[str, Service] = {
         replace(
             openai_chat.SURFACE,
             name=openai_embeddings.NAME,
+            id_prefix="",
             decode_request=openai_embeddings.decode_request,
+            encode_answer=openai_embeddings.encode_answer,
             verbatim=openai_embeddings.VERBATIM,
         ),
         {
             openai_embeddings.NAME: _at("/embeddings", openai_embeddings.NAME),
-            ollama.NAME: _at("/v1/embeddings", openai_embeddings.NAME),  # beside the paths of its own language
+            gemini.NAME: gemini_embeddings.BATCH,
+            "vertex": gemini_embeddings.INSTANCES,
+            bedrock_converse.NAME: bedrock_embeddings.PROVIDER,
+            ollama.NAME: ollama_embeddings.PROVIDER,
         },
     ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
@@ -93,6 +116,7 @@ SERVICES: dict[str, Service] = {
         anthropic_count_tokens.SURFACE,
         {anthropic_messages.NAME: anthropic_count_tokens.PROVIDER},
         anthropic_count_tokens.estimate_tokens,
+        capability=None,
     ),
 }
 """By path."""

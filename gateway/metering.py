@@ -19,15 +19,15 @@ class Meter:
     started_at: int = field(default_factory=lambda: int(time.time()))
     started: float = field(default_factory=time.monotonic)
 
-    def read(self, status: int, usage: Usage | None) -> Activity:
-        """The activity of a call that ends now with this HTTP status."""
+    def read(self, status: int, usage: Usage | None, *, partial: bool = False) -> Activity:
+        """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut."""
         return Activity(
             key_id=self.key_id,
             model=self.model,
             provider=self.provider,
             status=status,
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
             started_at=self.started_at,
             milliseconds=int((time.monotonic() - self.started) * 1000),
+            partial=partial,
+            **{name: None if usage is None else getattr(usage, name) for name in Usage.__slots__},
         )

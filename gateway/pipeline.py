@@ -28,7 +28,7 @@ from gateway.metering import Meter
 from gateway.places import Places, own_places
 from gateway.record import CallRecord
 from gateway.relay import Relay
-from gateway.routing.route import Route, tier_observed
+from gateway.routing.route import ModelTable, Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
 from gateway.translate import OUR_KEY_STATUSES, Exchange, refused_key
 from gateway.upstream import Upstream, UpstreamAnswer
@@ -67,6 +67,15 @@ class Pipeline:
         self._running: set[asyncio.Task[Any]] = set()
         self._draining = False
 
+    @property
+    def models(self) -> ModelTable:
+        """What new calls may name."""
+        return self._config.models
+
+    def configure(self, config: Config) -> None:
+        """Carry new calls by this configuration; those on their way keep theirs."""
+        self._config = config
+
     async def admit(self, headers: dict[str, str]) -> ApiKey:
         """Step 1, before the body is read. Raises Unauthenticated, NoRoute."""
         if self._draining or self._places.taken() > self._config.limits.open_calls:
@@ -80,10 +89,11 @@ class Pipeline:
         return key
 
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
-        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt."""
+        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired."""
         surface = service.surface
         meter = Meter(key.id, None, None)
-        draft = new_draft("rcpt-" + secrets.token_hex(16), "route-" + secrets.token_hex(8), endpoint, body)
+        keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
+        draft = new_draft("rcpt-" + secrets.token_hex(16), "route-" + secrets.token_hex(8), endpoint, body, keyset)
         try:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)

@@ -13,8 +13,8 @@ from tee.keys.httpsig import SignedAnswer
 class AnswerSigner(Protocol):
     """What signs answers as they leave."""
 
-    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
-        """The signed checkpoint of a stream of which that much has left (SPEC §7.4)."""
+    def sign_checkpoint(self, sent: Progress, keyset_digest: str) -> dict[str, Any]:
+        """The signed checkpoint of a stream of which that much has left, begun under that keyset (SPEC §7.4)."""
 
     def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
         """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""
@@ -40,8 +40,8 @@ class StreamRecord(AnswerSigner, Protocol):
 class CallRecord(StreamRecord, Protocol):
     """What the pipeline needs."""
 
-    def require_keyset(self) -> None:
-        """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
+    def require_keyset(self) -> str:
+        """The digest of the keyset in force. Raises KeysetExpired: what begins now could get no receipt."""
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably; the index of its `route` leaf, None for a call that goes nowhere. Raises GatewayError.

@@ -24,7 +24,9 @@ class Relay:
         self._sent = Sent(200, STREAM_TYPE)
         self._recorded = False
         self._checkpoints = StreamCheckpoints(
-            self._sent, lambda: audit.sign_checkpoint(self._progress()), in_band=call.demands.checkpoints
+            self._sent,
+            lambda: audit.sign_checkpoint(self._progress(), call.draft.keyset_digest),
+            in_band=call.demands.checkpoints,
         )
         audit.follow(call.draft, self._signed_progress)
 
@@ -42,7 +44,7 @@ class Relay:
             tail, complete = self._ending()
         except UpstreamFailed as error:
             tail, complete = self._passage.closing(self._call.attestation_wanted(), failure_of(error)), False
-        activity = self._call.meter.read(200, self._passage.seen().usage)
+        activity = self._call.meter.read(200, self._passage.seen().usage, partial=not complete)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self._recorded = True
         yield tail
@@ -51,7 +53,7 @@ class Relay:
         """Let go of the provider; a stream that was cut gets its receipt now."""
         if not self._recorded:
             self._recorded = True
-            activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage)
+            activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage, partial=True)
             self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
         await self._answer.close()
 

@@ -87,10 +87,11 @@ class RemoteRecord:
         self._streams: dict[str, Callable[[], Progress]] = {}
         self._told: dict[str, int] = {}
 
-    def require_keyset(self) -> None:
-        """Refuse what could get no receipt that verifies. Raises KeysetExpired."""
+    def require_keyset(self) -> str:
+        """The digest of the keyset in force. Raises KeysetExpired: what begins now could get no receipt."""
         if time.time() >= self.keyset[1]:
             raise KeysetExpired(KEYSET_ENDED)
+        return self.keyset[0]
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably. Raises GatewayError."""
@@ -108,9 +109,9 @@ class RemoteRecord:
         self._link.tell("follow", draft=draft.encode(), progress=encode_value(progress()))
         self._streams[draft.receipt_id] = progress
 
-    def sign_checkpoint(self, sent: Progress) -> dict[str, Any]:
+    def sign_checkpoint(self, sent: Progress, keyset_digest: str) -> dict[str, Any]:
         """The signed checkpoint of a stream of which that much has left (SPEC §7.4)."""
-        return self._keys.sign_checkpoint(sent, self.keyset[0], int(time.time()))
+        return self._keys.sign_checkpoint(sent, keyset_digest, int(time.time()))
 
     def sign_answer(self, answer: SignedAnswer) -> dict[str, str]:
         """The signature fields of a buffered answer, whose receipt is durable (SPEC §7.5)."""

@@ -7,7 +7,7 @@ import logging
 import time
 
 from gateway.desk import QuoteDesk, Record, iso_time
-from gateway.workload import WorkloadKeys
+from gateway.workload import Document, WorkloadKeys
 from tee.errors import DeviceDead, Unavailable
 
 LOG = logging.getLogger("saferouter")
@@ -25,6 +25,7 @@ class Renewal:
         self._failure: Unavailable | None = None
         self._pause = self._next_try = 0.0
         self._told = ""
+        self._adopting = asyncio.Lock()  # one at a time: the older of two workloads must not come back
 
     async def start(self, patience: float) -> None:
         """The boot's evidence, stored before the keyset signs anything; a busy device is asked for `patience` seconds.
@@ -32,6 +33,11 @@ class Renewal:
         Raises Unavailable.
         """
         await self._desk.adopt(self._keys.keyset, self._record, patience)
+
+    async def change(self, workload: Document, patience: float) -> None:
+        """A keyset over another workload, attested and logged before it is in force. Raises Unavailable."""
+        async with self._adopting:
+            await self._desk.adopt(self._keys.new_keyset(workload), self._record, patience)
 
     async def run(self) -> None:
         """Background work. Runs until cancelled."""
@@ -55,7 +61,8 @@ class Renewal:
 
     async def _renew(self) -> None:
         try:
-            await self._desk.adopt(self._keys.new_keyset(), self._record, 0.0)
+            async with self._adopting:
+                await self._desk.adopt(self._keys.new_keyset(), self._record, 0.0)
         except DeviceDead:
             return  # of which the desk has told
         except Unavailable as error:

@@ -145,30 +145,38 @@ class Supervisor:
         worker.greeted = True
 
     def _hello(self, slot: int) -> Message:
-        """What a worker needs to know. It reads the rest where the keeper did, and must come to the same digests."""
-        config, keys = self._instance.config, self._instance.keys
-        return {
-            "document": config.document,
-            "workers": config.workers,
-            "configuration": keys.workload["configuration"],
-            "source_digest": keys.workload["build"]["source_digest"],
-            "keyset": [keys.keyset.digest, keys.keyset.not_after],
-            "boot_keys": keys.boot_keys.encode(),
+        """What a worker needs to know."""
+        return self._attested() | {
+            "boot_keys": self._instance.keys.boot_keys.encode(),
             "embedded": None if self._embedded is None else asdict(self._embedded),
             "listener": self._listener.fileno(),
             "counts": self._counts_handle,
             "slot": slot,
         }
 
+    def _attested(self) -> Message:
+        """The keyset in force, and its configuration: a worker reads the rest of that where the keeper did, and must
+        come to the same digests.
+        """
+        config, keyset = self._instance.config, self._instance.keys.keyset
+        return {
+            "document": config.document,
+            "workers": config.workers,
+            "configuration": keyset.workload["configuration"],
+            "source_digest": keyset.workload["build"]["source_digest"],
+            "keyset": [keyset.digest, keyset.not_after],
+        }
+
     async def _tell_keyset(self) -> None:
+        """Tell of every keyset, with the configuration that it names: so a worker takes on both at once."""
         told: str | None = None
         while True:
-            keyset = self._instance.keys.keyset
-            if keyset.digest != told:
-                told = keyset.digest
+            digest = self._instance.keys.keyset.digest
+            if digest != told:
+                told = digest
                 for worker in self._workers.values():
                     if worker.greeted:
-                        worker.desk.tell({"keyset": [keyset.digest, keyset.not_after]})
+                        worker.desk.tell(self._attested())
             await asyncio.sleep(KEYSET_SECONDS)
 
 

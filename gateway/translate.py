@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from gateway.dialects.dialect import CUT, Attestation, Passage, ProviderSide, Seen, Surface, Verbatim
 from gateway.dialects.quirks import Quirks
+from gateway.dialects.splice import attach_to_object, read_answer
 from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, Finish, InferenceRequest, StreamEvent, Usage
 
@@ -61,14 +63,16 @@ class Exchange:
         Raises: UpstreamFailed if it is none, also for an error that came as an answer, unless it passes verbatim.
         """
         if self.verbatim is not None:
-            seen = self.verbatim.facts(body)
-            return (body if attestation is None else self.verbatim.attach(body, attestation)), seen
+            fields = read_answer(body)
+            seen = self.verbatim.facts(fields)
+            return (body if attestation is None else attach_to_object(body, fields, attestation)), seen
         events = self.provider.decode_answer(body)
         if failure := next((event for event in events if isinstance(event, Failure)), None):
             raise UpstreamFailed(f"The provider failed: {failure.message}", code=failure.code)
         written = self.surface.encode_answer(events, self.request, self.token, self.created, attestation)
         usage = next((event for event in reversed(events) if isinstance(event, Usage)), None)
-        return written, Seen(usage, self.surface.id_prefix + self.token, whole=True)
+        prefix = self.surface.id_prefix
+        return written, Seen(usage, prefix and prefix + self.token, whole=True)
 
     def refusal(self, body: bytes, status: int) -> tuple[bytes, str | None]:
         """The provider's own refusal, as the client can read it, and when to come back, if its body says so.
@@ -100,7 +104,7 @@ class Translation:
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
         """The last bytes; a stream without an ending, or cut, ends in an error."""
-        rest: list[StreamEvent] = [cut] if cut is not None else self._decoder.finish()
+        rest = self._decoder.finish() if cut is None else [*self._used(), cut]
         written = self._write(rest)
         if not (self._finished or self._failed):
             written += self._write([CUT])
@@ -109,6 +113,12 @@ class Translation:
     def seen(self) -> Seen:
         """What was learnt so far."""
         return Seen(self._usage, self._chat_id, self._finished and not self._failed)
+
+    def _used(self) -> list[StreamEvent]:
+        """What the provider said of usage before it was cut, where its decoder kept that for the end."""
+        with suppress(UpstreamFailed):  # a bound that was passed is why it was cut
+            return [event for event in self._decoder.finish() if isinstance(event, Usage)]
+        return []
 
     def _write(self, events: list[StreamEvent]) -> bytes:
         written = b""

@@ -39,6 +39,8 @@ async def run() -> None:
     if "stop" in hello:
         return
     config = _attested_config(hello)
+    if source_digest() != hello["source_digest"]:
+        raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
     record = RemoteRecord(link, decode_boot_keys(hello["boot_keys"]), tuple(hello["keyset"]))
     upstream, stop = Upstream(config.limits, stock=config.stock_http), asyncio.Event()
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
@@ -53,6 +55,9 @@ async def run() -> None:
     for task in (server, reporting):
         task.add_done_callback(partial(_ended, stop))
     while "stop" not in (message := await told.get()):
+        if message["configuration"] != config.digests():
+            config = _attested_config(message)
+            pipeline.configure(config)
         record.keyset = tuple(message["keyset"])
     stop.set()
     await pipeline.drain()
@@ -64,12 +69,10 @@ async def run() -> None:
 
 
 def _attested_config(hello: Message) -> Config:
-    """The keeper's configuration; what it names, and this code, may have changed on disk since that was attested."""
+    """The keeper's configuration, of which files may have changed since that was attested. Raises Malformed."""
     config = replace(decode_config(hello["document"]), workers=hello["workers"])
     if config.digests() != hello["configuration"]:
         raise Malformed("configuration", "one that has changed", "what is attested: restart the gateway")
-    if source_digest() != hello["source_digest"]:
-        raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
     return config
 
 

@@ -32,7 +32,7 @@ from gateway.storage.writer import GroupCommit
 from gateway.workload import WorkloadKeys
 from tee.errors import Malformed
 
-DRAFTS = [new_draft(f"rcpt-{number}", f"route-{number}", "/v1/chat/completions", b"{}") for number in range(3)]
+DRAFTS = [new_draft(f"rcpt-{number}", f"route-{number}", "/v1/chat/completions", b"{}", "") for number in range(3)]
 SENT = Sent(200, "application/json").followed_by(b"{}", complete=True)
 
 

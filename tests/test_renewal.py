@@ -128,7 +128,7 @@ def world(chip_file: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_the_boot_quote_is_stored_before_anything_is_signed(world: World) -> None:
     asyncio.run(world.renewal.start(0))
-    document = world.stored[world.keys.signer().keyset_digest]
+    document = world.stored[world.keys.signer("").keyset_digest]
     assert world.desk.standing.quote == document
     policy = policy_for_measurements(MEASUREMENT.hex())
     settings: Any = {"policy": policy, "audience": "http://127.0.0.1:8484", "accept_mock": True}
@@ -141,14 +141,14 @@ def test_the_boot_quote_is_stored_before_anything_is_signed(world: World) -> Non
 
 def test_a_keyset_is_renewed_at_half_life_and_attested_first(world: World) -> None:
     async def scene() -> None:
-        first = world.keys.signer()
+        first = world.keys.signer("")
         world.clock.now += 200
         await asyncio.sleep(0.1)
-        assert world.keys.signer().keyset_digest == first.keyset_digest
+        assert world.keys.signer("").keyset_digest == first.keyset_digest
         world.clock.now += 200
-        await world.until(lambda: world.keys.signer().keyset_digest != first.keyset_digest)
-        assert set(world.stored) == {first.keyset_digest, world.keys.signer().keyset_digest}
-        assert world.keys.signer().key_id == first.key_id
+        await world.until(lambda: world.keys.signer("").keyset_digest != first.keyset_digest)
+        assert set(world.stored) == {first.keyset_digest, world.keys.signer("").keyset_digest}
+        assert world.keys.signer("").key_id == first.key_id
         assert world.desk.standing.quote["keyset"]["not_after"] == int(world.clock.now) + 600
 
     world.play(scene)

@@ -372,10 +372,6 @@ def test_embeddings_of_the_mock_are_the_same_in_both_forms(gpt: OpenAI, live_gat
 def test_recorded_embeddings_pass_byte_for_byte(live_gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
     paths = recorded("openai-embeddings", "*.response.json")
     assert len(paths) >= 3
-    upstream.play(Recording(paths[0].read_bytes(), "application/json"))
-    answered = live_gateway.post(asked("x", "llama-1"), EMBEDDINGS)
-    assert sent_on(live_gateway, upstream, answered) == {"model": "embeddinggemma", "input": "x"}
-    assert upstream.got.path == "/v1/embeddings"
     for path in paths:
         upstream.play(Recording(path.read_bytes(), "application/json"))
         answered = live_gateway.post(asked([[1, 2], [3]], "wire/renamed", dimensions=2), EMBEDDINGS)

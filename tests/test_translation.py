@@ -21,6 +21,7 @@ from gateway.dialects.quirks import budget_of, effort_of
 from gateway.errors import GatewayError, InvalidRequest, UpstreamFailed
 from gateway.inference import (
     EFFORTS,
+    Embedding,
     Failure,
     Finish,
     InferenceRequest,
@@ -192,11 +193,12 @@ def test_what_a_chat_client_alone_can_say_is_refused_by_name(sent: dict[str, obj
 
 
 def test_no_surface_loses_what_it_cannot_show() -> None:
-    heard: list[StreamEvent] = [TextDelta("a"), Media("audio", "audio/mpeg", "AAAA"), Finish("stop")]
-    for surface in (*SURFACES.values(), SERVICES["/v1/completions"].surface):
-        for write in (streamed, lambda surface, events: surface.encode_answer(events, ASKED, "t", 1, None)):
-            with pytest.raises(UpstreamFailed, match="no place"):
-                write(surface, heard)
+    for lost in (Media("audio", "audio/mpeg", "AAAA"), Embedding((0.5,))):
+        heard: list[StreamEvent] = [TextDelta("a"), lost, Finish("stop")]
+        for surface in (*SURFACES.values(), SERVICES["/v1/completions"].surface):
+            for write in (streamed, lambda surface, events: surface.encode_answer(events, ASKED, "t", 1, None)):
+                with pytest.raises(UpstreamFailed, match="no place"):
+                    write(surface, heard)
 
 
 def test_no_language_loses_the_name_of_a_speaker_or_that_a_tool_failed() -> None:

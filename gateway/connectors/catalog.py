@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from gateway.connectors.azure import RESOURCE_URL, V1
 from gateway.connectors.connector import Connector
 from tee.errors import Malformed
 
@@ -14,6 +15,7 @@ RESPONSES, COMPLETIONS, EMBEDDINGS = "openai_responses", "openai_completions", "
 EMBEDDED_MOCK = "mock:embedded"  # the provider that the gateway runs beside itself, for trying things out
 
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]{1,16}){1,3}-\d{1,2}", re.ASCII)  # a part of a host's name
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 ANY_PROJECT = "PROJECT"  # what an operator must replace in Vertex's URL
 
 FAMILIES: dict[str, Connector] = {
@@ -79,9 +81,46 @@ FAMILIES: dict[str, Connector] = {
             service_account=True,
         ),
         Connector("deepseek", "deepseek", OPENAI_CHAT, "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
-        Connector("zai", "zai", OPENAI_CHAT, "https://api.z.ai/api/paas/v4", ("ZAI_API_KEY", "ZHIPU_API_KEY")),
+        Connector(
+            "zai",
+            "zai",
+            OPENAI_CHAT,
+            "https://api.z.ai/api/paas/v4",
+            ("ZAI_API_KEY", "ZHIPU_API_KEY"),
+            also=frozenset({EMBEDDINGS}),
+        ),
         Connector("kimi", "kimi", OPENAI_CHAT, "https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY", "KIMI_API_KEY")),
-        Connector("nvidia", "nvidia", OPENAI_CHAT, "https://integrate.api.nvidia.com/v1", ("NVIDIA_API_KEY",)),
+        Connector(
+            "nvidia",
+            "nvidia",
+            OPENAI_CHAT,
+            "https://integrate.api.nvidia.com/v1",
+            ("NVIDIA_API_KEY",),
+            also=frozenset({EMBEDDINGS}),
+        ),
+        Connector(
+            "azure",
+            "azure",
+            OPENAI_CHAT,
+            RESOURCE_URL,
+            ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
+            auth_header="api-key",
+            api_version="2024-08-01-preview",
+            also=frozenset({EMBEDDINGS}),
+            azure=True,
+        ),
+        # For its deployments that answer Responses only.
+        Connector(
+            "azure-responses",
+            "azure-responses",
+            RESPONSES,
+            RESOURCE_URL,
+            ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
+            auth_header="api-key",
+            api_version=V1,
+            also=frozenset({EMBEDDINGS}),
+            azure=True,
+        ),
         Connector(
             "vllm",
             "vllm",
@@ -114,6 +153,13 @@ def check_region(family: Connector, region: str | None, path: str) -> str | None
     if region is None or not _REGION.fullmatch(region):
         raise Malformed(path, ascii(region)[:64], "the service's region, for example eu-central-1")
     return region
+
+
+def check_date(version: str | None, path: str) -> str | None:
+    """The version of an API that has dates. Raises Malformed."""
+    if version is not None and not _DATE.fullmatch(version):
+        raise Malformed(path, repr(version[:64]), "a date, such as 2023-06-01")
+    return version
 
 
 def normalise_base_url(url: str, dialect: str) -> str:

@@ -23,12 +23,14 @@ class Connector:
     credential_file: str | None = None
     needs_credential: bool = True
     auth_header: str = "authorization"  # one of AUTH_HEADERS
-    api_version: str | None = None  # what `anthropic-version` says; None: what the dialect was written for
+    api_version: str | None = None  # Azure's, or what `anthropic-version` says; None: what the dialect was written for
     also: frozenset[str] = frozenset()  # further dialects that it speaks, below the same base_url
     lacks: frozenset[str] = frozenset()  # names of surfaces whose question this provider cannot be asked
     aws_service: str | None = None  # the name that AWS's signatures hold for; None: it does not ask for one
     region: str | None = None  # of that service
     service_account: bool = False  # the credential is a key file of Google's, which buys tokens
+    spares: tuple[Connector, ...] = ()  # the same provider by its further keys, each where another is found
+    azure: bool = False  # the base_url is a resource of Azure's, and api_version says how its paths go on
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 
     def credential_header(self, credential: str) -> dict[str, str]:

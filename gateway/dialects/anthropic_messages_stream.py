@@ -13,11 +13,14 @@ from gateway.dialects.anthropic_messages_fields import (
     write_usage,
 )
 from gateway.dialects.anthropic_messages_parts import picture_in_words
+from gateway.dialects.custom_inputs import CustomInputs
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import table, word
+from gateway.dialects.fold import no_place_for_vectors
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
+    Embedding,
     Failure,
     Finish,
     InferenceRequest,
@@ -196,6 +199,7 @@ class Encoder:
         self._waiting: list[list[_Piece]] = []  # blocks to come, each with its pieces, in the order of their first
         self._waiting_calls: dict[int, list[_Piece]] = {}
         self._waiting_size = 0
+        self._inputs = CustomInputs()
 
     def encode(self, event: StreamEvent) -> bytes:
         """Render one event; Finish, Usage and Failure wait for the end, a Usage at the start for message_start.
@@ -208,8 +212,13 @@ class Encoder:
             self._usage = event
         elif isinstance(event, Finish):
             self._finish = event
+            return b"".join(map(self._say, self._inputs.close()))
         elif isinstance(event, Failure):
             self._failure = event
+        elif isinstance(event, ToolCallDelta):
+            return self._say(self._inputs.wrap(event))
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         else:
             if isinstance(event, Media):
                 picture_in_words(event)  # refused now: at the end it would be too late

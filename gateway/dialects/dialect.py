@@ -32,7 +32,9 @@ class Decoder(Protocol):
         """Take the next bytes and give the events that they complete. Raises: UpstreamFailed beyond a bound."""
 
     def finish(self) -> list[StreamEvent]:
-        """Say that the stream has ended, and give what was still open; Failure if it ended too early."""
+        """Say that the stream has ended, and give what was still open; Failure if it ended too early, and before it the
+        Usage so far, where the provider tells that on the way.
+        """
 
 
 class Encoder(Protocol):
@@ -78,15 +80,13 @@ class Verbatim:
 
     - `forward(body, request, upstream_model)`: the bytes for the provider, the client's own wherever possible
     - `passage(request, created, max_frame)`: the stream
-    - `facts(answer)`: what a buffered answer says of itself. Raises: UpstreamFailed if it is none
-    - `attach(answer, attestation)`: the buffered answer with the block in it
+    - `facts(answer)`: what a buffered answer says of itself, from its JSON
     - `headers`: names of the client's headers that go along, in lower case
     """
 
     forward: Callable[[bytes, InferenceRequest, str], bytes]
     passage: Callable[[InferenceRequest, int, int], Passage]
-    facts: Callable[[bytes], Seen]
-    attach: Callable[[bytes, Attestation], bytes]
+    facts: Callable[[dict[str, object]], Seen]
     headers: tuple[str, ...] = ()
 
 
@@ -95,7 +95,8 @@ class Surface:
     """The side of a dialect that clients see.
 
     - `decode_request(body)`: read and check. Raises: InvalidRequest with `param` at the member at fault, nothing else
-    - `encoder(request, token, created)`: for a streamed answer. Its id is `id_prefix + token`; `created` is in seconds
+    - `encoder(request, token, created)`: for a streamed answer. Its id is `id_prefix + token`, or it has none where the
+      prefix is empty; `created` is in seconds
       since 1970, and gives way to the provider's own in Start, as the request's model does
     - `encode_answer(events, request, token, created, attestation)`: a buffered answer; an error body if they hold a
       Failure

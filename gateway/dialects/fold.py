@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.errors import UpstreamFailed
 from gateway.inference import (
     Block,
+    Embedding,
     Failure,
     Finish,
     Media,
@@ -43,7 +45,10 @@ class Reply:
 
 
 def fold_events(events: list[StreamEvent]) -> Reply:
-    """Fold. Adjacent deltas of one kind join; a signature ends its block; tool calls join by index."""
+    """Fold. Adjacent deltas of one kind join; a signature ends its block; tool calls join by index.
+
+    Raises: UpstreamFailed for vectors, which are no message.
+    """
     start, finish, usage, failure = Start("", ""), None, Usage(0, 0), None
     pieces: list[list[StreamEvent]] = []
     calls: dict[int, list[StreamEvent]] = {}
@@ -56,6 +61,8 @@ def fold_events(events: list[StreamEvent]) -> Reply:
             usage = event
         elif isinstance(event, Failure):
             failure = event
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         elif isinstance(event, ToolCallDelta) and event.index in calls:
             calls[event.index].append(event)
         elif pieces and _continues(pieces[-1][-1], event):
@@ -67,6 +74,11 @@ def fold_events(events: list[StreamEvent]) -> Reply:
     blocks = tuple(_block(piece) for piece in pieces)
     said = tuple(block for block in blocks if block is not None)
     return Reply(start, said, finish or Finish("tool_calls" if calls else "stop"), usage, failure)
+
+
+def no_place_for_vectors() -> UpstreamFailed:
+    """Embeddings where a message was asked for."""
+    return UpstreamFailed("answer: found embeddings, which a message has no place for")
 
 
 def _continues(last: StreamEvent, event: StreamEvent) -> bool:

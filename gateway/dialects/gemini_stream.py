@@ -69,12 +69,15 @@ class Reader:
 
     def end(self) -> list[StreamEvent]:
         """What comes last: an open call, then the end with its usage."""
-        usage: list[StreamEvent] = [self._usage] if self._usage else []
         events = self._close()
         if self._failure is not None:
-            return [*events, *usage, self._failure]
+            return [*events, *self.used(), self._failure]
         ours, theirs = self._finish or ("stop", None)
-        return [*events, Finish("tool_calls" if self._calls and ours == "stop" else ours, theirs), *usage]
+        return [*events, Finish("tool_calls" if self._calls and ours == "stop" else ours, theirs), *self.used()]
+
+    def used(self) -> list[StreamEvent]:
+        """The usage so far: each object tells it anew."""
+        return [self._usage] if self._usage else []
 
     def _start(self, answer: dict[str, object]) -> list[StreamEvent]:
         """Its name, if the first object has one: it stands in all of them, and nothing may come before it."""
@@ -156,7 +159,8 @@ class Decoder:
         self._over = True
         if self._reader.ended:
             return events + self._reader.end()
-        return [*events, Failure("the provider's stream ended before the answer did", "upstream_cut")]
+        cut = Failure("the provider's stream ended before the answer did", "upstream_cut")
+        return [*events, *self._reader.used(), cut]
 
     def _read_frame(self, frame: bytes) -> list[StreamEvent]:
         data = parse_frame(frame).data.strip()
@@ -170,4 +174,4 @@ class Decoder:
                 return self._reader.read(answer)
             failure = failure_sent
         self._over = True
-        return [failure]
+        return [*self._reader.used(), failure]

@@ -15,14 +15,14 @@ from gateway.dialects.fields import (
     read_strings,
     read_text,
 )
-from gateway.dialects.fold import fold_events
+from gateway.dialects.fold import fold_events, no_place_for_vectors
 from gateway.dialects.openai_chat_stream import DONE
 from gateway.dialects.openai_chat_verbatim import ChatPassage, answer_facts
 from gateway.dialects.openai_chat_verbatim import forward_body as forward_chat
 from gateway.dialects.openai_objects import encode_error, write_failure, write_usage
-from gateway.dialects.splice import attach_attestation
 from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
+    Embedding,
     Failure,
     Finish,
     Foreign,
@@ -116,6 +116,8 @@ class Encoder:
             return self._chunk(event.text, None)
         elif isinstance(event, Media):
             raise _no_words(event)
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         return b""
 
     def finish(self, attestation: Attestation | None) -> bytes:
@@ -198,5 +200,5 @@ def _frame(value: dict[str, object]) -> bytes:
     return b"data: " + encode_json(value) + b"\n\n"
 
 
-VERBATIM = Verbatim(forward_chat, partial(ChatPassage, write_block=block_frame), answer_facts, attach_attestation)
+VERBATIM = Verbatim(forward_chat, partial(ChatPassage, write_block=block_frame), answer_facts)
 SURFACE = Surface(NAME, ID_PREFIX, decode_request, Encoder, encode_answer, encode_error, VERBATIM)

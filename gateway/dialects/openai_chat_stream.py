@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import rows, table, word
+from gateway.dialects.fold import no_place_for_vectors
 from gateway.dialects.media import media_of_url
 from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage, finish_word, first_text, read_start
 from gateway.dialects.openai_chat_parts import (
@@ -17,6 +18,7 @@ from gateway.dialects.openai_objects import read_failure, write_failure, write_u
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
+    Embedding,
     Failure,
     Finish,
     InferenceRequest,
@@ -90,7 +92,7 @@ class ToolCallReader:
 
 
 class Decoder:
-    """Reads a chat stream. After Failure or `[DONE]` nothing follows; Usage comes once, after Finish."""
+    """Reads a chat stream. Usage comes once, after Finish or before Failure; nothing follows that, nor `[DONE]`."""
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
@@ -116,7 +118,8 @@ class Decoder:
             # Some servers never send `[DONE]`; the finish reason is proof enough.
             return events + self._end()
         self._ended = True
-        return [*events, Failure("the provider's stream ended before the answer did", "upstream_cut")]
+        cut = Failure("the provider's stream ended before the answer did", "upstream_cut")
+        return [*events, *self._used(), cut]
 
     def _read_frame(self, frame: bytes) -> list[StreamEvent]:
         event = parse_frame(frame)
@@ -133,7 +136,7 @@ class Decoder:
                 return self._read_chunk(chunk)
             failure = failure_sent
         self._ended = True
-        return [failure]
+        return [*self._used(), failure]
 
     def _read_chunk(self, chunk: dict[str, object]) -> list[StreamEvent]:
         self._usage = chunk_usage(chunk) or self._usage
@@ -155,7 +158,7 @@ class Decoder:
             return events
         if reason in FAILED_FINISHES:
             self._ended = True
-            return [*events, Failure("the provider gave up in the middle of the answer", reason)]
+            return [*events, *self._used(), Failure("the provider gave up in the middle of the answer", reason)]
         self._finished = True
         return [*events, Finish(finish_word(reason, self._tools.any), reason)]
 
@@ -164,7 +167,10 @@ class Decoder:
         events: list[StreamEvent] = []
         if not self._finished:
             events.append(Finish("tool_calls" if self._tools.any else "stop"))
-        return [*events, self._usage] if self._usage else events
+        return events + self._used()
+
+    def _used(self) -> list[StreamEvent]:
+        return [self._usage] if self._usage else []
 
 
 class Encoder:
@@ -179,6 +185,7 @@ class Encoder:
         self._failure: Failure | None = None
         self._opened = self._finished = False
         self._thoughts = 0  # blocks of reasoning that have ended
+        self._custom: set[int] = set()  # calls whose input is text: only the first delta of one need say so
 
     def encode(self, event: StreamEvent) -> bytes:
         """Render one event; Usage and Failure wait for the end. Raises: UpstreamFailed for what has no place here."""
@@ -194,6 +201,8 @@ class Encoder:
         elif isinstance(event, Finish):
             self._finished = True
             return self._opening() + self._chunk({}, event.reason)
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         elif delta := self._delta(event):
             return self._opening() + self._chunk(delta, None)
         return b""
@@ -224,7 +233,9 @@ class Encoder:
         if isinstance(event, Media):
             return {"images": [encode_image(event)]}
         if isinstance(event, ToolCallDelta):
-            return {"tool_calls": [_call_delta(event)]}
+            if event.custom:
+                self._custom.add(event.index)
+            return {"tool_calls": [_call_delta(event, event.index in self._custom)]}
         detail = reasoning_detail(Thinking(event.text, event.signature, event.redacted), self._thoughts)
         self._thoughts += event.signature is not None
         return {"reasoning_content": event.text, "reasoning_details": [detail]}
@@ -275,8 +286,8 @@ def _read_reasoning(message: dict[str, object]) -> list[ReasoningDelta]:
     return deltas
 
 
-def _call_delta(event: ToolCallDelta) -> dict[str, object]:
-    kind, arguments = ("custom", "input") if event.custom else ("function", "arguments")
+def _call_delta(event: ToolCallDelta, custom: bool) -> dict[str, object]:
+    kind, arguments = ("custom", "input") if custom else ("function", "arguments")
     call: dict[str, object] = {"index": event.index}
     inner: dict[str, object] = {arguments: event.arguments}
     if event.id is not None:

@@ -1,14 +1,27 @@
-"""OpenAI embeddings: requests are checked and pass verbatim; floats and base64 alike are the provider's own bytes."""
+"""OpenAI embeddings: requests are checked, and pass verbatim or are translated; vectors in both forms."""
 
 from __future__ import annotations
 
-from gateway.dialects.dialect import Passage, Seen, Verbatim
+import base64
+import struct
+
+from gateway.dialects.dialect import Attestation, Passage, Seen, Verbatim
 from gateway.dialects.fields import MAX_TOKENS, read_integer, read_model, read_text, word
 from gateway.dialects.openai_objects import read_failure, read_usage
-from gateway.dialects.splice import attach_attestation, forward_body
+from gateway.dialects.splice import forward_body
 from gateway.errors import InvalidRequest, UpstreamFailed
-from gateway.inference import Block, Foreign, InferenceRequest, Message, Text
-from gateway.jsonbody import kind_of, parse_json_object, read_json_object
+from gateway.inference import (
+    Block,
+    Embedding,
+    Foreign,
+    InferenceRequest,
+    Message,
+    Start,
+    StreamEvent,
+    Text,
+    Usage,
+)
+from gateway.jsonbody import encode_json, kind_of, parse_json_object
 
 NAME = "openai_embeddings"
 MAX_INPUTS = 2048
@@ -34,11 +47,35 @@ def decode_request(body: bytes) -> InferenceRequest:
     )
 
 
-def answer_facts(body: bytes) -> Seen:
-    """What an answer says of itself. Raises: UpstreamFailed if it is none."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+def encode_answer(
+    events: list[StreamEvent], request: InferenceRequest, _token: str, _created: int, attestation: Attestation | None
+) -> bytes:
+    """Write an answer from another language's vectors. A usage that the provider did not tell is written as 0.
+
+    Raises: UpstreamFailed unless there is one for each input.
+    """
+    found = [event.vector for event in events if isinstance(event, Embedding)]
+    if len(found) != len(request.messages):
+        raise UpstreamFailed(f"answer: found {len(found)} vectors, wanted {len(request.messages)}")
+    start = next((event for event in events if isinstance(event, Start)), None)
+    usage = next((event for event in events if isinstance(event, Usage)), Usage(0, 0))
+    in_base64 = request.extra.get("encoding_format") == "base64"
+    data = [
+        {"object": "embedding", "index": index, "embedding": _in_base64(vector) if in_base64 else vector}
+        for index, vector in enumerate(found)
+    ]
+    answer: dict[str, object] = {
+        "object": "list",
+        "data": data,
+        "model": (start.model if start else "") or request.model,
+        "usage": {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens},
+    }
+    ours = {} if attestation is None else {"_sf_attestation": attestation, "attestation": attestation}
+    return encode_json({**answer, **ours})
+
+
+def answer_facts(fields: dict[str, object]) -> Seen:
+    """What an answer says of itself."""
     whole = read_failure(fields) is None and isinstance(fields.get("data"), list)
     return Seen(read_usage(fields.get("usage")), word(fields, "id"), whole)
 
@@ -46,6 +83,11 @@ def answer_facts(body: bytes) -> Seen:
 def no_stream(_request: InferenceRequest, _created: int, _max_frame: int) -> Passage:
     """Embeddings are never streamed. Raises: UpstreamFailed."""
     raise UpstreamFailed("The provider answered a request for embeddings with a stream.")
+
+
+def _in_base64(vector: tuple[float, ...]) -> str:
+    """Numbers of 32 bits, least byte first."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def _inputs(value: object) -> list[Block]:
@@ -67,4 +109,4 @@ def _inputs(value: object) -> list[Block]:
     return blocks
 
 
-VERBATIM = Verbatim(forward_body, no_stream, answer_facts, attach_attestation)
+VERBATIM = Verbatim(forward_body, no_stream, answer_facts)

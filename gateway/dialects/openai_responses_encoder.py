@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import rows
+from gateway.dialects.fold import no_place_for_vectors
 from gateway.dialects.openai_objects import write_failure
 from gateway.dialects.openai_responses_fields import (
     ID_PREFIX,
@@ -22,6 +23,7 @@ from gateway.dialects.openai_responses_fields import (
 from gateway.dialects.openai_responses_parts import reasoning_item
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
+    Embedding,
     Failure,
     Finish,
     InferenceRequest,
@@ -106,6 +108,8 @@ class Encoder:
             return self._think(event)
         elif isinstance(event, ToolCallDelta):
             return self._call(event)
+        elif isinstance(event, Embedding):
+            raise no_place_for_vectors()
         else:
             return self._show(event)
         return b""

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Engine,
     ForeignKey,
@@ -85,6 +86,13 @@ ACTIVITY = Table(
     Column("completion_tokens", BigInteger),
     Column("started_at", BigInteger, nullable=False),
     Column("milliseconds", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("cache_write_1h_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("audio_prompt_tokens", BigInteger),
+    Column("audio_completion_tokens", BigInteger),
+    Column("partial", Boolean, nullable=False),
 )
 # One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
 SAMPLES = Table(
