@@ -47,6 +47,7 @@ from tee.collateral.cache import CollateralCache
 from tee.collateral.endorser import CachedEndorser
 from tee.collateral.kds import Kds
 from tee.log.witnesses import WitnessPolicy
+from tee.private_files import remove_unfinished
 
 LOG = logging.getLogger("saferouter")
 TILES = "log"  # folder of the published log, one below it for each epoch
@@ -99,6 +100,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     """Detect, attest, recover, and be ready to serve. Raises Unavailable, Malformed."""
     make_state(config.state)
     lock = lock_state(config.state)
+    remove_unfinished(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
     attester, platform, reason = _find_attesters(config, measurement, allow_mock)

@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+_RANDOM = 8  # characters by which mkstemp tells its files apart
+
 
 def write_private(path: Path, content: bytes) -> None:
     """Write `content` to `path` with mode 0600, durably; a crash leaves the old file or the new one."""
@@ -15,6 +17,12 @@ def write_private(path: Path, content: bytes) -> None:
 def write_public(path: Path, content: bytes) -> None:
     """The same with mode 0644: nothing secret, and nobody else's to change."""
     _write_whole(path, content, 0o644, 0o755)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a death in the middle of a write has left in `folder`, where nobody else writes now."""
+    for path in folder.glob(f".*.{'?' * _RANDOM}"):
+        path.unlink(missing_ok=True)
 
 
 def _write_whole(path: Path, content: bytes, mode: int, folder_mode: int) -> None:

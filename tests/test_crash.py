@@ -133,7 +133,17 @@ def test_a_call_made_before_both_deaths_is_still_proven(gateway: RunningGateway)
 def test_a_first_start_keeps_what_it_makes_to_its_owner(gateway: RunningGateway) -> None:
     for name in ("identity.sealed", "mock-sealing.key", "mock-chip.bin", "demo.json", "demo-policy.toml"):
         assert stat.S_IMODE((gateway.state / name).stat().st_mode) == 0o600, name
-    assert not list(Path(gateway.state).glob(".*")), "a half-written file stayed behind"
+
+
+def test_a_death_in_the_middle_of_a_write_leaves_nothing_behind(gateway: RunningGateway) -> None:
+    gateway.kill()
+    half = gateway.state / ".log.head.abcd1234"
+    half.write_bytes(b"{")
+    gateway.start()
+    assert not half.exists()
+    gateway.stop()
+    assert not list(gateway.state.glob(".*"))
+    gateway.start()
 
 
 @pytest.mark.parametrize(

@@ -55,22 +55,14 @@ async def run(
     on_ready: Callable[[Instance], Awaitable[None]],
     reread: Callable[[], Config] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. Raises Unavailable, Malformed.
-
-    SIGHUP has `reread` give the configuration anew; without it that signal ends the process as usual.
-    """
-    stop, shut, reloading = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    if reread is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.set)
+    """Serve until SIGINT or SIGTERM; at SIGHUP `reread` gives the configuration anew. Raises Unavailable, Malformed."""
+    stop, shut = asyncio.Event(), asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     connections.use(stock=config.stock_http)
     listener = _listen(config.host, config.port)
     servers: list[asyncio.Task[None]] = []
-    embedded, provider = None, None
-    if any(row.base_url == EMBEDDED_MOCK for row in config.models.connectors.values()):
-        provider = _listen("127.0.0.1", 0)
-        embedded = Embedded(f"http://127.0.0.1:{provider.getsockname()[1]}/v1", secrets.token_hex(16))
+    embedded, provider = _listen_for_mock(config)
     # Before any server: one that a failed start leaves behind would end in a traceback.
     instance = await _unless_stopped(start_instance(config, allow_mock=allow_mock, embedded=embedded), stop)
     if instance is None:
@@ -78,7 +70,7 @@ async def run(
     settle_memory()
     work = [asyncio.create_task(each) for each in instance.background()]
     if reread is not None:
-        work.append(asyncio.create_task(reload_when_asked(instance, reread, reloading)))
+        work.append(asyncio.create_task(_reload_at_hangup(instance, reread)))
     ending = asyncio.create_task(stop.wait())
     workers = Supervisor(instance, listener, embedded) if config.workers > 1 else None
     try:
@@ -104,6 +96,12 @@ async def run(
             task.cancel()
         await asyncio.gather(*servers, *work, return_exceptions=True)
         await instance.close()
+
+
+async def _reload_at_hangup(instance: Instance, reread: Callable[[], Config]) -> None:
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    await reload_when_asked(instance, reread, asked)
 
 
 async def _unless_stopped(start: Coroutine[Any, Any, Instance], stop: asyncio.Event) -> Instance | None:
@@ -155,6 +153,14 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _listen_for_mock(config: Config) -> tuple[Embedded | None, socket.socket | None]:
+    """Where the embedded mock provider will listen, if it is configured."""
+    if not any(row.base_url == EMBEDDED_MOCK for row in config.models.connectors.values()):
+        return None, None
+    listener = _listen("127.0.0.1", 0)
+    return Embedded(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", secrets.token_hex(16)), listener
 
 
 def _listen(host: str, port: int) -> socket.socket:
