@@ -30,7 +30,7 @@ from gateway.storage.calls import (
 from gateway.storage.samples import StoredSample, insert_sample
 from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
-from tee.canonical import digest
+from tee.canonical import digest, digest_bytes
 from tee.errors import Malformed, Unavailable
 from tee.keys.httpsig import SignedAnswer
 
@@ -62,7 +62,7 @@ class AuditRecord:
         Returns the index of its `route` leaf; None for a call that goes nowhere.
         """
         text, route = self._coded(draft), draft.route
-        commitment = None if route is None else digest(route)
+        commitment = None if route is None else digest_bytes(route)
 
         def opening(transaction: Transaction) -> int | None:
             sequence = transaction.sequence
@@ -176,13 +176,14 @@ class AuditRecord:
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
     ) -> Callable[[Transaction], None]:
         self._streams.pop(draft.receipt_id, None)
-        signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, self._keys.signer(draft.keyset_digest)))
-        text, salt, sample = json.dumps(signed), secrets.token_hex(32), self._sampler.draw(signed)
-        commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest(signed), "salt": salt})
+        signer = self._keys.signer(draft.keyset_digest)
+        signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, signer))
+        text, salt, sample = signed.decode(), secrets.token_hex(32), self._sampler.draw(signed)
+        commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest_bytes(signed), "salt": salt})
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signed["served_at"])
+            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signer.served_at)
             if close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 sequence.append("receipt", {"commitment": commitment})
                 if sample is not None:

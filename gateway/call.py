@@ -101,7 +101,7 @@ class Sent:
 
 def whole(status: int, body: bytes) -> Returned:
     """A buffered answer, returned whole."""
-    return Sent(status, JSON_TYPE).followed_by(body, complete=True)
+    return Returned(status, JSON_TYPE, len(body), hashlib.sha256(body).hexdigest(), complete=True)
 
 
 class StreamedBody(Protocol):

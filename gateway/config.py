@@ -12,6 +12,10 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
+from gateway.config_fields import bounded as _bounded
+from gateway.config_fields import refuse_unknown as _refuse_unknown
+from gateway.config_fields import typed as _typed
+from gateway.config_routes import decode_breaker, decode_models, decode_retry, with_keys
 from gateway.connectors.azure import at_resource
 from gateway.connectors.catalog import (
     ANY_PROJECT,
@@ -22,12 +26,14 @@ from gateway.connectors.catalog import (
     normalise_base_url,
 )
 from gateway.connectors.connector import AUTH_HEADERS, Connector
-from gateway.routing.route import ModelTable, PublicModel
+from gateway.routing.health import BreakerPolicy
+from gateway.routing.retry import RetryPolicy
+from gateway.routing.route import ModelTable
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
-from tee.canonical import digest, digest_bytes, kind_of
+from tee.canonical import digest, digest_bytes
 from tee.collateral.kds import AMD_KDS, parse_kds_url
 from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
@@ -43,7 +49,6 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
-_KINDS = {str: "text", bool: "true or false", int: "an integer", list: "an array ([[...]] in TOML)", dict: "a table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Limits:
     header: int = 64 << 10
     connect_seconds: int = 10
     silence_seconds: int = 300  # reasoning models think this long without a byte
+    first_token_seconds: int = 300  # of one attempt, until its stream has begun to answer
+    total_seconds: int = 3600  # of one call with all its attempts, until its last byte
     stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
     open_calls: int = 1024
     waiting_quotes: int = 32
@@ -96,6 +103,9 @@ class Config:
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    drain: bool = False  # read an answer to its end for what it used, though its client has left
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -120,12 +130,19 @@ class Config:
                 "auth_header": row.auth_header,
                 "api_version": row.api_version,
                 "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
-                "credential": [*row.credential_env, *([row.credential_file] if row.credential_file else [])],
+                "credentials": [_places(key) for key in (row, *row.spares)],
             }
             for row in self.models.connectors.values()
         ]
         models = [
-            {"id": row.id, "provider": row.provider, "upstream_model": row.upstream_model, "aliases": list(row.aliases)}
+            {
+                "id": row.id,
+                "provider": row.provider,
+                "upstream_model": row.upstream_model,
+                "aliases": list(row.aliases),
+                "fallback": list(row.fallback),
+                "capabilities": list(row.capabilities),
+            }
             for row in self.models.models
         ]
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
@@ -137,6 +154,9 @@ class Config:
         settings |= {
             "workers": self.workers,
             "stock_http": self.stock_http,
+            "retry": asdict(self.retry),
+            "breaker": asdict(self.breaker),
+            "drain": self.drain,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
         }
@@ -165,7 +185,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"collateral", "kds_url", "sealing", "witness_policy"}
+    known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
     known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
@@ -181,10 +201,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
         raise Malformed("config.providers", "an id twice", "each id once")
-    models = tuple(_model(row, f"config.models[{at}]", by_id) for at, row in enumerate(_rows(document, "models")))
-    names = [name for model in models for name in (model.id, *model.aliases)]
-    if len(set(names)) != len(names):
-        raise Malformed("config.models", "a model id or alias twice", "each name once")
+    models = decode_models(_rows(document, "models"), by_id)
     return Config(
         host=host,
         port=port,
@@ -202,6 +219,9 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         stock_http=_typed(document, "stock_http", bool, False, "config"),
+        retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
+        breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
+        drain=_typed(document, "drain", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
@@ -285,12 +305,15 @@ def _announcement(path: str | None) -> bytes | None:
     return raw
 
 
+_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
+
+
 def _demo_document() -> dict[str, Any]:
     return {
         "providers": [{"id": "mock", "family": "mock"}],
         "models": [
             {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
-            {"id": "mock-reasoner", "provider": "mock"},
+            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
         ],
     }
 
@@ -302,7 +325,6 @@ def _connector(row: Any, path: str) -> Connector:
     if family not in FAMILIES:
         raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
     known = FAMILIES[family]
-    variable = _typed(row, "credential_env", str, None, path)
     region = check_region(known, _typed(row, "region", str, None, path), f"{path}.region")
     base_url = _typed(row, "base_url", str, known.base_url.format(region=region), path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
@@ -317,15 +339,19 @@ def _connector(row: Any, path: str) -> Connector:
     else:
         dated = check_date(version, f"{path}.api_version")
         known = replace(known, base_url=normalise_base_url(base_url, known.dialect), api_version=dated)
-    return replace(
+    connector = replace(
         known,
         id=_typed(row, "id", str, family, path),
-        credential_env=(variable,) if variable else known.credential_env,
-        credential_file=_typed(row, "credential_file", str, None, path),
         auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
         region=region,
         roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
     )
+    return with_keys(connector, row, path)
+
+
+def _places(key: Connector) -> list[str]:
+    """Where a key is found."""
+    return [*key.credential_env, *([key.credential_file] if key.credential_file else [])]
 
 
 def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:
@@ -352,17 +378,6 @@ def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str
     if value not in words:
         raise Malformed(f"{path}.{name}", repr(value[:64]), f"one of {', '.join(words)}")
     return value
-
-
-def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:
-    _refuse_unknown(row, {"id", "provider", "upstream_model", "aliases"}, path)
-    name, provider = _typed(row, "id", str, "", path), _typed(row, "provider", str, "", path)
-    if not name:
-        raise Malformed(f"{path}.id", "nothing", "the model id that clients will use")
-    if provider not in connectors:
-        raise Malformed(f"{path}.provider", repr(provider), f"one of {', '.join(connectors) or 'config.providers'}")
-    aliases = _typed(row, "aliases", list, [], path)
-    return PublicModel(name, provider, _typed(row, "upstream_model", str, name, path), tuple(map(str, aliases)))
 
 
 def _limits(table: dict[str, Any]) -> Limits:
@@ -416,28 +431,8 @@ def _number(variable: str, text: str | None, configured: int, most: int, path: s
     return _bounded(int(text), 1, most, variable)
 
 
-def _bounded(value: int, least: int, most: int, path: str) -> int:
-    if not least <= value <= most:
-        raise Malformed(path, value, f"{least} to {most}")
-    return value
-
-
 def _rows(document: Mapping[str, Any], name: str) -> list[Any]:
     rows: list[Any] = _typed(document, name, list, [], "config")
     if not rows:
         raise Malformed(f"config.{name}", "none", "at least one")
     return rows
-
-
-def _typed(table: Mapping[str, Any], name: str, kind: type, default: Any, path: str) -> Any:
-    value = table.get(name, default)
-    if value is not default and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise Malformed(f"{path}.{name}", kind_of(value), _KINDS[kind])
-    return value
-
-
-def _refuse_unknown(table: Any, known: set[str], path: str) -> None:
-    if not isinstance(table, Mapping):
-        raise Malformed(path, kind_of(table), "a table")
-    if unknown := sorted(set(table) - known):
-        raise Malformed(f"{path}.{unknown[0][:64]}", "an unknown name", f"one of {', '.join(sorted(known))}")

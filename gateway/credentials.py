@@ -66,15 +66,15 @@ def _fits_headers(found: AwsCredentials) -> bool:
     return text.isascii() and text.isprintable()
 
 
-def read_aws_file(path: Path) -> AwsCredentials | None:
-    """The default profile of a file such as ~/.aws/credentials; None for a file that holds none."""
+def read_aws_file(path: Path, name: str = "default") -> AwsCredentials | None:
+    """One profile of a file such as ~/.aws/credentials; None for a file that does not hold it."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(path.read_text())
     except (OSError, UnicodeDecodeError, configparser.Error):
         return None
-    if not parser.has_section("default"):
+    if not parser.has_section(name):
         return None
-    profile = parser["default"]
+    profile = parser[name]
     key, secret = profile.get("aws_access_key_id"), profile.get("aws_secret_access_key")
     return AwsCredentials(key, secret, profile.get("aws_session_token") or None) if key and secret else None

@@ -40,9 +40,7 @@ def parse_json_object(body: bytes) -> dict[str, object]:
     if excess := _excess(body, MAX_CONTAINERS):
         raise InvalidRequest.at("body", *excess)
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique_object, parse_constant=_refuse_constant, parse_float=_finite_float
-        )
+        value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
         raise InvalidRequest.at("body", f"a JSON syntax error at character {error.pos}", "a JSON object") from None
     except (ValueError, RecursionError):
@@ -70,7 +68,7 @@ def read_json_object(text: str | bytes) -> dict[str, object] | None:
 def encode_json(value: object) -> bytes:
     """Compact JSON in UTF-8; in ASCII with escapes where a provider split a character between two deltas."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        return _COMPACT.encode(value).encode("utf-8")
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode("ascii")
 
@@ -128,6 +126,11 @@ def _finite_float(digits: str) -> float:
     if not math.isfinite(value):
         _refuse_constant(digits)
     return value
+
+
+# Made once: making them costs as much as a small document does.
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique_object, parse_constant=_refuse_constant, parse_float=_finite_float)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_unicode(value: object) -> bool:

@@ -24,24 +24,30 @@ from gateway.dialects import (
 from gateway.dialects.dialect import ProviderSide, Surface
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
+from gateway.routing.route import CHAT
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """What is posted to one path. `providers` goes by the dialect of a connector, or by its family where that has a way
     of its own; `local` makes the answer here where a provider cannot be asked; `check` refuses what cannot be asked in
-    another language.
+    another language; `capability` is what a model needs to be asked it in another's place, None where no other's answer
+    would do.
     """
 
     surface: Surface
     providers: Mapping[str, ProviderSide]
     local: Callable[[InferenceRequest], bytes] | None = None
     check: Callable[[InferenceRequest], None] = lambda _request: None
+    capability: str | None = CHAT
+
+    def offers(self, connector: Connector) -> bool:
+        """Whether the provider can be asked."""
+        return self._language(connector) in self.providers and self.surface.name not in connector.lacks
 
     def answer_here(self, request: InferenceRequest, connector: Connector) -> bytes | None:
         """The gateway's own answer; None if the provider is to be asked. Raises: NoRoute if neither can be."""
-        offered = self._language(connector) in self.providers and self.surface.name not in connector.lacks
-        if offered:
+        if self.offers(connector):
             return None
         if self.local is None:
             raise NoRoute(f"Provider {connector.id} does not offer {self.surface.name}.", code="not_offered")
@@ -110,6 +116,7 @@ SERVICES: dict[str, Service] = {
         anthropic_count_tokens.SURFACE,
         {anthropic_messages.NAME: anthropic_count_tokens.PROVIDER},
         anthropic_count_tokens.estimate_tokens,
+        capability=None,
     ),
 }
 """By path."""

@@ -32,11 +32,11 @@ class Sampler:
     per_million: int
     sign: Callable[[dict[str, Any]], dict[str, Any]]
 
-    def draw(self, receipt: dict[str, Any]) -> DrawnSample | None:
-        """The sample of this signed receipt; None for a call that is not drawn."""
+    def draw(self, receipt: bytes) -> DrawnSample | None:
+        """The sample of this signed receipt, JSON; None for a call that is not drawn."""
         if secrets.randbelow(MILLION) >= self.per_million:
             return None
-        signed = self.sign(new_sample(receipt, secrets.token_hex(32)))
+        signed = self.sign(new_sample(json.loads(receipt), secrets.token_hex(32)))
         return DrawnSample(json.dumps(signed), digest(signed))
 
 

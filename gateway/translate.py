@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from gateway.dialects.dialect import CUT, Attestation, Passage, ProviderSide, Seen, Surface, Verbatim
 from gateway.dialects.quirks import Quirks
+from gateway.dialects.splice import attach_to_object, read_answer
 from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, Finish, InferenceRequest, StreamEvent, Usage
 
@@ -62,8 +63,9 @@ class Exchange:
         Raises: UpstreamFailed if it is none, also for an error that came as an answer, unless it passes verbatim.
         """
         if self.verbatim is not None:
-            seen = self.verbatim.facts(body)
-            return (body if attestation is None else self.verbatim.attach(body, attestation)), seen
+            fields = read_answer(body)
+            seen = self.verbatim.facts(fields)
+            return (body if attestation is None else attach_to_object(body, fields, attestation)), seen
         events = self.provider.decode_answer(body)
         if failure := next((event for event in events if isinstance(event, Failure)), None):
             raise UpstreamFailed(f"The provider failed: {failure.message}", code=failure.code)

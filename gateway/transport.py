@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import httptools
 import httpx2
+
+from gateway.deadline import Deadline
 
 MAX_HEAD = 64 << 10
 MAX_HEADERS = 128
@@ -21,12 +23,12 @@ Key = tuple[str, str, int]
 class Connection(asyncio.Protocol):
     """One connection to a provider: one request at a time, its answer's body as it arrives."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, expire: Callable[[Connection], None]) -> None:
+        """`expire` is called when it rests no longer: it has for too long, or it has ended."""
         self.key = key
         self.done = True  # the answer is whole
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.idle: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
@@ -36,9 +38,10 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._failure: httpx2.TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._since = 0.0
+        self._expire = expire
+        self._resting = False
         self._patience: float | None = None
-        self._clock: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(self._time_out)
 
     @property
     def reusable(self) -> bool:
@@ -58,9 +61,8 @@ class Connection(asyncio.Protocol):
         """
         self.done, self._keeps_alive, self._until_close = False, False, False
         self.status, self.headers, self._in_head, self._loose = 0, [], True, 0
-        self._patience, self._since = patience, self._loop.time()
-        if patience is not None:
-            self._clock = self._loop.call_later(patience, self._tick)
+        self._patience, self._resting = patience, False
+        self._deadline.clear()
         self.transport.write(raw)
         while self._in_head:
             await self._wait()
@@ -79,9 +81,14 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         return raw
 
+    def rest(self) -> None:
+        """Nothing is asked of it now."""
+        self._resting = True
+        self._deadline.set(IDLE_SECONDS)
+
     def abort(self) -> None:
         """Hang up, whatever is still to come."""
-        self._stop_clock()
+        self._deadline.end()
         self.transport.abort()
 
     # What asyncio calls.
@@ -108,11 +115,13 @@ class Connection(asyncio.Protocol):
         if self.done or self._failure is not None:
             pass
         elif self._until_close and error is None:
-            self._end()
+            self.done = True
         else:
             self._failure = httpx2.ReadError(str(error) if error else "The provider hung up before its answer's end")
-        self._stop_clock()
+        self._deadline.end()
         self._wake()
+        if self._resting:
+            self._expire(self)
 
     # What httptools calls. An exception of these reaches `data_received` as a parser's error.
 
@@ -127,7 +136,7 @@ class Connection(asyncio.Protocol):
             return
         if len(self.headers) == MAX_HEADERS:
             raise ValueError(f"more than {MAX_HEADERS} headers")
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The whole head: of the answer, or of an interim one."""
@@ -138,9 +147,8 @@ class Connection(asyncio.Protocol):
             return
         if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
             raise ValueError(f"a head of more than {MAX_HEAD} bytes")
-        kinds = [(name.lower(), value.lower()) for name, value in self.headers]
-        codings = [value for name, value in kinds if name == b"transfer-encoding"]
-        lengths = sum(name == b"content-length" for name, _ in kinds)
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        lengths = sum([name == b"content-length" for name, _ in self.headers])
         if codings not in ([], [b"chunked"]) or len(codings) + lengths > 1:
             raise ValueError("a body that could end at two places")
         self.status, self._in_head = status, False
@@ -159,13 +167,9 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The end of the answer, or of an interim one."""
         if not self._in_head:
-            self._end()
+            self.done = True
 
     # Our own.
-
-    def _end(self) -> None:
-        self.done = True
-        self._stop_clock()
 
     def _fail(self, failure: httpx2.TransportError) -> None:
         self._failure = failure
@@ -175,7 +179,8 @@ class Connection(asyncio.Protocol):
     async def _wait(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self._since = self._loop.time()
+        if self._patience is not None:
+            self._deadline.set(self._patience)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
@@ -188,49 +193,53 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _tick(self) -> None:
-        """One timer for the whole answer: it looks at how long we have waited, instead of being set for each piece."""
-        assert self._patience is not None
-        left = self._patience
-        if self._waiter is not None:
-            left = self._since + self._patience - self._loop.time()
-        if left <= 0:
+    def _time_out(self) -> None:
+        if self._resting:
+            self._expire(self)
+        elif self._waiter is not None:  # else it is we who take nothing
             self._fail(httpx2.ReadTimeout("No byte came in time"))
-        else:
-            self._clock = self._loop.call_later(left, self._tick)
 
-    def _stop_clock(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+
+class LeanReply:
+    """An answer: its head, and its body as it is read. Closing it gives the connection back, or ends it where the body
+    was not read whole.
+    """
+
+    __slots__ = ("_connection", "_transport", "headers", "read", "status")
+
+    def __init__(self, connection: Connection, transport: LeanTransport) -> None:
+        self.status, self.headers = connection.status, connection.headers
+        self.read = connection.read
+        self._connection = connection
+        self._transport: LeanTransport | None = transport
+
+    def header(self, name: bytes) -> str:
+        """A header by its name in lower case; empty if absent, joined by commas if it came several times."""
+        return ", ".join([value.decode("latin-1") for each, value in self.headers if each == name])
+
+    def get_extra_info(self, name: str) -> Any:
+        """What asyncio knows of the connection."""
+        return self._connection.transport.get_extra_info(name)
+
+    async def aclose(self) -> None:
+        """Read no more. May be called twice."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.release(self._connection)
 
 
 class _Body(httpx2.AsyncByteStream):
-    """An answer's body; closing it gives the connection back, or ends it where the body was not read whole."""
+    """A reply as httpx2 reads it."""
 
-    def __init__(self, connection: Connection, transport: LeanTransport) -> None:
-        self._connection = connection
-        self._transport = transport
-        self._closed = False
+    def __init__(self, reply: LeanReply) -> None:
+        self._reply = reply
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self._connection.read():
+        while piece := await self._reply.read():
             yield piece
 
     async def aclose(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._transport.release(self._connection)
-
-
-class _NetworkStream:
-    """The extension by which httpx2 shows what lies below."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-
-    def get_extra_info(self, name: str) -> Any:
-        return self._transport.get_extra_info(name)
+        await self._reply.aclose()
 
 
 class LeanTransport(httpx2.AsyncBaseTransport):
@@ -248,16 +257,20 @@ class LeanTransport(httpx2.AsyncBaseTransport):
             raise httpx2.UnsupportedProtocol("HEAD is not spoken here")
         timeout = request.extensions.get("timeout", {})
         raw = await _encode(request)
-        connection = self._reuse(_key(request.url)) or await self._connect(_key(request.url), timeout.get("connect"))
+        reply = await self.exchange(key_of(request.url), raw, timeout.get("connect"), timeout.get("read"))
+        extensions = {"http_version": b"HTTP/1.1", "network_stream": reply}
+        return httpx2.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=extensions)
+
+    async def exchange(self, key: Key, raw: bytes, connect: float | None, silence: float | None) -> LeanReply:
+        """Send a request's bytes; `connect` and `silence` are the seconds to wait. Raises httpx2.TransportError."""
+        connection = self._reuse(key) or await self._connect(key, connect)
         self._open.add(connection)
         try:
-            await connection.send(raw, timeout.get("read"))
+            await connection.send(raw, silence)
         except BaseException:
             self.release(connection)
             raise
-        extensions = {"http_version": b"HTTP/1.1", "network_stream": _NetworkStream(connection.transport)}
-        body = _Body(connection, self)
-        return httpx2.Response(connection.status, headers=connection.headers, stream=body, extensions=extensions)
+        return LeanReply(connection, self)
 
     def release(self, connection: Connection) -> None:
         """Keep a connection for the next request, or end it."""
@@ -267,13 +280,11 @@ class LeanTransport(httpx2.AsyncBaseTransport):
             connection.abort()
             return
         idle.append(connection)
-        connection.idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._expire, connection)
+        connection.rest()
 
     async def aclose(self) -> None:
         """Hang up everywhere."""
         for connection in [*self._open, *(each for rows in self._idle.values() for each in rows)]:
-            if connection.idle is not None:
-                connection.idle.cancel()
             connection.abort()
         self._idle.clear()
 
@@ -281,14 +292,14 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         rows = self._idle.get(key, [])
         while rows:
             connection = rows.pop()
-            if connection.idle is not None:
-                connection.idle.cancel()
             if connection.reusable:
                 return connection
         return None
 
     def _expire(self, connection: Connection) -> None:
-        self._idle[connection.key].remove(connection)
+        rows = self._idle.get(connection.key, [])
+        if connection in rows:
+            rows.remove(connection)
         connection.abort()
 
     async def _connect(self, key: Key, patience: float | None) -> Connection:
@@ -297,7 +308,7 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         try:
             async with asyncio.timeout(patience):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(key), host, port, ssl=context
+                    lambda: Connection(key, self._expire), host, port, ssl=context
                 )
         except TimeoutError:
             raise httpx2.ConnectTimeout("No connection came about in time") from None
@@ -306,7 +317,8 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         return connection
 
 
-def _key(url: httpx2.URL) -> Key:
+def key_of(url: httpx2.URL) -> Key:
+    """Which connections lead to a URL."""
     return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
 
 

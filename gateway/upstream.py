@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import httpx2
@@ -15,7 +14,7 @@ from gateway.config import Limits
 from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
-from gateway.transport import LeanTransport
+from gateway.posting import LeanPoster, Poster, Reply, StockPoster, new_stock_transport
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
@@ -32,7 +31,7 @@ class UpstreamAnswer:
     content_type: str
     retry_after: str | None
     tls: dict[str, Any] | None
-    _response: httpx2.Response
+    _reply: Reply
     _limit: int
 
     @property
@@ -40,10 +39,10 @@ class UpstreamAnswer:
         """The content type without its parameters."""
         return self.content_type.split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises UpstreamFailed when it breaks off."""
         try:
-            async for chunk in self._response.aiter_raw():
+            while chunk := await self._reply.read():
                 yield chunk
         except _FAULTS as error:
             raise _failure(error) from None
@@ -60,20 +59,20 @@ class UpstreamAnswer:
 
     async def close(self) -> None:
         """Give the connection back."""
-        await self._response.aclose()
+        await self._reply.aclose()
 
 
 class Upstream:
     """The connections to providers."""
 
-    def __init__(self, limits: Limits, *, stock: bool) -> None:
-        """`stock`: by httpx2's own transport."""
+    def __init__(self, limits: Limits, *, stock: bool, carrier: httpx2.AsyncBaseTransport | None = None) -> None:
+        """`stock`: by httpx2's own transport; `carrier`: by another, which trusts whom it will."""
         self._stock = stock
-        self._timeout = httpx2.Timeout(limits.silence_seconds, connect=limits.connect_seconds).as_dict()
-        self._transports: dict[str | None, httpx2.AsyncBaseTransport] = {}  # by whom they trust: nothing is shared
-        self._limit = limits.answer
+        self._carrier = carrier
+        self._limits = limits
+        self._posters: dict[str | None, Poster] = {}  # by whom they trust: nothing is shared
         self._google = GoogleTokens()
-        self._transport(None)  # now, since reading the public CAs takes its time
+        self._poster(None)  # now, since reading the public CAs takes its time
 
     async def call(
         self,
@@ -92,49 +91,44 @@ class Upstream:
         elif credential is not None:
             headers |= connector.credential_header(credential)
         try:
-            # Not through a client of httpx2: it would keep one caller's cookies for the next, and follow redirects.
-            extensions = {"timeout": self._timeout}
-            request = httpx2.Request("POST", _parse_url(url), headers=headers, content=body, extensions=extensions)
-            response = await self._transport(connector.roots).handle_async_request(request)
+            reply = await self._poster(connector.roots).post(url, headers, body)
         except _FAULTS as error:
             raise _failure(error) from None
-        if response.headers.get("content-encoding", "identity") != "identity":
-            await response.aclose()
+        if reply.header(b"content-encoding") not in ("", "identity"):
+            await reply.aclose()
             raise UpstreamFailed("The provider compressed an answer that it was asked to send plain.")
-        if response.status_code == 401 and connector.service_account:
+        if reply.status == 401 and connector.service_account:
             self._google.forget(connector.id)
         return UpstreamAnswer(
-            status=response.status_code,
-            content_type=response.headers.get("content-type", "application/octet-stream"),
-            retry_after=_retry_after(response),
-            tls=_tls_facts(response, connector),
-            _response=response,
-            _limit=self._limit,
+            status=reply.status,
+            content_type=reply.header(b"content-type") or "application/octet-stream",
+            retry_after=_retry_after(reply.header(b"retry-after")),
+            tls=_tls_facts(reply.get_extra_info("ssl_object"), connector),
+            _reply=reply,
+            _limit=self._limits.answer,
         )
 
     async def close(self) -> None:
         """Drop all connections."""
-        for transport in self._transports.values():
-            await transport.aclose()
+        for poster in self._posters.values():
+            await poster.aclose()
 
-    def _transport(self, roots: str | None) -> httpx2.AsyncBaseTransport:
-        if roots not in self._transports:
-            # trust_env off: a proxy named in the environment would see every prompt; a CA named there is not attested.
-            context = httpx2.create_ssl_context(trust_env=False) if roots is None else new_context(roots)
-            pool = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
-            stock = httpx2.AsyncHTTPTransport(verify=context, limits=pool, trust_env=False) if self._stock else None
-            self._transports[roots] = stock or LeanTransport(context)
-        return self._transports[roots]
+    def _poster(self, roots: str | None) -> Poster:
+        if roots not in self._posters:
+            self._posters[roots] = self._new_poster(roots)
+        return self._posters[roots]
+
+    def _new_poster(self, roots: str | None) -> Poster:
+        times = self._limits.connect_seconds, self._limits.silence_seconds
+        if self._carrier is not None:
+            return StockPoster(self._carrier, *times)
+        # trust_env off: a proxy named in the environment would see every prompt; a CA named there is not attested.
+        context = httpx2.create_ssl_context(trust_env=False) if roots is None else new_context(roots)
+        return StockPoster(new_stock_transport(context), *times) if self._stock else LeanPoster(context, *times)
 
 
-@lru_cache(512)  # one for each model of each provider
-def _parse_url(url: str) -> httpx2.URL:
-    return httpx2.URL(url)
-
-
-def _retry_after(response: httpx2.Response) -> str | None:
+def _retry_after(value: str) -> str | None:
     """A number of seconds or a date, passed on as it is; anything that no header of ours could carry is dropped."""
-    value: str = response.headers.get("retry-after", "")
     return value if 0 < len(value) <= 64 and value.isascii() and value.isprintable() else None
 
 
@@ -147,10 +141,8 @@ def _failure(error: Exception) -> UpstreamFailed:
     return UpstreamFailed(f"The provider could not be reached, or broke off ({type(error).__name__}).")
 
 
-def _tls_facts(response: httpx2.Response, connector: Connector) -> dict[str, Any] | None:
+def _tls_facts(tls: Any, connector: Connector) -> dict[str, Any] | None:
     """What the handshake showed: recorded, not more than that."""
-    stream = response.extensions.get("network_stream")
-    tls = stream.get_extra_info("ssl_object") if stream is not None else None
     if not isinstance(tls, ssl.SSLObject | ssl.SSLSocket):
         return None
     return handshake_facts(tls, httpx2.URL(connector.base_url).host, connector.roots)

@@ -20,7 +20,7 @@ from tee.evidence import Evidence
 from tee.keys.httpsig import SignedAnswer
 from tee.keys.identity import identity_message, subject_of
 from tee.log.note import NoteKey
-from tee.log.receipt import sign_receipt
+from tee.log.receipt import sign_encoded
 from tee.log.sample import sign_sample
 from tee.quote import FORMAT, encode_base64
 from tee.snp.report import parse_report
@@ -125,9 +125,9 @@ class WorkloadKeys:
         """How much of the keyset's life is left: 1 at first, 0 or less once it has ended and may sign nothing."""
         return (self.keyset.not_after - self._now()) / self.lifetime
 
-    def sign_receipt(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The receipt with its signature."""
-        return sign_receipt(document, self._receipt_key)
+    def sign_receipt(self, members: dict[str, bytes]) -> bytes:
+        """The signed receipt of these members; both are canonical."""
+        return sign_encoded(members, self._receipt_key)
 
     def sign_checkpoint(self, sent: Progress, keyset_digest: str) -> dict[str, Any]:
         """A stream's checkpoint with its signature (SPEC §7.4)."""

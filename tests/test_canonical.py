@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
-from tee.canonical import canonicalize, digest_bytes, encode_canonical, parse_json
+from tee.canonical import canonicalize, digest_bytes, encode_canonical, encode_items, encode_members, parse_json
 from tee.errors import Malformed
 from tee.keys.binding import encode_statement, parse_nonce, report_data_of
 from tee.keys.identity import parse_keyset
-from tee.log.receipt import parse_receipt, sign_receipt, verify_receipt
+from tee.log.receipt import parse_receipt, sign_encoded, sign_receipt, verify_receipt
 
 
 def test_rfc8785_vectors(vectors: Path) -> None:
@@ -56,7 +56,9 @@ def test_aci_keyset_statement_and_receipt(vectors: Path) -> None:
     receipt = parse_receipt(served.encode())
     unsigned = {name: value for name, value in receipt.document.items() if name != "signature"}
     assert encode_canonical(unsigned).decode() in blocks
-    assert sign_receipt(unsigned, SigningKey(b"\x02" * 32)) == receipt.document
+    key = SigningKey(b"\x02" * 32)
+    assert sign_receipt(unsigned, key) == receipt.document
+    assert sign_encoded({name: encode_canonical(value) for name, value in unsigned.items()}, key) == served.encode()
     request = b'{"messages":[{"content":"hi","role":"user"}],"model":"demo-model"}'
     response = b'{"choices":[],"id":"chatcmpl-123"}'
     checks = verify_receipt(served.encode(), keyset, request, response)
@@ -66,8 +68,8 @@ def test_aci_keyset_statement_and_receipt(vectors: Path) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [1.5, {"a": [1e3]}, {"é": 1}, 2**53, {"a": -(2**53)}, "\ud800"],
-    ids=["float", "nested", "name", "big", "low", "surrogate"],
+    [1.5, {"a": [1e3]}, {"é": "text"}, {1: "text"}, 2**53, {"a": -(2**53)}, "\ud800", {"a": "\ud800"}],
+    ids=["float", "nested", "name", "number as name", "big", "low", "surrogate", "nested surrogate"],
 )
 def test_what_canonicalises_two_ways_is_refused(value: object) -> None:
     with pytest.raises(Malformed):
@@ -94,9 +96,18 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXTS
 
 
-@given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4)))
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4))
+
+
+@given(VALUES)
 def test_the_canonical_form_is_that_of_the_standard(value: object) -> None:
     assert encode_canonical(value) == canonicalize(value)
+
+
+@given(st.dictionaries(st.text("abcz_", max_size=6), st.lists(VALUES, max_size=3), max_size=6))
+def test_what_is_put_together_from_canonical_parts_is_canonical(value: dict[str, list[object]]) -> None:
+    parts = {name: encode_items([encode_canonical(item) for item in items]) for name, items in value.items()}
+    assert encode_members(parts) == canonicalize(value)
 
 
 @pytest.mark.parametrize("code", [*range(0x20), 0x22, 0x2F, 0x5C, 0x7F, 0x80, 0x2028, 0xFEFF, 0x1F600])

@@ -78,7 +78,7 @@ def test_two_dialects_never_import_one_another() -> None:
 def test_the_environment_is_read_in_one_place() -> None:
     for path in FILES:
         if "os.environ" in path.read_text() or "getenv" in path.read_text():
-            assert _below(path, ["gateway/config.py", "tee/cli.py"]), path
+            assert _below(path, ["gateway/config.py", "gateway/environment.py", "tee/cli.py"]), path
 
 
 def test_no_import_circles() -> None:
@@ -95,6 +95,22 @@ def test_no_import_circles() -> None:
 
     for name in graph:
         visit(name, ())
+
+
+def test_rooms_that_stand_alone_reach_none_of_the_others() -> None:
+    modules = {_module(path): path for path in FILES}
+    for room, forbidden in TABLE["never_reaches"].items():
+        waiting = [path for path in FILES if _below(path, [room])]
+        assert waiting, room
+        seen = set(waiting)
+        while waiting:
+            path = waiting.pop()
+            found = set(_imports(path))
+            reached = [name for name in found if any(name == far or name.startswith(far + ".") for far in forbidden)]
+            assert not reached, f"{room} reaches {reached} by way of {path}"
+            new = {modules[name] for name in found & modules.keys()} - seen
+            seen |= new
+            waiting += new
 
 
 def test_files_say_their_purpose_and_stay_small() -> None:

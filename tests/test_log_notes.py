@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tee.canonical import digest
+from tee.canonical import canonicalize, digest
 from tee.errors import Malformed
 from tee.log.checkpoint import cosigned_at, open_checkpoint, parse_checkpoint
 from tee.log.entry import NO_LEAF, LogEntry, chain_hash, parse_entry
@@ -269,6 +270,8 @@ def test_leaves_name_the_one_before() -> None:
     assert parse_entry(raw) == ENTRY
     following = LogEntry(1, chain_hash(raw), ENTRY.time, "receipt", {"commitment": digest({"salt": "x"})})
     assert parse_entry(following.encode()).prev == chain_hash(raw)
+    for leaf in (raw, following.encode()):
+        assert leaf == canonicalize(json.loads(leaf))
 
 
 LEAF = ENTRY.encode()

@@ -16,6 +16,7 @@ from gateway.dialects import openai_responses
 from gateway.dialects.openai_chat import decode_answer
 from gateway.dialects.openai_chat_stream import Decoder
 from gateway.http.mock_provider import mock_provider_app
+from gateway.http.mock_script import MODELS
 from gateway.inference import Failure, Finish, ReasoningDelta, Start, StreamEvent, TextDelta, ToolCallDelta, Usage
 
 HANG_UP = 0.2  # seconds
@@ -47,6 +48,10 @@ def events(**fields: Any) -> list[StreamEvent]:
     first, *rest = decoder.push(response.content) + decoder.finish()
     assert isinstance(first, Start)
     return rest
+
+
+ECHO: Any = {"type": "function", "function": {"name": "echo", "parameters": {
+    "type": "object", "properties": {"text": {"type": "string"}}}}}  # fmt: skip
 
 
 def raw(body: dict[str, Any], stop_after: int = 1000) -> list[dict[str, Any]]:
@@ -122,6 +127,76 @@ def test_garbage_tools_do_not_break_it(garbage: list[Any]) -> None:
     assert ask(tools=garbage).status_code == 200
 
 
+def called(**fields: Any) -> str | None:
+    """The tool that an answer calls."""
+    calls = ask(**fields).json()["choices"][0]["message"].get("tool_calls")
+    return str(calls[0]["function"]["name"]) if calls else None
+
+
+def test_echo_follows_the_transcript() -> None:
+    streamed = events(tools=[TOOL, ECHO])
+    assert [event.text for event in streamed if isinstance(event, TextDelta)] == ["Hello", " world"]
+    calls = [event for event in streamed if isinstance(event, ToolCallDelta)]
+    assert calls[0].name == "echo"
+    assert json.loads("".join(call.arguments for call in calls)) == {"text": "hello there"}
+    assert streamed[-1] == Finish("tool_calls", "tool_calls")
+    message = ask(tools=[{"type": "function", "function": {"name": "echo"}}]).json()["choices"][0]["message"]
+    assert message["content"] == "Hello world"
+    assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"text": "hello there"}
+    assert any(isinstance(event, ToolCallDelta) for event in respond("hi", tools=[{**ECHO, **ECHO["function"]}]))
+
+
+def test_which_tool_is_called() -> None:
+    tools = [TOOL, {"type": "function", "function": {"name": "final"}}, {"type": "custom", "custom": {"name": "c"}}]
+    named = {"type": "function", "function": {"name": "final"}}
+    call = {"role": "assistant", "tool_calls": [{"id": "t", "type": "function", "function": TOOL["function"]}]}
+    loop = [{"role": "user", "content": "x"}, call, {"role": "tool", "tool_call_id": "t", "content": "sunny"}]
+    assert called(tools=tools) == "weather"
+    assert called(tools=tools, tool_choice=named) == called(tools=tools, said="mock:call=final") == "final"
+    assert called(tools=tools, messages=loop) is None
+    assert called(tools=tools, messages=loop, tool_choice="required") == "final"
+    assert called(tools=tools, messages=[*loop, {"role": "user", "content": "and this"}]) is None
+    told = [*loop, {"role": "assistant", "content": "done"}, {"role": "user", "content": "again"}]
+    assert called(tools=tools, messages=told) == "weather"
+    for mode, expected in (("auto", None), ("required", "final"), ({**named}, "final")):
+        assert called(model="mock-text", tools=tools[1:], tool_choice=mode) == expected
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}}
+    assert called(model="mock-text", tools=tools, tool_choice=allowed) == "final"
+
+
+@pytest.mark.parametrize(("model", "status"), [("mock-503", 503), ("mock-429", 429)])
+def test_models_that_refuse(model: str, status: int) -> None:
+    for path, fields in (("chat/completions", {}), ("responses", {"input": "x"}), ("completions", {"prompt": "x"}),
+                         ("embeddings", {"input": "x"})):  # fmt: skip
+        for stream in (False, True):
+            response = ask(path=f"/v1/{path}", model=model, stream=stream, **fields)
+            assert response.status_code == status
+            assert ("retry-after" in response.headers) == (status == 429)
+
+
+@pytest.mark.parametrize(("model", "stream"), [("mock-cut", True), ("mock-cut", False), ("mock-stall", True)])
+def test_models_that_break_off(model: str, stream: bool) -> None:
+    sent = raw({"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream})
+    assert sent[0]["status"] == 200
+    assert sent[1]["body"]
+    assert all(message.get("more_body") for message in sent[1:])
+    assert b"[DONE]" not in b"".join(message["body"] for message in sent[1:])
+
+
+def test_a_model_that_is_slow() -> None:
+    started = time.perf_counter()
+    assert events(model="mock-slow")[-1] == Finish("stop", "stop")
+    assert time.perf_counter() - started >= 1.9
+
+
+def test_json_of_the_shape_that_the_prompt_shows() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 4}}}
+    told = [{"role": "system", "content": f"Answer by this schema: {json.dumps(schema)}"},
+            {"role": "user", "content": "x"}]  # fmt: skip
+    answer = ask(messages=told, response_format={"type": "json_object"}).json()["choices"][0]["message"]["content"]
+    assert json.loads(answer) == {"n": 4}
+
+
 def test_reasoning_length_and_json() -> None:
     assert isinstance(events(reasoning_effort="low")[0], ReasoningDelta)
     assert isinstance(events(model="mock-reasoner")[0], ReasoningDelta)
@@ -161,7 +236,7 @@ def test_demands_its_key_and_lists_models() -> None:
         async with http() as client:
             return await client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
 
-    assert [row["id"] for row in asyncio.run(get("k")).json()["data"]] == ["mock-1", "mock-reasoner"]
+    assert [row["id"] for row in asyncio.run(get("k")).json()["data"]] == list(MODELS)
     assert asyncio.run(get("wrong")).json()["error"]["code"] == "invalid_api_key"
 
 

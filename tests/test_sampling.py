@@ -15,7 +15,7 @@ import pytest
 
 from gateway.config import decode_config, load_config
 from gateway.sampling import Sampler
-from tee.canonical import digest, digest_bytes
+from tee.canonical import digest, digest_bytes, encode_canonical
 from tee.errors import Malformed
 from tee.keys.identity import hex_bytes
 from tee.log.checkpoint import open_checkpoint
@@ -210,7 +210,7 @@ def test_the_rate_is_the_share_that_is_drawn() -> None:
     receipt = {"receipt_id": "rcpt-1", "served_at": 1, "event_log": log}
     for per_million, least, most in ((0, 0, 0), (200_000, 300, 500), (1_000_000, 2000, 2000)):
         sampler = Sampler(per_million, lambda sample: sample)
-        drawn = [each for _ in range(2000) if (each := sampler.draw(receipt)) is not None]
+        drawn = [each for _ in range(2000) if (each := sampler.draw(encode_canonical(receipt))) is not None]
         assert least <= len(drawn) <= most
         assert len({each.commitment for each in drawn}) == len(drawn)
 

@@ -62,6 +62,22 @@ def test_any_chunking_gives_the_same_frames(stream: bytes, places: list[int]) ->
     assert b"".join(frames) + leftover == stream
 
 
+@given(STREAMS, st.lists(st.integers(0, 10_000)))
+def test_frames_that_pass_in_one_piece_are_those_that_pass_one_by_one(stream: bytes, places: list[int]) -> None:
+    plain, framed = FrameSplitter(), FrameSplitter()
+    for chunk in cut(stream, places):
+        whole, rest = plain.take_plain(chunk, lambda data: data.rfind(b"\n\n") + 2)
+        assert whole + b"".join(plain.push(rest)) == b"".join(framed.push(chunk))
+    assert plain.finish() == framed.finish()
+
+
+def test_a_piece_beyond_the_bound_is_looked_at() -> None:
+    splitter = FrameSplitter(10)
+    assert splitter.take_plain(b"data: 12345\n\n", len) == (b"", b"data: 12345\n\n")
+    with pytest.raises(UpstreamFailed):
+        splitter.push(b"data: 12345\n\n")
+
+
 @given(STREAMS)
 def test_frames_are_where_lines_are_blank(stream: bytes) -> None:
     frames, leftover = split([stream])

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from starlette.requests import Request
 
 from gateway.errors import BodyStalled
-from gateway.http.inference import read_body
+from gateway.http import caller
 from tests.worlds.gateway import RunningGateway, chat_body
 from tests.worlds.upstream import STREAM, UPSTREAM_CREDENTIAL, Recording, ScriptedUpstream, wired_config
 
@@ -48,7 +47,7 @@ def test_a_client_that_takes_nothing_loses_its_place(
             time.sleep(0.1)
 
 
-def test_a_body_that_never_comes_loses_its_place() -> None:
+def test_a_body_that_never_comes_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     async def receive() -> dict[str, object]:
         if not sent:
             sent.append(b"x")
@@ -57,6 +56,6 @@ def test_a_body_that_never_comes_loses_its_place() -> None:
         raise AssertionError
 
     sent: list[bytes] = []
-    request = Request({"type": "http", "headers": [(b"content-length", b"10")]}, receive)
+    monkeypatch.setattr(caller, "BODY_SECONDS", 0.1)
     with pytest.raises(BodyStalled):
-        asyncio.run(read_body(request, 100, patience=0.1))
+        asyncio.run(caller.read_body({"type": "http"}, receive, {"content-length": "10"}, 100))

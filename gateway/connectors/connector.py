@@ -29,6 +29,7 @@ class Connector:
     aws_service: str | None = None  # the name that AWS's signatures hold for; None: it does not ask for one
     region: str | None = None  # of that service
     service_account: bool = False  # the credential is a key file of Google's, which buys tokens
+    spares: tuple[Connector, ...] = ()  # the same provider by its further keys, each where another is found
     azure: bool = False  # the base_url is a resource of Azure's, and api_version says how its paths go on
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
 

@@ -58,7 +58,8 @@ _BEDROCK: tuple[tuple[str, Quirks], ...] = (
 _TABLE: tuple[tuple[str, str, Quirks], ...] = (
     ("openai", r"o\d|gpt-5", _OPENAI_REASONING),
     ("openai", r"", _OPENAI),
-    ("openai-responses", r"o\d|gpt-5|codex", replace(_OPENAI_REASONING, efforts=())),
+    ("openai-responses", r"o\d", _OPENAI_REASONING),
+    ("openai-responses", r"gpt-5|codex", replace(_OPENAI_REASONING, efforts=())),
     ("openai-responses", r"", _OPENAI),
     # Deployments have names of their operator's, who can do no better than to keep the model's in it. Azure's dated
     # versions knew `max_tokens` long before its successor, and its models of other vendors know no other.

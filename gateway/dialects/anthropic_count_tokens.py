@@ -10,9 +10,8 @@ from gateway.dialects.anthropic_messages_fields import read_failure
 from gateway.dialects.anthropic_messages_request import decode_count
 from gateway.dialects.dialect import Seen
 from gateway.dialects.fields import count
-from gateway.errors import UpstreamFailed
 from gateway.inference import Block, Foreign, InferenceRequest, Media, Text, Thinking, Tool, ToolCall, ToolResult
-from gateway.jsonbody import encode_json, read_json_object
+from gateway.jsonbody import encode_json
 
 NAME = "anthropic_count_tokens"
 # Vendors' tokens hold 3 to 4 bytes of English and of code, and clients shorten a chat that grows too long: better
@@ -33,11 +32,8 @@ def estimate_tokens(request: InferenceRequest) -> bytes:
     return encode_json({"input_tokens": tokens, "estimated": True})
 
 
-def answer_facts(body: bytes) -> Seen:
-    """What an answer says of itself: nothing was used. Raises: UpstreamFailed if it is none."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+def answer_facts(fields: dict[str, object]) -> Seen:
+    """What an answer says of itself: nothing was used."""
     return Seen(None, "", read_failure(fields) is None and count(fields.get("input_tokens")) is not None)
 
 

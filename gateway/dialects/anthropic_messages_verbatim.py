@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.dialects.anthropic_messages_fields import read_failure, read_usage, write_failure
 from gateway.dialects.dialect import CUT, Attestation, Seen, Verbatim
 from gateway.dialects.fields import table, word
-from gateway.dialects.splice import attach_attestation, attach_to_frame, forward_body
+from gateway.dialects.splice import attach_to_frame, forward_body
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, InferenceRequest
@@ -13,6 +15,7 @@ from gateway.jsonbody import encode_json, read_json_object
 
 # Nearly all frames of a stream; nothing in them is worth decoding.
 _PLAIN = b"event: content_block_delta\n"
+_PLAIN_FRAMES = re.compile(rb"(?:event: content_block_delta\ndata: [^\n]*+\n\n)*+")
 
 
 class MessagesPassage:
@@ -33,7 +36,10 @@ class MessagesPassage:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
-        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
+        plain = b""
+        if not self._held:
+            plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+        return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
         """What was held back, with the attestation in its message_delta; where that is missing, an error after it."""
@@ -99,13 +105,15 @@ class MessagesPassage:
         self._held.append(frame)
 
 
-def answer_facts(body: bytes) -> Seen:
-    """What a buffered answer says of itself. Raises: UpstreamFailed."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+def answer_facts(fields: dict[str, object]) -> Seen:
+    """What a buffered answer says of itself."""
     whole = read_failure(fields) is None and bool(word(fields, "stop_reason"))
     return Seen(read_usage(table(fields, "usage")), word(fields, "id"), whole)
+
+
+def _plain_end(data: bytes) -> int:
+    match = _PLAIN_FRAMES.match(data)
+    return match.end() if match else 0
 
 
 def _error_frame(failure: Failure, ours: dict[str, object]) -> bytes:
@@ -113,4 +121,4 @@ def _error_frame(failure: Failure, ours: dict[str, object]) -> bytes:
     return b"event: error\ndata: " + encode_json(error) + b"\n\n"
 
 
-VERBATIM = Verbatim(forward_body, MessagesPassage, answer_facts, attach_attestation, ("anthropic-beta",))
+VERBATIM = Verbatim(forward_body, MessagesPassage, answer_facts, ("anthropic-beta",))

@@ -42,7 +42,7 @@ class Decoder:
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give their events. Raises: UpstreamFailed for damaged messages, or beyond a bound."""
-        return [event for message in self._splitter.push(chunk) for event in self._read_message(message)]
+        return [event for message in self._splitter.push(chunk) for event in self.read_message(message)]
 
     def finish(self) -> list[StreamEvent]:
         """The stream has ended: Failure if it had no stop reason, or ended within a message. Raises: UpstreamFailed."""
@@ -52,7 +52,8 @@ class Decoder:
         whole = self._splitter.finish()
         return [] if self._finished and whole else [CUT]
 
-    def _read_message(self, message: EventMessage) -> list[StreamEvent]:
+    def read_message(self, message: EventMessage) -> list[StreamEvent]:
+        """The events of one message. Raises: UpstreamFailed beyond a bound."""
         if self._ended:
             return []
         fields = read_json_object(message.payload)

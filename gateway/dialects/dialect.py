@@ -80,15 +80,13 @@ class Verbatim:
 
     - `forward(body, request, upstream_model)`: the bytes for the provider, the client's own wherever possible
     - `passage(request, created, max_frame)`: the stream
-    - `facts(answer)`: what a buffered answer says of itself. Raises: UpstreamFailed if it is none
-    - `attach(answer, attestation)`: the buffered answer with the block in it
+    - `facts(answer)`: what a buffered answer says of itself, from its JSON
     - `headers`: names of the client's headers that go along, in lower case
     """
 
     forward: Callable[[bytes, InferenceRequest, str], bytes]
     passage: Callable[[InferenceRequest, int, int], Passage]
-    facts: Callable[[bytes], Seen]
-    attach: Callable[[bytes, Attestation], bytes]
+    facts: Callable[[dict[str, object]], Seen]
     headers: tuple[str, ...] = ()
 
 

@@ -20,7 +20,6 @@ from gateway.dialects.openai_chat_stream import DONE
 from gateway.dialects.openai_chat_verbatim import ChatPassage, answer_facts
 from gateway.dialects.openai_chat_verbatim import forward_body as forward_chat
 from gateway.dialects.openai_objects import encode_error, write_failure, write_usage
-from gateway.dialects.splice import attach_attestation
 from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Embedding,
@@ -201,5 +200,5 @@ def _frame(value: dict[str, object]) -> bytes:
     return b"data: " + encode_json(value) + b"\n\n"
 
 
-VERBATIM = Verbatim(forward_chat, partial(ChatPassage, write_block=block_frame), answer_facts, attach_attestation)
+VERBATIM = Verbatim(forward_chat, partial(ChatPassage, write_block=block_frame), answer_facts)
 SURFACE = Surface(NAME, ID_PREFIX, decode_request, Encoder, encode_answer, encode_error, VERBATIM)

@@ -11,7 +11,7 @@ from gateway.dialects.fields import rows, word
 from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage
 from gateway.dialects.openai_chat_stream import attestation_frame
 from gateway.dialects.openai_objects import read_failure, read_usage, write_failure
-from gateway.dialects.splice import attach_attestation, renamed
+from gateway.dialects.splice import renamed
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest, Usage
@@ -19,8 +19,9 @@ from gateway.jsonbody import encode_json, read_json_object
 
 _USAGE_OPTION = b'"stream_options":{"include_usage":true},'
 # OpenAI writes `"usage":null` and `"finish_reason":null` into every chunk; only a value makes them worth decoding.
-_USAGE_VALUE = re.compile(rb'"usage"\s*+:\s*+[^n\s]')
-_FINISH_VALUE = re.compile(rb'"finish_reason"\s*+:\s*+"')
+_TELLING = [
+    re.compile(sign) for sign in (rb'"usage"\s*+:\s*+[^n\s]', rb'"finish_reason"\s*+:\s*+"', rb'"error"', rb"\[DONE\]")
+]
 _LONGEST_END = 4  # bytes of CR LF CR LF
 # Azure opens with a frame without an id; a provider that never sends one must not cost a decode per frame.
 _ID_ATTEMPTS = 4
@@ -86,7 +87,13 @@ class VerbatimStream:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
-        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
+        first = plain = b""
+        if self._id_attempts:  # the first frame is read for the answer's name; those behind it need not be
+            cut = chunk.find(b"\n\n") + 2
+            first, chunk = self._pass_all(chunk[:cut]), chunk[cut:]
+        if not (self._held or self._id_attempts or self.done_seen):
+            plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+        return first + plain + self._pass_all(chunk)
 
     def finish(self) -> None:
         """The provider's stream has ended; bytes after its last whole frame will follow ours."""
@@ -105,6 +112,9 @@ class VerbatimStream:
         tail = self._last_whole + attestation_frame + self._release()
         self._last_whole = b""
         return tail
+
+    def _pass_all(self, chunk: bytes) -> bytes:
+        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def _pass(self, frame: bytes) -> bytes:
         if not self.done_seen:
@@ -206,14 +216,20 @@ class ChatPassage:
         return Seen(self._stream.usage, self._stream.chat_id, self._stream.whole)
 
 
-def answer_facts(body: bytes) -> Seen:
-    """What a buffered answer says of itself. Raises: UpstreamFailed."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+def answer_facts(fields: dict[str, object]) -> Seen:
+    """What a buffered answer says of itself."""
     words = [word(choice, "finish_reason") for choice in rows(fields.get("choices"))]
     gave_up = bool(fields.get("error")) or any(reason in FAILED_FINISHES for reason in words)
     return Seen(read_usage(fields.get("usage")), word(fields, "id"), not gave_up)
+
+
+def _plain_end(data: bytes) -> int:
+    """Where the frames end that are one line each and not telling, if all lines end in LF."""
+    end = data.rfind(b"\n\n") + 2
+    for sign in _TELLING:
+        if found := sign.search(data, 0, end):
+            end = data.rfind(b"\n\n", 0, found.start()) + 2
+    return end if data.count(b"\n", 0, end) == 2 * data.count(b"\n\n", 0, end) > 0 else 0
 
 
 def _is_telling(frame: bytes) -> bool:
@@ -222,10 +238,7 @@ def _is_telling(frame: bytes) -> bool:
     JSON has no raw line ends, so one inside a frame means several lines: an event name, or data in pieces.
     """
     return (
-        _USAGE_VALUE.search(frame) is not None
-        or _FINISH_VALUE.search(frame) is not None
-        or b'"error"' in frame
-        or b"[DONE]" in frame
+        any(sign.search(frame) for sign in _TELLING)
         or frame.find(b"\n", 0, -_LONGEST_END) >= 0
         or frame.find(b"\r", 0, -_LONGEST_END) >= 0
     )
@@ -248,4 +261,4 @@ def _error_frame(failure: Failure) -> bytes:
     return b"data: " + encode_json(write_failure(failure)) + b"\n\n"
 
 
-VERBATIM = Verbatim(forward_body, ChatPassage, answer_facts, attach_attestation)
+VERBATIM = Verbatim(forward_body, ChatPassage, answer_facts)

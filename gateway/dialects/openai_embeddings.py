@@ -8,7 +8,7 @@ import struct
 from gateway.dialects.dialect import Attestation, Passage, Seen, Verbatim
 from gateway.dialects.fields import MAX_TOKENS, read_integer, read_model, read_text, word
 from gateway.dialects.openai_objects import read_failure, read_usage
-from gateway.dialects.splice import attach_attestation, forward_body
+from gateway.dialects.splice import forward_body
 from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.inference import (
     Block,
@@ -21,7 +21,7 @@ from gateway.inference import (
     Text,
     Usage,
 )
-from gateway.jsonbody import encode_json, kind_of, parse_json_object, read_json_object
+from gateway.jsonbody import encode_json, kind_of, parse_json_object
 
 NAME = "openai_embeddings"
 MAX_INPUTS = 2048
@@ -74,11 +74,8 @@ def encode_answer(
     return encode_json({**answer, **ours})
 
 
-def answer_facts(body: bytes) -> Seen:
-    """What an answer says of itself. Raises: UpstreamFailed if it is none."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+def answer_facts(fields: dict[str, object]) -> Seen:
+    """What an answer says of itself."""
     whole = read_failure(fields) is None and isinstance(fields.get("data"), list)
     return Seen(read_usage(fields.get("usage")), word(fields, "id"), whole)
 
@@ -112,4 +109,4 @@ def _inputs(value: object) -> list[Block]:
     return blocks
 
 
-VERBATIM = Verbatim(forward_body, no_stream, answer_facts, attach_attestation)
+VERBATIM = Verbatim(forward_body, no_stream, answer_facts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 from gateway.dialects.dialect import CUT, Attestation, Seen, Verbatim
 from gateway.dialects.fields import table, word
 from gateway.dialects.openai_responses_fields import read_error, read_usage, write_failed, write_head
 from gateway.dialects.splice import attach_attestation, attach_inside, attach_to_frame, forward_body
-from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
+from gateway.dialects.sse import MAX_FRAME, FrameSplitter, count_events, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, InferenceRequest, Usage
 from gateway.jsonbody import encode_json, read_json_object
@@ -16,6 +17,7 @@ from gateway.jsonbody import encode_json, read_json_object
 _NOT_STORED = b'"store":false,'
 # Nearly all frames of a stream; nothing in them is worth decoding.
 _PLAIN = (b"event: response.output_text.delta\n", b"event: response.function_call_arguments.delta\n")
+_PLAIN_FRAMES = re.compile(rb"(?:event: response\.(?:output_text|function_call_arguments)\.delta\ndata: [^\n]*+\n\n)*+")
 _WHOLE = frozenset({"response.completed", "response.incomplete"})
 _FAILED = frozenset({"response.failed", "response.cancelled", "error"})
 
@@ -49,7 +51,11 @@ class ResponsesPassage:
 
         Raises: UpstreamFailed if a frame, or all that follows the end, is longer than the bound.
         """
-        return b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
+        plain = b""
+        if not self._held:
+            plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+            self._frames += count_events(plain)
+        return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
         """What was held back, with the attestation in its last event; where that is missing, a failure after it."""
@@ -112,19 +118,21 @@ class ResponsesPassage:
         self._held.append(frame)
 
 
+def _plain_end(data: bytes) -> int:
+    match = _PLAIN_FRAMES.match(data)
+    return match.end() if match else 0
+
+
 def _attach(data: bytes, attestation: Attestation) -> bytes:
     inside = isinstance((read_json_object(data) or {}).get("response"), dict)
     return attach_inside(data, "response", attestation) if inside else attach_attestation(data, attestation)
 
 
-def answer_facts(body: bytes) -> Seen:
-    """What a buffered answer says of itself. Raises: UpstreamFailed."""
-    fields = read_json_object(body)
-    if fields is None:
-        raise UpstreamFailed("The provider answered with a body that is no JSON object.")
+def answer_facts(fields: dict[str, object]) -> Seen:
+    """What a buffered answer says of itself."""
     ended = word(fields, "status") in ("completed", "incomplete", "")  # some compatible servers leave it out
     whole = not fields.get("error") and ended and isinstance(fields.get("output"), list)
     return Seen(read_usage(fields), word(fields, "id"), whole)
 
 
-VERBATIM = Verbatim(forward_unstored, ResponsesPassage, answer_facts, attach_attestation)
+VERBATIM = Verbatim(forward_unstored, ResponsesPassage, answer_facts)

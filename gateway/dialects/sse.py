@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -59,6 +60,20 @@ class FrameSplitter:
         if len(self._buffer) > self._max_frame:
             self._refuse()
         return frames
+
+    def take_plain(self, chunk: bytes, plain_end: Callable[[bytes], int]) -> tuple[bytes, bytes]:
+        """Take the frames at the beginning of the next bytes that need no look, in one piece, if all lines end in LF:
+        they, and the bytes that are still to be pushed. `plain_end` says where those frames end, 0 if there are none.
+        """
+        if b"\n\n" not in chunk or b"\r" in chunk or b"\r" in self._buffer:
+            return b"", chunk
+        data = bytes(self._buffer) + chunk if self._buffer else chunk
+        end = 0 if self._overlong or len(data) > self._max_frame else plain_end(data)
+        if end == 0:
+            return b"", chunk
+        self._buffer.clear()
+        self._scanned = 0
+        return data[:end], data[end:]
 
     def finish(self) -> bytes:
         """Give what followed the last whole frame."""

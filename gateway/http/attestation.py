@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.call import CLIENT_LEFT
 from gateway.desk import QuoteDesk
-from gateway.http.inference import read_body, while_connected
+from gateway.http.caller import read_body, while_connected
 from gateway.http.problems import NotFound
 from gateway.jsonbody import parse_json_object
 from gateway.workload import Document, WorkloadKeys
@@ -42,7 +42,7 @@ class AttestationEndpoints:
 
     async def quote(self, request: Request) -> Response:
         """`POST /attestation/quote {"nonce":"<64 hex>"}`; without a nonce, the shared quote."""
-        body = await read_body(request, MAX_NONCE_BODY)
+        body = await read_body(request.scope, request.receive, request.headers, MAX_NONCE_BODY)
         fields = parse_json_object(body) if body else {}
         if unknown := sorted(fields.keys() - {"nonce"}):
             raise Malformed(unknown[0][:64], "an unknown member", "nonce")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio import run
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.utils import parse_socket_addr
@@ -43,7 +43,7 @@ class LeanServer(TCPServer):
         name = self.writer.get_extra_info("socket")
         addresses = [parse_socket_addr(name.family, read()) for read in (name.getpeername, name.getsockname)]
         scope = base_scope(scheme, addresses[0], addresses[1], dict(self.state))
-        app: Any = partial(_without_threads, self.app)
+        app: Any = cast(ASGIWrapper, self.app).app  # what we serve is never WSGI, the other kind of wrapper
         config = self.config
         protocol = Http1(app, scope, keep_alive=config.keep_alive_timeout, max_head=config.h11_max_incomplete_size)
         transport = self.writer.transport
@@ -59,11 +59,6 @@ class LeanServer(TCPServer):
         finally:
             stopping.cancel()
             protocol.abort()
-
-
-async def _without_threads(app: Any, scope: Any, receive: Any, send: Any) -> None:
-    """Hypercorn's wrapper of an ASGI application; the last two are for WSGI."""
-    await app(scope, receive, send, None, None)
 
 
 def use(*, stock: bool) -> None:

@@ -14,6 +14,7 @@ Scope = dict[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 ON_LEAVE = "saferouter.on_leave"  # scope extension: calls back once if the client goes before its answer is whole
+BOUND = "saferouter.bound"  # scope extension: for how many seconds `receive` and `send` may wait
 _NO_BODY = {204, 304}
 _STATUS = {int(code): b"HTTP/1.1 %d %b\r\n" % (code, code.phrase.encode()) for code in HTTPStatus}
 
@@ -35,8 +36,8 @@ class Exchange:
     """One request and its answer. `stays` says whether the connection may serve another request afterwards."""
 
     __slots__ = (
-        "_body", "_chunked", "_expects", "_head", "_on_leave", "_taken", "_waiter", "_wire",
-        "answered", "gone", "is_read", "scope", "started", "stays", "waiting",
+        "_body", "_body_seconds", "_chunked", "_expects", "_head", "_on_leave", "_stall_seconds", "_taken", "_waiter",
+        "_wire", "answered", "gone", "is_read", "scope", "started", "stays", "waiting",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, scope: Scope, *, stays: bool, expects: bool) -> None:
@@ -53,6 +54,8 @@ class Exchange:
         self._on_leave: Callable[[], object] | None = None
         self._head: bytes | None = None
         self._chunked = False
+        self._body_seconds: float | None = None
+        self._stall_seconds: float | None = None
 
     def add_body(self, piece: bytes) -> None:
         """More of the request's body."""
@@ -78,6 +81,10 @@ class Exchange:
         if self.gone:
             call()
 
+    def bound(self, *, body: float | None = None, stall: float | None = None) -> None:
+        """Raise TimeoutError where nothing of the body comes for so long, or nothing of the answer is taken."""
+        self._body_seconds, self._stall_seconds = body or self._body_seconds, stall or self._stall_seconds
+
     async def receive(self) -> Message:
         """What arrived of the body, once each; afterwards, when it is so, that the client has left."""
         if self._expects and not (self._body or self.is_read or self.started):
@@ -92,7 +99,8 @@ class Exchange:
             if self.gone or self.answered:
                 return {"type": "http.disconnect"}
             self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            async with asyncio.timeout(None if self._taken else self._body_seconds):
+                await self._waiter
 
     async def send(self, message: Message) -> None:
         """A piece of the answer. The head leaves together with the first piece; who has gone is sent nothing."""
@@ -107,7 +115,8 @@ class Exchange:
             await asyncio.sleep(0)  # an application that has not noticed must not hold up the others
             return
         if raw and (slow := self._wire.write(raw)) is not None:
-            await slow
+            async with asyncio.timeout(self._stall_seconds):
+                await slow
         if not more:
             self.answered = True
             self._wake()

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 import httptools
 
-from gateway.http.exchange import ON_LEAVE, App, Exchange, Scope
+from gateway.deadline import Deadline
+from gateway.http.exchange import BOUND, ON_LEAVE, App, Exchange, Scope
 
 LOG = logging.getLogger("saferouter")
 HEAD_SECONDS = 30.0  # for the head of a request to arrive whole, once it has begun
@@ -40,7 +41,7 @@ class Http1(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._exchanges: deque[Exchange] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(self._time_out)
         self._slow: asyncio.Future[None] | None = None
         self._reading = True
         self._in_head = False
@@ -58,7 +59,7 @@ class Http1(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
         self._transport = cast(asyncio.Transport, transport)
-        self._wait(self._keep_alive)
+        self._deadline.set(self._keep_alive)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -94,7 +95,7 @@ class Http1(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The client has gone, or we have closed."""
-        self._wait(None)
+        self._deadline.end()
         for exchange in self._exchanges:
             exchange.leave()
         self.resume_writing()
@@ -109,7 +110,7 @@ class Http1(asyncio.Protocol):
             return
         self._url, self._headers, self._in_head = b"", [], True
         if not self._exchanges:
-            self._wait(HEAD_SECONDS)
+            self._deadline.set(HEAD_SECONDS)
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
@@ -137,10 +138,10 @@ class Http1(asyncio.Protocol):
         scope = self._base | _target(self._url)
         scope |= {"http_version": version, "method": self._parser.get_method().decode(), "headers": headers}
         exchange = Exchange(self, scope, stays=self._stays and self._parser.should_keep_alive(), expects=expects)
-        scope["extensions"] = {ON_LEAVE: exchange.on_leave}
+        scope["extensions"] = {ON_LEAVE: exchange.on_leave, BOUND: exchange.bound}
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
-            self._wait(None)
+            self._deadline.clear()
             self._start(exchange)
         else:
             self._read(False)
@@ -182,7 +183,7 @@ class Http1(asyncio.Protocol):
         if self._exchanges:
             self._start(self._exchanges[0])
         else:
-            self._wait(HEAD_SECONDS if self._in_head else self._keep_alive)
+            self._deadline.set(HEAD_SECONDS if self._in_head else self._keep_alive)
         if len(self._exchanges) < 2:
             self._read(True)
 
@@ -266,26 +267,23 @@ class Http1(asyncio.Protocol):
         self._discarding = LINGER_BYTES
         if is_read or not self._transport.can_write_eof():
             self._transport.close()
-            self._wait(CLOSE_SECONDS, abort=True)
+            self._deadline.set(CLOSE_SECONDS)
             return
         self._read(True)
         self._transport.write_eof()
-        self._wait(LINGER_SECONDS, abort=True)
+        self._deadline.set(LINGER_SECONDS)
 
     def _read(self, reading: bool) -> None:
         if reading != self._reading and not self._transport.is_closing():
             self._reading = reading
             (self._transport.resume_reading if reading else self._transport.pause_reading)()
 
-    def _wait(self, seconds: float | None, *, abort: bool = False) -> None:
-        """Let the connection end in `seconds`; None: as long as it takes."""
-        if self._timer is not None:
-            self._timer.cancel()
-        end = self._transport.abort if abort else self._time_out
-        self._timer = None if seconds is None else self._loop.call_later(seconds, end)
-
     def _time_out(self) -> None:
-        self._end(is_read=True)
+        """Too long without a request, or with half a head; or, once the end has begun, until that came."""
+        if self._discarding is None:
+            self._end(is_read=True)
+        else:
+            self._transport.abort()
 
 
 def _check(version: str, headers: list[tuple[bytes, bytes]]) -> bool:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
-from gateway.errors import BodyStalled, BodyTooLarge, UnknownModel
-from gateway.http.exchange import ON_LEAVE
+from gateway.errors import UnknownModel
+from gateway.http.caller import headers_of, read_body, send_in_time, while_connected
 from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
 from gateway.pipeline import Pipeline
@@ -27,8 +26,6 @@ from gateway.tenancy.tenant import ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 PIECE = 64 << 10  # bytes of a buffered answer at a time, each of which a client must take in time
-BODY_SECONDS = 30.0  # a client that sends nothing of its body for so long holds a place for nothing
-T = TypeVar("T")
 PRIVATE = {"cache-control": "private"}
 CREATED = 1767225600  # models carry a date; ours is the year's first second, since no provider tells
 
@@ -43,72 +40,42 @@ class ChatEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, read the body, run the pipeline, send what it gives."""
-        request = Request(scope, receive)
+        headers = headers_of(scope)
         with self._pipeline.running():
-            key = await self._pipeline.admit_call(dict(request.headers))
-            body = await read_body(request, self._limits.body)
-            await while_connected(scope, receive, self._answer(request, key, body, send))
+            key = await self._pipeline.admit_call(headers)
+            body = await read_body(scope, receive, headers, self._limits.body)
+            send = send_in_time(scope, send, self._limits.stall_seconds)
+            await while_connected(scope, receive, self._answer(scope["path"], headers, key, body, send))
 
-    async def _answer(self, request: Request, key: ApiKey, body: bytes, send: Send) -> None:
-        answer = await self._pipeline.complete(key, body, request.url.path, self._service, _demands(request))
+    async def _answer(self, path: str, headers: dict[str, str], key: ApiKey, body: bytes, send: Send) -> None:
+        answer = await self._pipeline.complete(key, body, path, self._service, _demands(headers))
         # A client that takes nothing is as one that has left: it must hold neither a place nor the provider for ever.
         with suppress(TimeoutError):
             if isinstance(answer.body, bytes):
-                signature = self._pipeline.sign(answer, answer.body, (request.method, request.url.path))
-                await _send_whole(answer, answer.body, signature, send, self._limits.stall_seconds)
+                signature = self._pipeline.sign(answer, answer.body, ("POST", path))
+                await _send_whole(answer, answer.body, signature, send)
             else:
-                await _relay(answer, answer.body, send, self._limits.stall_seconds)
+                await _relay(answer, answer.body, send)
 
 
-async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], send: Send, stall: float) -> None:
-    """Send a buffered answer. Raises TimeoutError if the client takes none of it for `stall` seconds."""
-    head = Response(body, answer.status, _headers(answer) | signature, answer.content_type)
-    await send_in_time(send, stall, type="http.response.start", status=answer.status, headers=head.raw_headers)
+async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], send: Send) -> None:
+    """Send a buffered answer. Raises TimeoutError if the client takes none of it in time."""
+    await send(_head(answer, signature | {"content-length": str(len(body))}))
     for at in range(0, max(1, len(body)), PIECE):
         piece, more = body[at : at + PIECE], at + PIECE < len(body)
-        await send_in_time(send, stall, type="http.response.body", body=piece, more_body=more)
+        await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
-async def _relay(answer: Answer, body: StreamedBody, send: Send, stall: float) -> None:
+async def _relay(answer: Answer, body: StreamedBody, send: Send) -> None:
     """Send a stream; however it ends, its receipt is written. Raises TimeoutError as `_send_whole` does."""
-    head = Response(None, answer.status, _headers(answer) | STREAM_HEADERS, answer.content_type)
-    headers = [row for row in head.raw_headers if row[0] != b"content-length"]
     try:
-        await send_in_time(send, stall, type="http.response.start", status=answer.status, headers=headers)
+        await send(_head(answer, STREAM_HEADERS))
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await send_in_time(send, stall, type="http.response.body", body=chunk, more_body=True)
-        await send_in_time(send, stall, type="http.response.body", body=b"", more_body=False)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         await body.close()
-
-
-async def send_in_time(send: Send, stall: float, **message: Any) -> None:
-    """Send one message. Raises TimeoutError if the client takes none of it for `stall` seconds."""
-    async with asyncio.timeout(stall):
-        await send(message)
-
-
-async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """Work until it is done, the client leaves (then None), or the gateway stops. Raises what the work raises."""
-    on_leave = scope.get("extensions", {}).get(ON_LEAVE)
-    if on_leave is not None:
-        task = asyncio.current_task()
-        assert task is not None
-        on_leave(task.cancel)  # of whom nobody awaits anything any more
-        return await work
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        working.cancel()
-        # Both results are looked at, so that no error of theirs is lost; a cancellation is what we asked for.
-        results = await asyncio.gather(working, gone, return_exceptions=True)
-    if isinstance(results[0], Exception):
-        raise results[0]
-    return None if isinstance(results[0], BaseException) else results[0]
 
 
 class ModelsEndpoint:
@@ -183,46 +150,22 @@ def _removal(found: LoggedReceipt, pruned_at: int) -> str:
     )
 
 
-async def read_body(request: Request, limit: int, patience: float = BODY_SECONDS) -> bytes:
-    """The whole body, at most `limit` bytes; a longer one is refused before it is read.
-
-    Raises BodyTooLarge; BodyStalled where nothing of it comes for `patience` seconds.
-    """
-    announced = request.headers.get("content-length", "0")
-    refusal = BodyTooLarge(f"The body is longer than {limit} bytes.")
-    if not announced.isdigit() or int(announced) > limit:
-        raise refusal
-    parts, size, pieces = [], 0, request.stream()
-    try:
-        async with asyncio.timeout(patience) as deadline:
-            async for chunk in pieces:
-                size += len(chunk)
-                if size > limit:
-                    raise refusal
-                parts.append(chunk)
-                deadline.reschedule(asyncio.get_running_loop().time() + patience)
-    except ClientDisconnect:
-        raise BodyTooLarge("The client left before its body was whole.", code="body_cut") from None
-    except TimeoutError:
-        raise BodyStalled(f"Nothing of the body came for {patience:g} seconds.") from None
-    return b"".join(parts)
-
-
-def _demands(request: Request) -> Demands:
+def _demands(headers: Mapping[str, str]) -> Demands:
     """What the headers ask; they win over the body's members of the same meaning."""
-    headers = request.headers
     wanted = headers.get("x-sf-attestation", "on").lower()
     policy, provider = headers.get("x-sf-policy"), headers.get("x-sf-provider")
     return Demands(policy, provider, wanted != "off", wanted == "checkpoints", headers)
 
 
-def _headers(answer: Answer) -> dict[str, str]:
-    """Both vendors' request ids, and the receipt's."""
+def _head(answer: Answer, more: Mapping[str, str]) -> Message:
+    """The start of an answer, with both vendors' request ids, and the receipt's."""
     request_id = "req_" + secrets.token_hex(12)
     headers = {"x-request-id": request_id, "request-id": request_id, "x-receipt-id": answer.receipt_id}
     if answer.retry_after is not None:
         headers["retry-after"] = answer.retry_after
-    return headers
+    headers |= {**more, "content-type": answer.content_type}
+    rows = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": answer.status, "headers": rows}
 
 
 def _model(row: PublicModel, request: Request) -> dict[str, object]:
@@ -230,8 +173,3 @@ def _model(row: PublicModel, request: Request) -> dict[str, object]:
         created = dt.datetime.fromtimestamp(CREATED, dt.UTC).isoformat().replace("+00:00", "Z")
         return {"type": "model", "id": row.id, "display_name": row.id, "created_at": created}
     return {"id": row.id, "object": "model", "created": CREATED, "owned_by": row.provider}
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

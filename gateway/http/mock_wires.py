@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.transcripts import fragments
+
 MOST_DIMENSIONS = 4096
 _DIMENSIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the mock will say: reasoning and text as tokens, or one tool call."""
+    """What the mock will say: reasoning and text as tokens, and one tool call perhaps."""
 
     reasoning: list[str]
     text: list[str]
@@ -45,11 +47,6 @@ class Wire:
     as_chat: Callable[[dict[str, Any]], dict[str, Any]]
     whole: Callable[[Reply, dict[str, Any]], dict[str, Any]]
     frames: Callable[[Reply, dict[str, Any], bool], Iterator[bytes]]
-
-
-def fragments(arguments: str) -> list[str]:
-    """Arguments in the pieces in which they are streamed."""
-    return [arguments[start : start + 6] for start in range(0, len(arguments), 6)]
 
 
 def frame(value: dict[str, Any]) -> bytes:
@@ -114,14 +111,16 @@ def _responses_as_chat(body: dict[str, Any]) -> dict[str, Any]:
     for item in (item for item in items if isinstance(item, dict)):
         if "role" in item:
             messages.append({"role": item["role"], "content": item.get("content")})
+        elif item.get("type") == "function_call":
+            messages.append({"role": "assistant", "tool_calls": [{"function": item}]})
         elif str(item.get("type")).endswith("_output"):
             messages.append({"role": "tool", "content": item.get("output")})
     chat = {**body, "messages": messages, "max_tokens": body.get("max_output_tokens")}
     tools = body.get("tools")
     if isinstance(tools, list):
-        chat["tools"] = [{"function": tool} for tool in tools if isinstance(tool, dict) and tool.get("name")]
+        chat["tools"] = [tool for tool in tools if isinstance(tool, dict) and tool.get("type") == "function"]
     if isinstance(body.get("tool_choice"), dict):
-        chat["tool_choice"] = {"function": body["tool_choice"]}
+        chat["tool_choice"] = {"function": body["tool_choice"], **body["tool_choice"]}
     text, reasoning = body.get("text"), body.get("reasoning")
     if isinstance(text, dict) and isinstance(text.get("format"), dict):
         chat["response_format"] = {**text["format"], "json_schema": text["format"]}
@@ -183,13 +182,15 @@ def _items(reply: Reply, head: dict[str, Any]) -> list[dict[str, Any]]:
     if reply.reasoning:
         summary = [{"type": "summary_text", "text": "".join(reply.reasoning)}]
         items.append({"id": f"rs_{token}", "type": "reasoning", "summary": summary})
+    if reply.text or not reply.tool:
+        part = {"type": "output_text", "text": "".join(reply.text), "annotations": [], "logprobs": []}
+        said = {"id": f"msg_{token}", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
+        items.append(said)
     if reply.tool:
         name, arguments = reply.tool
         call = {"id": f"fc_{token}", "type": "function_call", "status": "completed", "call_id": f"call_{token}"}
-        return [*items, {**call, "name": name, "arguments": arguments}]
-    part = {"type": "output_text", "text": "".join(reply.text), "annotations": [], "logprobs": []}
-    message = {"id": f"msg_{token}", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
-    return [*items, message]
+        items.append({**call, "name": name, "arguments": arguments})
+    return items
 
 
 def _item_events(at: int, item: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:

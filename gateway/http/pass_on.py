@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import Config
 from gateway.errors import GatewayError, KeeperGone
-from gateway.http.app import inference_routes, starlette_app
-from gateway.http.inference import read_body, send_in_time, while_connected
+from gateway.http.app import inference_routes, starlette_app, with_shortcut
+from gateway.http.caller import headers_of, read_body, send_in_time, while_connected
 from gateway.http.problems import problem
 from gateway.pipeline import Pipeline
 
@@ -54,12 +54,11 @@ class KeeperDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request and its answer."""
-        request = Request(scope, receive)
         try:
-            body = await read_body(request, MAX_BODY)
-            await while_connected(scope, receive, self._pass(scope, body, send))
+            body = await read_body(scope, receive, headers_of(scope), MAX_BODY)
+            await while_connected(scope, receive, self._pass(scope, body, send_in_time(scope, send, self._stall)))
         except GatewayError as error:
-            await problem(request, error)(scope, receive, send)
+            await problem(Request(scope), error)(scope, receive, send)
 
     async def close(self) -> None:
         """Hang up."""
@@ -83,10 +82,10 @@ class KeeperDoor:
     async def _return(self, response: httpx2.Response, send: Send) -> None:
         headers = [(name.lower(), value) for name, value in response.headers.raw]
         headers = [row for row in headers if row[0] not in _OF_THE_HOP]
-        await send_in_time(send, self._stall, type="http.response.start", status=response.status_code, headers=headers)
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         async for piece in response.aiter_raw():
-            await send_in_time(send, self._stall, type="http.response.body", body=piece, more_body=True)
-        await send_in_time(send, self._stall, type="http.response.body", body=b"", more_body=False)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def build_worker_app(pipeline: Pipeline, config: Config, door: KeeperDoor) -> ASGIApp:
@@ -98,4 +97,4 @@ def build_worker_app(pipeline: Pipeline, config: Config, door: KeeperDoor) -> AS
         mine = scope["type"] != "http" or any(route.matches(scope)[0] is not Match.NONE for route in routes)
         await (own if mine else door)(scope, receive, send)
 
-    return app
+    return with_shortcut(app, routes, config)

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from gateway.connectors.connector import Connector
 from gateway.errors import UnknownModel
 
+CHAT = "chat"
+"""The capability of every model of which nothing else is declared."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublicModel:
-    """A model that clients may name, and where it is served."""
+    """A model that clients may name, and where it is served. `fallback`: the ids of those that may stand in for it."""
 
     id: str
     provider: str
     upstream_model: str
     aliases: tuple[str, ...] = ()
+    fallback: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = (CHAT,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,10 @@ class ModelTable:
         raise UnknownModel(
             f"The model `{name[:128]}` does not exist here: GET /v1/models lists those that do.", param="model"
         )
+
+    def fallbacks(self, route: Route) -> list[Route]:
+        """The routes to those that may stand in, in order."""
+        return [self.route(name) for name in route.model.fallback]
 
 
 def tier_observed(connector: Connector) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import DatabaseError
 
 from gateway.storage.engine import ACTIVITY, CALLS, unusable
+from gateway.storage.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,12 @@ class LoggedReceipt:
     pruned_days: int | None
 
 
-# Built once: making a statement costs several times what running it does. Bound names must not be those of columns.
-_OPEN, _USED = insert(CALLS), insert(ACTIVITY)
-_ADVANCE = update(CALLS).where(CALLS.c.receipt_id == bindparam("_receipt_id")).values(draft=bindparam("_draft"))
-_CLOSE = (
+_OPEN = Prepared(insert(CALLS), "receipt_id", "key_id", "draft", "sent_bytes", "route_epoch", "route_leaf")
+_USED = Prepared(insert(ACTIVITY), "call_id", *Activity.__slots__)
+_ADVANCE = Prepared(
+    update(CALLS).where(CALLS.c.receipt_id == bindparam("_receipt_id")).values(draft=bindparam("_draft"))
+)
+_CLOSE = Prepared(
     update(CALLS)
     .where(CALLS.c.receipt_id == bindparam("_receipt_id"), CALLS.c.receipt.is_(None))
     .values(
@@ -109,6 +112,19 @@ _CLOSE = (
     )
     .returning(CALLS.c.id)
 )
+_PROGRESS = Prepared(
+    update(CALLS)
+    .where(CALLS.c.receipt_id == bindparam("_receipt_id"), CALLS.c.receipt.is_(None))
+    .values(
+        status=bindparam("_status"),
+        content_type=bindparam("_content_type"),
+        sent_bytes=bindparam("_sent_bytes"),
+        sent_sha256=bindparam("_sent_sha256"),
+        sent_events=bindparam("_sent_events"),
+        checkpoint=bindparam("_checkpoint"),
+        sent_code=bindparam("_code"),
+    )
+)
 
 
 def insert_call(
@@ -116,57 +132,27 @@ def insert_call(
 ) -> None:
     """Open a call."""
     values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
-    connection.execute(_OPEN, values | {"route_epoch": route_epoch, "route_leaf": route_leaf})
+    _OPEN.run(connection, values | {"route_epoch": route_epoch, "route_leaf": route_leaf})
 
 
 def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
     """Replace the draft of an open call: it has learnt its route and what is forwarded."""
-    connection.execute(_ADVANCE, {"_receipt_id": receipt_id, "_draft": draft})
+    _ADVANCE.run(connection, {"_receipt_id": receipt_id, "_draft": draft})
 
 
 def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
     """Note how much has left, for all streams at once; a closed call is left alone."""
-    statement = (
-        update(CALLS)
-        .where(CALLS.c.receipt_id == bindparam("_receipt_id"), CALLS.c.receipt.is_(None))
-        .values(
-            status=bindparam("_status"),
-            content_type=bindparam("_content_type"),
-            sent_bytes=bindparam("_sent_bytes"),
-            sent_sha256=bindparam("_sent_sha256"),
-            sent_events=bindparam("_sent_events"),
-            checkpoint=bindparam("_checkpoint"),
-            sent_code=bindparam("_sent_code"),
-        )
-    )
-    connection.execute(
-        statement,
-        [
-            {
-                "_receipt_id": row.receipt_id,
-                "_status": row.status,
-                "_content_type": row.content_type,
-                "_sent_bytes": row.sent_bytes,
-                "_sent_sha256": row.sent_sha256,
-                "_sent_events": row.sent_events,
-                "_checkpoint": row.checkpoint,
-                "_sent_code": row.code,
-            }
-            for row in rows
-        ],
-    )
+    _PROGRESS.run_each(connection, [{f"_{name}": getattr(row, name) for name in Progress.__slots__} for row in rows])
 
 
 def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> bool:
     """Store the signed receipt, once, and what the call used. False where the call was closed before."""
     values = {f"_{name}": getattr(receipt, name) for name in LoggedText.__slots__}
-    number = connection.execute(_CLOSE, values | {"_receipt_id": receipt_id}).scalar_one_or_none()
-    if number is None:
-        return False
-    if activity is not None:
-        row = {name: getattr(activity, name) for name in Activity.__slots__}
-        connection.execute(_USED, row | {"call_id": number})
-    return True
+    closed = _CLOSE.run(connection, values | {"_receipt_id": receipt_id})
+    if closed and activity is not None:
+        used = {name: getattr(activity, name) for name in Activity.__slots__}
+        _USED.run(connection, used | {"call_id": closed[0][0]})
+    return bool(closed)
 
 
 def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from gateway.storage.engine import LEAVES, LOG_HEADS, SUBTREES
+from gateway.storage.prepared import Prepared
 from tee.log.entry import NO_LEAF, chain_hash
 from tee.log.merkle import Frontier, hash_children, load_frontier
 from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH
@@ -52,9 +53,8 @@ class RecordedHead:
     mac: bytes
 
 
-# Built once: making a statement costs several times what running it does. Bound names must not be those of columns.
-_ADD_LEAVES, _ADD_SUBTREES, _ADD_HEAD = insert(LEAVES), insert(SUBTREES), insert(LOG_HEADS)
-_MOVE_HEAD = (
+_ADD_LEAVES, _ADD_SUBTREES, _ADD_HEAD = (Prepared(insert(table)) for table in (LEAVES, SUBTREES, LOG_HEADS))
+_MOVE_HEAD = Prepared(
     update(LOG_HEADS)
     .where(LOG_HEADS.c.epoch == bindparam("_epoch"))
     .values(size=bindparam("_size"), root=bindparam("_root"), prev=bindparam("_prev"), mac=bindparam("_mac"))
@@ -64,9 +64,8 @@ _MOVE_HEAD = (
 def record_head(connection: Connection, epoch: int, head: RecordedHead) -> None:
     """Replace the epoch's recorded head."""
     values = {"epoch": epoch, "size": head.size, "root": head.root, "prev": head.prev, "mac": head.mac}
-    changed = connection.execute(_MOVE_HEAD, {f"_{name}": value for name, value in values.items()})
-    if changed.rowcount == 0:
-        connection.execute(_ADD_HEAD, values)
+    if _MOVE_HEAD.run_each(connection, [{f"_{name}": value for name, value in values.items()}]) == 0:
+        _ADD_HEAD.run(connection, values)
 
 
 def recorded_head(connection: Connection, epoch: int) -> RecordedHead | None:
@@ -88,10 +87,10 @@ def insert_leaves(
     """Store what was appended; a number that is taken already fails the transaction."""
     if leaves:
         rows = [{"epoch": epoch, "number": row.number, "leaf": row.leaf, "hash": row.hash} for row in leaves]
-        connection.execute(_ADD_LEAVES, rows)
+        _ADD_LEAVES.run_each(connection, rows)
     if subtrees:
         rows = [{"epoch": epoch, "level": row.level, "number": row.number, "hash": row.hash} for row in subtrees]
-        connection.execute(_ADD_SUBTREES, rows)
+        _ADD_SUBTREES.run_each(connection, rows)
 
 
 @dataclass(slots=True)

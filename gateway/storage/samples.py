@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, bindparam, func, insert, literal_column, select
 
 from gateway.storage.engine import CALLS, SAMPLES
+from gateway.storage.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,24 @@ class SampleHead:
     entries: int
 
 
+_OF_EPOCH = SAMPLES.c.epoch == bindparam("_epoch")
+_LAST = select(SAMPLES.c.number).where(
+    _OF_EPOCH, SAMPLES.c.leaf == select(func.max(SAMPLES.c.leaf)).where(_OF_EPOCH).scalar_subquery()
+)
+_INSERT = Prepared(
+    insert(SAMPLES).values(
+        {name: bindparam(f"_{name}") for name in StoredSample.__slots__}
+        | {
+            "key_id": select(CALLS.c.key_id).where(CALLS.c.receipt_id == bindparam("_receipt_id")).scalar_subquery(),
+            "number": func.coalesce(_LAST.scalar_subquery() + literal_column("1"), literal_column("0")),
+        }
+    )
+)
+
+
 def insert_sample(connection: Connection, sample: StoredSample) -> None:
     """Store the sample of a call; a second one of the same call fails the transaction."""
-    last = select(SAMPLES.c.number).where(SAMPLES.c.epoch == sample.epoch).order_by(SAMPLES.c.leaf.desc()).limit(1)
-    number = connection.execute(last).scalar_one_or_none()
-    key = select(CALLS.c.key_id).where(CALLS.c.receipt_id == sample.receipt_id).scalar_subquery()
-    values = {name: getattr(sample, name) for name in StoredSample.__slots__}
-    connection.execute(insert(SAMPLES).values(**values, key_id=key, number=0 if number is None else number + 1))
+    _INSERT.run(connection, {f"_{name}": getattr(sample, name) for name in StoredSample.__slots__})
 
 
 def last_sample(engine: Engine, epoch: int, size: int) -> SampleHead | None:

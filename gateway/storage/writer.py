@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -43,12 +42,26 @@ class _Job:
     done: Future[Any] | asyncio.Future[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    done: Future[Any] | asyncio.Future[Any]
+    result: Any
+    error: NotRecorded | None
+
+    def settle(self) -> None:
+        if self.error is None:
+            self.done.set_result(self.result)
+        else:
+            self.done.set_exception(self.error)
+
+
 class GroupCommit:
     """Runs operations in order, many to a transaction. `submit` never blocks and works from any thread."""
 
     def __init__(self, engine: Engine, sequencer: Sequencer) -> None:
         self._engine = engine
         self._sequencer = sequencer
+        self._connection: Connection | None = None  # its thread's own
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="group-commit", daemon=True)
         self._thread.start()
@@ -62,9 +75,8 @@ class GroupCommit:
     async def durable(self, operation: Operation) -> Any:
         """Submit and wait. A cancelled caller stops waiting; the operation is carried out all the same."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(lambda it: it.cancelled() or it.exception())  # its caller may have gone
         self._jobs.put(_Job(operation, done))
-        return await asyncio.shield(done)
+        return await done
 
     def stop(self) -> None:
         """Write everything that was submitted, then end."""
@@ -80,36 +92,51 @@ class GroupCommit:
                     batch.append(self._jobs.get_nowait())
             running = None not in batch
             self._commit([job for job in batch if job is not None])
+        self._hang_up()
+
+    def _connected(self) -> Connection:
+        """The connection, kept from batch to batch: the pool takes longer over one than the driver over a call."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _commit(self, jobs: list[_Job]) -> None:
         """One transaction for all; nobody is told before it is durable, and a failure is told to all."""
         sequence = self._sequencer.begin()
         try:
-            with self._engine.begin() as connection:
+            connection = self._connected()
+            with connection.begin():
                 transaction = Transaction(connection, sequence)
                 results = [job.operation(transaction) for job in jobs]
                 self._sequencer.write(sequence, connection)
         except Exception as error:  # the rim of this thread: if it died, every later call would wait for ever
+            self._hang_up()  # the next batch must not meet the same broken connection
             words = f"The call could not be recorded ({type(error).__name__})."
-            _tell([partial(job.done.set_exception, NotRecorded(words)) for job in jobs], jobs)
+            _tell([_Told(job.done, None, NotRecorded(words)) for job in jobs])
             return
         self._sequencer.adopt(sequence)
-        _tell([partial(job.done.set_result, result) for job, result in zip(jobs, results, strict=True)], jobs)
+        _tell([_Told(job.done, result, None) for job, result in zip(jobs, results, strict=True)])
 
 
-def _tell(words: list[Callable[[], None]], jobs: list[_Job]) -> None:
+def _tell(told: list[_Told]) -> None:
     """Tell each job's waiter: threads from here, a loop from within, which is woken once for all of its own."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
-    for say, job in zip(words, jobs, strict=True):
-        if isinstance(job.done, Future):
-            say()
-        else:
-            by_loop.setdefault(job.done.get_loop(), []).append(say)
-    for loop, said in by_loop.items():
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
+    for each in told:
+        if not isinstance(each.done, Future):
+            by_loop.setdefault(each.done.get_loop(), []).append(each)
+        elif each.done.set_running_or_notify_cancel():
+            each.settle()
+    for loop, its_own in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_say, said)
+            loop.call_soon_threadsafe(_settle, its_own)
 
 
-def _say(words: list[Callable[[], None]]) -> None:
-    for say in words:
-        say()
+def _settle(told: list[_Told]) -> None:
+    for each in told:
+        if not each.done.cancelled():  # its caller may have gone
+            each.settle()

@@ -7,7 +7,7 @@ from typing import Any
 
 from nacl.signing import SigningKey as Ed25519SigningKey
 
-from tee.canonical import digest_bytes, encode_canonical, kind_of, parse_json, shown
+from tee.canonical import digest_bytes, encode_canonical, encode_members, kind_of, parse_json, shown
 from tee.errors import Malformed
 from tee.evidence import Check, failed, judged, skipped
 from tee.keys.identity import WorkloadKeyset, digest_text, hex_bytes, require_members, seconds, text, verify_ed25519
@@ -91,6 +91,12 @@ def signing_input(document: dict[str, Any]) -> bytes:
 def sign_receipt(document: dict[str, Any], key: Ed25519SigningKey) -> dict[str, Any]:
     """The receipt `document` with its Ed25519 signature."""
     return document | {"signature": key.sign(signing_input(document)).signature.hex()}
+
+
+def sign_encoded(members: dict[str, bytes], key: Ed25519SigningKey) -> bytes:
+    """The same of members that are canonical already: the canonical form of the signed receipt."""
+    signature = key.sign(encode_members(members)).signature.hex()
+    return encode_members(members | {"signature": b'"%b"' % signature.encode()})
 
 
 def verify_receipt(raw: bytes, keyset: WorkloadKeyset, request: bytes | None, response: bytes | None) -> list[Check]:

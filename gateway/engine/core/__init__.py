@@ -1,0 +1,135 @@
+"""The engine itself: pools, drivers, hooks, requests and sessions. Imports neither `protocol` nor `host`."""
+
+from gateway.config import Limits
+from gateway.dialects.fold import Reply
+from gateway.engine.core.drivers import EmbeddingsResponse, InMemoryDriverRegistry, ProviderDriver
+from gateway.engine.core.engine import EngineBuilder, UniGatewayEngine
+from gateway.engine.core.errors import (
+    DriverNotFound,
+    EngineBuildError,
+    NoAvailableEndpoint,
+    PoolLookupError,
+    PoolNotFound,
+    StreamAborted,
+    UpstreamRefused,
+)
+from gateway.engine.core.http_drivers import HttpDriver, HttpTransport, builtin_drivers
+from gateway.engine.core.pool import (
+    Endpoint,
+    ExecutionTarget,
+    LoadBalancingStrategy,
+    ModelPolicy,
+    ProviderKind,
+    ProviderPool,
+    SecretString,
+)
+from gateway.engine.core.report import (
+    AttemptFinishedEvent,
+    AttemptReport,
+    AttemptStartedEvent,
+    GatewayHooks,
+    Outcome,
+    RequestKind,
+    RequestReport,
+)
+from gateway.engine.core.requests import (
+    Message,
+    MessageRole,
+    ProxyChatRequest,
+    ProxyEmbeddingsRequest,
+    ProxyResponsesRequest,
+)
+from gateway.engine.core.session import (
+    ChatResponse,
+    ChatResponseChunk,
+    Completed,
+    ProxySession,
+    ResponsesEvent,
+    ResponsesResponse,
+    Streaming,
+)
+from gateway.errors import GatewayError, InvalidRequest, NoRoute, UpstreamFailed
+from gateway.inference import (
+    Failure,
+    Finish,
+    InferenceRequest,
+    Media,
+    Start,
+    StreamEvent,
+    Text,
+    TextDelta,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
+from gateway.routing.health import BreakerPolicy
+from gateway.routing.retry import RetryPolicy
+from tee.aws.sigv4 import AwsCredentials
+
+__all__ = [
+    "AttemptFinishedEvent",
+    "AttemptReport",
+    "AttemptStartedEvent",
+    "AwsCredentials",
+    "BreakerPolicy",
+    "ChatResponse",
+    "ChatResponseChunk",
+    "Completed",
+    "DriverNotFound",
+    "EmbeddingsResponse",
+    "Endpoint",
+    "EngineBuildError",
+    "EngineBuilder",
+    "ExecutionTarget",
+    "Failure",
+    "Finish",
+    "GatewayError",
+    "GatewayHooks",
+    "HttpDriver",
+    "HttpTransport",
+    "InMemoryDriverRegistry",
+    "InferenceRequest",
+    "InvalidRequest",
+    "Limits",
+    "LoadBalancingStrategy",
+    "Media",
+    "Message",
+    "MessageRole",
+    "ModelPolicy",
+    "NoAvailableEndpoint",
+    "NoRoute",
+    "Outcome",
+    "PoolLookupError",
+    "PoolNotFound",
+    "ProviderDriver",
+    "ProviderKind",
+    "ProviderPool",
+    "ProxyChatRequest",
+    "ProxyEmbeddingsRequest",
+    "ProxyResponsesRequest",
+    "ProxySession",
+    "Reply",
+    "RequestKind",
+    "RequestReport",
+    "ResponsesEvent",
+    "ResponsesResponse",
+    "RetryPolicy",
+    "SecretString",
+    "Start",
+    "StreamAborted",
+    "StreamEvent",
+    "Streaming",
+    "Text",
+    "TextDelta",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolResult",
+    "UniGatewayEngine",
+    "UpstreamFailed",
+    "UpstreamRefused",
+    "Usage",
+    "builtin_drivers",
+]

@@ -1,0 +1,78 @@
+"""Sessions as HTTP answers in a client's language, written by the surfaces of the dialects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from enum import StrEnum
+from typing import Any
+
+from gateway.dialects.dialect import Surface
+from gateway.engine.core.drivers import EmbeddingsResponse
+from gateway.engine.core.session import ChatResponse, Completed, ResponsesResponse, Streaming
+from gateway.engine.protocol.http_response import Json, ProtocolHttpResponse, ServerSentEvents
+from gateway.errors import GatewayError, failure_of
+from gateway.inference import InferenceRequest
+from gateway.jsonbody import encode_json
+from gateway.languages import SERVICES
+
+
+class HostProtocol(StrEnum):
+    """The languages of clients, by the paths at which they are served."""
+
+    OPENAI_CHAT = "/v1/chat/completions"
+    OPENAI_RESPONSES = "/v1/responses"
+    OPENAI_EMBEDDINGS = "/v1/embeddings"
+    ANTHROPIC_MESSAGES = "/v1/messages"
+
+    @property
+    def surface(self) -> Surface:
+        """The side of the dialect that clients see."""
+        return SERVICES[self.value].surface
+
+
+def render_completed(
+    protocol: HostProtocol, asked: InferenceRequest, session: Completed[ChatResponse] | Completed[ResponsesResponse]
+) -> ProtocolHttpResponse:
+    """A whole answer. Raises: UpstreamFailed for what this language has no place for."""
+    token = session.report.request_id
+    raw = protocol.surface.encode_answer(list(session.response.events), asked, token, int(time.time()), None)
+    return ProtocolHttpResponse(200, Json(raw))
+
+
+def render_streaming(protocol: HostProtocol, asked: InferenceRequest, session: Streaming[Any]) -> ProtocolHttpResponse:
+    """A streamed answer; what breaks it off is said in it, and then it does not end as a whole one would."""
+    return ProtocolHttpResponse(200, ServerSentEvents(_frames(protocol.surface, asked, session)))
+
+
+def render_embeddings(session: Completed[EmbeddingsResponse]) -> ProtocolHttpResponse:
+    """Embeddings as numbers."""
+    response, usage = session.response, session.response.usage
+    rows = [
+        {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(response.embeddings)
+    ]
+    tokens = usage.prompt_tokens if usage is not None else 0
+    counted = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return ProtocolHttpResponse(
+        200, Json(encode_json({"object": "list", "data": rows, "model": response.model, "usage": counted}))
+    )
+
+
+def render_error(protocol: HostProtocol, error: GatewayError) -> ProtocolHttpResponse:
+    """An error in the client's language."""
+    raw = protocol.surface.encode_error(failure_of(error), error.status)
+    return ProtocolHttpResponse(error.status, Json(raw), error.retry_after)
+
+
+async def _frames(surface: Surface, asked: InferenceRequest, session: Streaming[Any]) -> AsyncGenerator[bytes, None]:
+    encoder = surface.encoder(asked, session.request_id, int(time.time()))
+    async with aclosing(session.events) as events:
+        try:
+            async for event in events:
+                if written := encoder.encode(event):
+                    yield written
+        except GatewayError as error:
+            yield encoder.encode(failure_of(error)) + encoder.finish(None)
+            return
+    yield encoder.finish(None)

@@ -1,0 +1,66 @@
+"""The beginning of a streamed answer: what is read of it while another attempt is still free."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from gateway.dialects.dialect import CUT, Decoder
+from gateway.errors import UpstreamFailed
+from gateway.inference import (
+    Failure,
+    Finish,
+    Media,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+)
+from gateway.routing.retry import KEY_STATUSES
+from gateway.translate import refused_key
+from gateway.upstream import UpstreamAnswer
+
+MAX_HELD = 256 << 10  # bytes of a stream in which no answer has begun; who has sent so many is not failing
+# With any of these an answer has begun.
+_SEMANTIC = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta, Media, Finish)
+
+
+async def read_to_first_event(
+    answer: UpstreamAnswer, decoder: Decoder
+) -> tuple[tuple[bytes, ...], AsyncGenerator[bytes, None]]:
+    """What came of a stream until the answer in it had begun, and the rest. Raises UpstreamFailed if none begins."""
+    held: list[bytes] = []
+    size, rest = 0, answer.chunks()
+    try:
+        async for chunk in rest:
+            held.append(chunk)
+            size += len(chunk)
+            if _has_begun(decoder.push(chunk)) or size > MAX_HELD:
+                return tuple(held), rest
+        if _has_begun(decoder.finish()):
+            return tuple(held), rest
+    except BaseException:
+        await rest.aclose()
+        raise
+    raise _failed(CUT)
+
+
+def _has_begun(events: list[StreamEvent]) -> bool:
+    """Whether an answer has begun with these. Raises UpstreamFailed for a failure before it has."""
+    for event in events:
+        if isinstance(event, _SEMANTIC):
+            return True
+        if isinstance(event, Failure):
+            raise _failed(event)
+    return False
+
+
+def _failed(failure: Failure) -> UpstreamFailed:
+    """What a provider said in a stream, as if it had said so at once."""
+    if failure.status in KEY_STATUSES:
+        return refused_key()
+    words = f"The provider failed: {failure.message}"
+    error = UpstreamFailed(words, code=failure.code, retry_after=failure.retry_after)
+    if failure.status is not None and 400 <= failure.status < 600:
+        error.status = failure.status
+    return error

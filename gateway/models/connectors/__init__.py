@@ -1,0 +1,1 @@
+"""One connector for each wire language, and the seam to the network."""

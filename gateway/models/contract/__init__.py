@@ -1,0 +1,1 @@
+"""The vocabulary of `gateway.models`: values and protocols, frozen. Pure."""

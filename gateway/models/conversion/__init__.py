@@ -1,0 +1,1 @@
+"""Between the vocabulary and the one request shape of the gateway: pure."""

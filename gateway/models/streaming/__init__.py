@@ -1,0 +1,1 @@
+"""Streams of emissions, and the framers below them."""

@@ -1,0 +1,44 @@
+"""Statements of every call: SQLAlchemy writes each once for a database, and the database's driver runs it as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.sql.dml import UpdateBase
+
+Values = dict[str, Any]
+
+
+class Prepared:
+    """A statement of at least two parameters and no other literals; values are text, whole numbers, bytes or None."""
+
+    def __init__(self, statement: UpdateBase, *columns: str) -> None:
+        """`columns` are those that an insert fills; an update names its parameters itself, other than its columns."""
+        self._statement = statement
+        self._columns = columns
+        self._written: dict[str, tuple[str, Callable[[Values], Any]]] = {}
+
+    def run(self, connection: Connection, values: Values) -> list[Any]:
+        """Run it in the transaction that the connection has begun; the rows that it returns."""
+        sql, arranged = self.written(connection.dialect)
+        cursor = connection.connection.cursor()
+        cursor.execute(sql, arranged(values))
+        return list(cursor.fetchall()) if cursor.description else []
+
+    def run_each(self, connection: Connection, rows: Sequence[Values]) -> int:
+        """Run it for each of these; how many rows of the database that has touched."""
+        sql, arranged = self.written(connection.dialect)
+        cursor = connection.connection.cursor()
+        cursor.executemany(sql, list(map(arranged, rows)))
+        return int(cursor.rowcount)
+
+    def written(self, dialect: Dialect) -> tuple[str, Callable[[Values], Any]]:
+        """The SQL of this dialect, and what arranges values as its driver wants them: by place, or by name."""
+        if dialect.name not in self._written:
+            written = self._statement.compile(dialect=dialect, column_keys=self._columns or None)
+            places = written.positiontup
+            self._written[dialect.name] = str(written), itemgetter(*places) if places else dict
+        return self._written[dialect.name]
