@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,10 +39,9 @@ from gateway.engine import (
     openai_payload_to_responses_request,
 )
 from gateway.engine.testing import MockHost, build_context
-from tests.worlds.pools import KEY, Memory, ask, endpoint, new_engine, pool, refused, said, streamed
+from tests.worlds.pools import KEY, Memory, ask, endpoint, new_engine, pool, refused, run, said, streamed
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
 
-T = TypeVar("T")
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -51,10 +49,6 @@ BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"
 def provider() -> Iterator[ScriptedUpstream]:
     with scripted_upstream() as upstream:
         yield upstream
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
 
 
 async def body_of(answer: ProtocolHttpResponse) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.engine.core.drivers import EmbeddingsResponse
 from gateway.engine.core.session import ChatResponse, Completed, ResponsesResponse, Streaming
 from gateway.engine.protocol.http_response import Json, ProtocolHttpResponse, ServerSentEvents
 from gateway.errors import GatewayError, failure_of
-from gateway.inference import InferenceRequest
+from gateway.inference import Failure, InferenceRequest
 from gateway.jsonbody import encode_json
 from gateway.languages import SERVICES
 
@@ -61,8 +62,13 @@ def render_embeddings(session: Completed[EmbeddingsResponse]) -> ProtocolHttpRes
 
 def render_error(protocol: HostProtocol, error: GatewayError) -> ProtocolHttpResponse:
     """An error in the client's language."""
-    raw = protocol.surface.encode_error(failure_of(error), error.status)
+    raw = protocol.surface.encode_error(_failure(error), error.status)
     return ProtocolHttpResponse(error.status, Json(raw), error.retry_after)
+
+
+def _failure(error: GatewayError) -> Failure:
+    """The error without its word for the kind of error, which each language has its own for."""
+    return replace(failure_of(error), error_type=None)
 
 
 async def _frames(surface: Surface, asked: InferenceRequest, session: Streaming[Any]) -> AsyncGenerator[bytes, None]:
@@ -73,6 +79,6 @@ async def _frames(surface: Surface, asked: InferenceRequest, session: Streaming[
                 if written := encoder.encode(event):
                     yield written
         except GatewayError as error:
-            yield encoder.encode(failure_of(error)) + encoder.finish(None)
+            yield encoder.encode(_failure(error)) + encoder.finish(None)
             return
     yield encoder.finish(None)
