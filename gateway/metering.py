@@ -16,6 +16,7 @@ class Meter:
     key_id: str
     model: str | None
     provider: str | None
+    attempts: str | None = None  # JSON; None if no provider was asked
     started_at: int = field(default_factory=lambda: int(time.time()))
     started: float = field(default_factory=time.monotonic)
 
@@ -27,6 +28,7 @@ class Meter:
             provider=self.provider,
             status=status,
             started_at=self.started_at,
+            attempts=self.attempts,
             milliseconds=int((time.monotonic() - self.started) * 1000),
             partial=partial,
             **{name: None if usage is None else getattr(usage, name) for name in Usage.__slots__},

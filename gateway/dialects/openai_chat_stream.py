@@ -152,7 +152,11 @@ class Decoder:
 
     def _read_choice(self, choice: dict[str, object]) -> list[StreamEvent]:
         delta = choice.get("delta")
-        events = read_message(delta, self._tools) if isinstance(delta, dict) else []
+        if isinstance(delta, dict):
+            events = read_message(delta, self._tools)
+        else:
+            text = word(choice, "text")  # where text completions have it
+            events = [TextDelta(text)] if text else []
         reason = choice.get("finish_reason")
         if not isinstance(reason, str) or not reason or self._finished:
             return events

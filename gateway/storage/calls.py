@@ -51,6 +51,7 @@ class Activity:
     audio_prompt_tokens: int | None = None
     audio_completion_tokens: int | None = None
     partial: bool = False
+    attempts: str | None = None  # who was asked, and what came of it: JSON
 
 
 @dataclass(frozen=True, slots=True)
