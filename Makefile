@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-vm check vectors web bench soak foreign clean
+.PHONY: run test test-vm check docs vectors web bench soak foreign clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/gateway.stamp
@@ -26,6 +26,10 @@ check: $(VENV)/dev.stamp
 # Makes the test vectors again from their fixed seeds: a difference fails.
 vectors: $(VENV)/dev.stamp
 	$(BIN)/python tests/vectors/generate.py --check
+
+# Writes the pages that tests make: what can be said to whom, and which test shows which requirement.
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.docs
 
 web:
 	$(PYTHON) verifier-web/build.py
