@@ -71,8 +71,8 @@ class Reached(Generic[T]):
     """An answer, or a provider's refusal that is the caller's to read.
 
     Of a stream `body` has come, the rest of `answer` is to be read until `deadline` (of the loop's clock), and `done`
-    to be called: whether it went well, None if that cannot be told; the first word counts. Else `body` is whole, and `made` is what was
-    read of it; None of a refusal.
+    to be called: whether it went well, None if that cannot be told; the first word counts. Else `body` is whole, and
+    `made` is what was read of it; None of a refusal.
     """
 
     target: int
