@@ -72,8 +72,8 @@ class Reached(Generic[T]):
     """An answer, or a provider's refusal that is the caller's to read.
 
     Of a stream `body` has come, the rest of `answer` is to be read until `deadline` (of the loop's clock), and `done`
-    to be called once: whether it went well, None if that cannot be told. Else `body` is whole, and `made` is what was
-    read of it; None of a refusal.
+    to be called: whether it went well, None if that cannot be told; the first word counts. Else `body` is whole, and
+    `made` is what was read of it; None of a refusal.
     """
 
     target: int
@@ -273,11 +273,14 @@ class _Watch:
     def __init__(self, health: Health, now: float) -> None:
         self._health = health
         self.began = self.begun = now
+        self._open = True
         health.begin(now)
 
     def done(self, ok: bool | None) -> None:
-        """It ended so."""
-        self._health.end(_now(), ok, self.begun - self.began)
+        """It ended so; only the first word on it counts."""
+        if self._open:
+            self._open = False
+            self._health.end(_now(), ok, self.begun - self.began)
 
 
 def _judge_error(error: GatewayError) -> Verdict:
