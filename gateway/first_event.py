@@ -21,7 +21,7 @@ from gateway.translate import refused_key
 from gateway.upstream import UpstreamAnswer
 
 MAX_HELD = 256 << 10  # bytes of a stream in which no answer has begun; who has sent so many is not failing
-STEP = 1024  # bytes that are decoded at a time: of what comes in one piece, only the beginning need be
+STEP = 256  # bytes that are decoded at a time: of what comes in one piece, only the beginning need be
 # With any of these an answer has begun.
 _SEMANTIC = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta, Media, Finish)
 
