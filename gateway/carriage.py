@@ -76,6 +76,8 @@ class Carriage:
 
     def _by(self, at: int) -> Call:
         """The call as this candidate answers it."""
+        if at == 0:
+            return self._call
         route = self._candidates.routes[at]
         meter = replace(self._call.meter, provider=route.connector.id)
         return replace(self._call, exchange=self._candidates.exchange(at), route=route, meter=meter)

@@ -65,5 +65,6 @@ def _note(returned: Returned, activity: Activity | None) -> None:
     if activity is None:
         return
     watch.status, watch.model, watch.provider = activity.status, activity.model or "", activity.provider or ""
+    watch.broken_lines = activity.skipped
     if activity.prompt_tokens is not None:
         watch.usage = Usage(**{name: getattr(activity, name) or 0 for name in Usage.__slots__})
