@@ -20,8 +20,10 @@ class Meter:
     started_at: int = field(default_factory=lambda: int(time.time()))
     started: float = field(default_factory=time.monotonic)
 
-    def read(self, status: int, usage: Usage | None, *, partial: bool = False) -> Activity:
-        """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut."""
+    def read(self, status: int, usage: Usage | None, *, partial: bool = False, skipped: int = 0) -> Activity:
+        """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut, `skipped` frames
+        of which were damaged.
+        """
         return Activity(
             key_id=self.key_id,
             model=self.model,
@@ -31,5 +33,6 @@ class Meter:
             attempts=self.attempts,
             milliseconds=int((time.monotonic() - self.started) * 1000),
             partial=partial,
+            skipped=skipped,
             **{name: None if usage is None else getattr(usage, name) for name in Usage.__slots__},
         )

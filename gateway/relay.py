@@ -67,7 +67,8 @@ class Relay:
         finally:
             clock.cancel()
         self._reached.done(complete)
-        activity = self._call.meter.read(200, self._passage.seen().usage, partial=not complete)
+        seen = self._passage.seen()
+        activity = self._call.meter.read(200, seen.usage, partial=not complete, skipped=seen.skipped)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self._recorded = True
         yield tail
@@ -84,7 +85,8 @@ class Relay:
         await self._answer.close()
 
     def _record_cut(self) -> None:
-        activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage, partial=True)
+        seen = self._passage.seen()
+        activity = self._call.meter.read(CLIENT_LEFT, seen.usage, partial=True, skipped=seen.skipped)
         self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
 
     async def _read_on(self) -> None:

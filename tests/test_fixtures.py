@@ -12,6 +12,7 @@ import pytest
 
 from gateway.connectors.catalog import FAMILIES
 from gateway.connectors.quirks_table import quirks_of
+from gateway.dialects.damaged import MAX_SKIPPED
 from gateway.dialects.dialect import ProviderSide
 from gateway.dialects.fold import Reply, fold_events
 from gateway.errors import InvalidRequest, UpstreamFailed
@@ -190,3 +191,22 @@ def test_a_call_of_plain_text_streams_whole_into_every_language(path: str) -> No
     again = fold_events(decoded(PROVIDERS[surface.name], streamed(surface, events), 7))
     assert calls(again) == [("run", {"input": "".join(program)}), ("weather", {"city": "Oslo"})]
     assert (b'"custom"' in streamed(surface, events)) is (path == "/v1/chat/completions")
+
+
+def test_a_damaged_line_is_skipped_and_counted_in_every_language_of_lines() -> None:
+    seen: Counter[str] = Counter()
+    for row in (row for row in answers() if row.streamed and row.language != "bedrock_converse"):
+        provider, raw = PROVIDERS[row.language], row.raw
+        lines = row.language == "ollama"
+        damage = b'{"mess\n' if lines else b'data: {"choi\n\n'
+        ends = [at + len(end) for end in ((b"\n",) if lines else (b"\n\n", b"\r\n\r\n"))
+                for at in range(len(raw)) if raw.startswith(end, at)]  # fmt: skip
+        middle = min(ends)  # after the first frame: some recordings were spliced, and end before their end
+        decoder = provider.decoder(1 << 24)
+        events = [*decoder.push(raw[:middle] + damage), *decoder.push(raw[middle:]), *decoder.finish()]
+        assert (events, decoder.skipped) == (events_of(row), 1), row
+        decoder = provider.decoder(1 << 24)
+        flooded = [*decoder.push(raw[:middle] + (MAX_SKIPPED + 1) * damage + raw[middle:]), *decoder.finish()]
+        assert isinstance(flooded[-1], Failure) and flooded[-1].code == "upstream_malformed", row
+        seen[row.language] += 1
+    assert len(seen) == 5, seen

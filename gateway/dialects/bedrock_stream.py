@@ -40,6 +40,11 @@ class Decoder:
         self._usage: Usage | None = None
         self._finished = self._ended = False
 
+    @property
+    def skipped(self) -> int:
+        """None: a message with a checksum is either whole, or the end of the stream."""
+        return 0
+
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give their events. Raises: UpstreamFailed for damaged messages, or beyond a bound."""
         return [event for message in self._splitter.push(chunk) for event in self.read_message(message)]

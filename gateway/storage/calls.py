@@ -34,6 +34,7 @@ class Activity:
 
     The classes of tokens are those of `gateway.inference.Usage`: parts of the prompt's or of the completion's. None:
     the provider did not say. `partial`: the answer was cut, so more may have been used than was said.
+    `skipped`: how many frames of its stream were damaged.
     """
 
     key_id: str
@@ -51,6 +52,7 @@ class Activity:
     audio_prompt_tokens: int | None = None
     audio_completion_tokens: int | None = None
     partial: bool = False
+    skipped: int = 0
     attempts: str | None = None  # who was asked, and what came of it: JSON
 
 
