@@ -14,7 +14,8 @@ from gateway.connectors.connector import Connector
 from gateway.dialects.dialect import ProviderSide
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.first_event import read_to_first_event
-from gateway.routing.health import AILING, BreakerPolicy, Health, Snapshot
+from gateway.routing.balance import rank_of
+from gateway.routing.health import BreakerPolicy, Health, Snapshot
 from gateway.routing.retry import (
     FAILURES,
     Move,
@@ -71,8 +72,8 @@ class Reached(Generic[T]):
     """An answer, or a provider's refusal that is the caller's to read.
 
     Of a stream `body` has come, the rest of `answer` is to be read until `deadline` (of the loop's clock), and `done`
-    to be called once: whether it went well, None if that cannot be told. Else `body` is whole, and `made` is what was
-    read of it; None of a refusal.
+    to be called: whether it went well, None if that cannot be told; the first word counts. Else `body` is whole, and
+    `made` is what was read of it; None of a refusal.
     """
 
     target: int
@@ -181,9 +182,7 @@ class Attempts:
 
     def _rank(self, target: Target, now: float) -> int:
         health = self.health_of(target.connector, target.model)
-        if not health.admits(now) or self._rest_of(self._pick(target.connector)) > now:
-            return 2
-        return 1 if health.score(now) < AILING else 0
+        return rank_of(health, now, resting=self._rest_of(self._pick(target.connector)) > now)
 
     async def _walk(self, call: _Call[T], at: int, *, last: bool) -> _Ended[T]:
         """One target: its keys, and pauses between attempts. `last`: nobody else is left."""
@@ -274,11 +273,14 @@ class _Watch:
     def __init__(self, health: Health, now: float) -> None:
         self._health = health
         self.began = self.begun = now
+        self._open = True
         health.begin(now)
 
     def done(self, ok: bool | None) -> None:
-        """It ended so."""
-        self._health.end(_now(), ok, self.begun - self.began)
+        """It ended so; only the first word on it counts."""
+        if self._open:
+            self._open = False
+            self._health.end(_now(), ok, self.begun - self.began)
 
 
 def _judge_error(error: GatewayError) -> Verdict:

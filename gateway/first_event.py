@@ -19,6 +19,7 @@ from gateway.translate import refused_key
 from gateway.upstream import UpstreamAnswer
 
 MAX_HELD = 256 << 10  # bytes of a stream in which no answer has begun; who has sent so many is not failing
+STEP = 1024  # bytes that are decoded at a time: of what comes in one piece, only the beginning need be
 # With any of these an answer has begun.
 _SEMANTIC = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta, Media, Finish)
 
@@ -30,7 +31,7 @@ async def read_to_first_event(answer: UpstreamAnswer, decoder: Decoder) -> bytes
     while piece := await answer.next():
         held.append(piece)
         size += len(piece)
-        if _has_begun(decoder.push(piece)) or size > MAX_HELD:
+        if size > MAX_HELD or any(_has_begun(decoder.push(piece[at : at + STEP])) for at in range(0, len(piece), STEP)):
             return b"".join(held)
     if _has_begun(decoder.finish()):
         return b"".join(held)

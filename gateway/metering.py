@@ -21,8 +21,8 @@ class Meter:
     started: float = field(default_factory=time.monotonic)
 
     def read(self, status: int, usage: Usage | None, *, partial: bool = False, skipped: int = 0) -> Activity:
-        """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut, `skipped` frames
-        of which were damaged.
+        """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut, `skipped` says
+        how many pieces of a stream could not be read.
         """
         return Activity(
             key_id=self.key_id,

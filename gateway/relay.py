@@ -12,7 +12,7 @@ from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
 from gateway.dialects.dialect import Passage
 from gateway.errors import UpstreamFailed, failure_of
 from gateway.record import StreamRecord
-from gateway.storage.calls import Progress
+from gateway.storage.calls import Activity, Progress
 from gateway.stream_checkpoints import StreamCheckpoints
 
 _TOOK_TOO_LONG = UpstreamFailed("The answer took too long as a whole.", code="upstream_timeout")
@@ -36,11 +36,12 @@ class Relay:
         self._begun = self._expired = False
         self._audit = audit
         self._passage = passage
-        self._sent = Sent(200, STREAM_TYPE)
+        self._sent = sent = Sent(200, STREAM_TYPE)
         self._recorded = False
+        draft = call.draft  # the signer does not hold this relay: each would wait for the garbage collector
         self._checkpoints = StreamCheckpoints(
-            self._sent,
-            lambda: audit.sign_checkpoint(self._progress(), call.draft.keyset_digest),
+            sent,
+            lambda: audit.sign_checkpoint(sent.progress(draft.receipt_id), draft.keyset_digest),
             in_band=call.demands.checkpoints,
         )
         audit.follow(call.draft, self._signed_progress)
@@ -67,8 +68,7 @@ class Relay:
         finally:
             clock.cancel()
         self._reached.done(complete)
-        seen = self._passage.seen()
-        activity = self._call.meter.read(200, seen.usage, partial=not complete, skipped=seen.skipped)
+        activity = self._activity(200, partial=not complete)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self._recorded = True
         yield tail
@@ -85,9 +85,12 @@ class Relay:
         await self._answer.close()
 
     def _record_cut(self) -> None:
-        seen = self._passage.seen()
-        activity = self._call.meter.read(CLIENT_LEFT, seen.usage, partial=True, skipped=seen.skipped)
+        activity = self._activity(CLIENT_LEFT, partial=True)
         self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
+
+    def _activity(self, status: int, *, partial: bool) -> Activity:
+        seen = self._passage.seen()
+        return self._call.meter.read(status, seen.usage, partial=partial, skipped=seen.skipped)
 
     async def _read_on(self) -> None:
         """Learn what the whole answer used, though its client has left."""

@@ -15,6 +15,7 @@ from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
 from gateway.posting import LeanPoster, Poster, Reply, StockPoster, new_stock_transport
+from gateway.stopwatch import waiting_for_provider
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
@@ -42,7 +43,8 @@ class UpstreamAnswer:
     async def next(self) -> bytes:
         """More of the body as it arrives; nothing at its end. Raises UpstreamFailed when it breaks off."""
         try:
-            return await self._reply.read()
+            with waiting_for_provider():
+                return await self._reply.read()
         except _FAULTS as error:
             raise _failure(error) from None
 
@@ -95,7 +97,8 @@ class Upstream:
         elif credential is not None:
             headers |= connector.credential_header(credential)
         try:
-            reply = await self._poster(connector.roots).post(url, headers, body)
+            with waiting_for_provider():
+                reply = await self._poster(connector.roots).post(url, headers, body)
         except _FAULTS as error:
             raise _failure(error) from None
         if reply.header(b"content-encoding") not in ("", "identity"):

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from gateway.engine import (
     Completed,
     ExecutionTarget,
+    GatewayError,
     InvalidRequest,
     Message,
     MessageRole,
@@ -446,3 +448,36 @@ def test_no_answer_takes_for_ever(two: Upstreams) -> None:
         assert (await session.completion).outcome is Outcome.FAILED
 
     run(work())
+
+
+def test_nothing_is_left_behind(two: Upstreams) -> None:
+    """R96: after answers, refusals, cuts and streams that nobody reads no task is left, and every attempt has ended."""
+    plays = [said("x"), streamed("a"), refused(500), streamed("cut", end=False), refused(400), Recording(b"{")]
+    memory = Memory()
+
+    async def one(engine: UniGatewayEngine, number: int) -> None:
+        two[0].recording = plays[number % len(plays)]
+        with suppress(GatewayError):
+            if number % 4 == 0:
+                await ask(engine)
+                return
+            session = await started(engine)
+            if number % 4 == 1:
+                await session.into_completion()
+            elif number % 4 == 2:
+                await session.aclose()
+
+    async def work() -> None:
+        async with new_engine(memory) as engine:
+            await engine.upsert_pool(pool(endpoint(two[0])))
+            for number in range(120):
+                await one(engine, number)
+            while len(memory.reports) < 120:
+                await asyncio.sleep(0.01)
+            while len(asyncio.all_tasks()) > 1:
+                await asyncio.sleep(0.01)
+
+    run(work())
+    assert len(memory.started) == len(memory.finished) >= 120
+    assert len({report.request_id for report in memory.reports}) == len(memory.reports) == 120
+    assert {report.outcome for report in memory.reports} == {Outcome.SUCCEEDED, Outcome.FAILED, Outcome.ABORTED}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.dialects import openai_embeddings_provider
 from gateway.engine import (
     AwsCredentials,
     Completed,
@@ -29,9 +35,12 @@ from gateway.engine import (
     StreamEvent,
     TextDelta,
     UniGatewayEngine,
+    UpstreamFailed,
     UpstreamRefused,
     builtin_drivers,
 )
+from gateway.inference import Embedding
+from tests.conftest import find_vectors
 from tests.worlds.pools import (
     ASKED,
     KEY,
@@ -314,3 +323,89 @@ def test_a_vendors_peculiarities_come_with_its_family(two: Upstreams) -> None:
         one = endpoint(two[0], provider_family=family, base_url="https://h.example")
         _, request = answered_by_hand(answer, one, limited)
         assert json.loads(request.content)[member] == 7
+
+
+@pytest.mark.parametrize(
+    ("driver_id", "family", "base_url", "answer", "url"),
+    [
+        ("gemini", None, "https://h.example", {"embeddings": [{"values": [1, 2]}]},
+         "https://h.example/v1beta/models/e:batchEmbedContents"),
+        ("ollama", None, "http://h.example", {"embeddings": [[1, 2]]}, "http://h.example/api/embed"),
+        ("openai-compatible", "azure", "https://r.openai.azure.com", {"data": [{"embedding": [1, 2]}]},
+         "https://r.openai.azure.com/openai/deployments/e/embeddings?api-version=2024-08-01-preview"),
+    ],
+)  # fmt: skip
+def test_embeddings_of_other_languages(
+    two: Upstreams, driver_id: str, family: str | None, base_url: str, answer: dict[str, Any], url: str
+) -> None:
+    """R111: by the dialects that have them."""
+    asked = []
+
+    def reply(request: httpx2.Request) -> httpx2.Response:
+        asked.append(str(request.url))
+        return httpx2.Response(200, json=answer)
+
+    registry = InMemoryDriverRegistry()
+    for driver in builtin_drivers(HttpTransport(httpx2.MockTransport(reply))):
+        registry.register(driver)
+
+    async def work() -> list[list[float]]:
+        engine = UniGatewayEngine.builder().with_driver_registry(registry).build()
+        await engine.upsert_pool(pool(endpoint(two[0], driver_id=driver_id, provider_family=family, base_url=base_url)))
+        return (await engine.proxy_embeddings(ProxyEmbeddingsRequest("e", ["one"]), TARGET)).response.embeddings
+
+    assert run(work()) == [[1.0, 2.0]]
+    assert asked == [url]
+
+
+def test_versions_and_headers_of_an_account(two: Upstreams) -> None:
+    """R103: an endpoint's own stand in for those of its family; Azure's paths go by the version."""
+    base_url, answer, _, _ = LANGUAGES["anthropic"]
+    one = endpoint(two[0], driver_id="anthropic", provider_family="anthropic", base_url=base_url,
+                   api_version="2026-10-21", auth_header="authorization")  # fmt: skip
+    _, request = answered_by_hand(answer, one)
+    assert request.headers["anthropic-version"] == "2026-10-21"
+    assert request.headers["authorization"] == f"Bearer {KEY}" and "x-api-key" not in request.headers
+    azure = endpoint(two[0], provider_family="azure", base_url="https://r.openai.azure.com", api_version="v1")
+    _, request = answered_by_hand(LANGUAGES["openai-compatible"][1], azure)
+    assert str(request.url) == "https://r.openai.azure.com/openai/v1/chat/completions"
+    assert request.headers["api-key"] == KEY
+    with pytest.raises(NoRoute, match="api_version"):
+        answered_by_hand({}, replace(azure, api_version="yesterday"))
+    with pytest.raises(NoRoute, match="region"):
+        answered_by_hand({}, endpoint(two[0], driver_id="bedrock", provider_family=None,
+                                      base_url="https://proxy/", api_key=AwsCredentials("a", "b")))  # fmt: skip
+
+
+def test_recorded_vectors_are_read_in_both_forms() -> None:
+    """R111: those that OpenAI sent, and the same in base64."""
+    recordings = sorted((find_vectors() / "dialects" / "openai-embeddings").glob("*.response.json"))
+    assert recordings
+    for path in recordings:
+        answer = json.loads(path.read_text())
+        plain = openai_embeddings_provider.decode_answer(json.dumps(answer).encode())
+        vectors = [event.vector for event in plain if isinstance(event, Embedding)]
+        assert len(vectors) == len(answer["data"]) and all(len(vector) > 1 for vector in vectors)
+        for row, vector in zip(answer["data"], vectors, strict=True):
+            row["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        coded = openai_embeddings_provider.decode_answer(json.dumps(answer).encode())
+        again = [event.vector for event in coded if isinstance(event, Embedding)]
+        assert [len(vector) for vector in again] == [len(vector) for vector in vectors]
+        assert all(
+            abs(a - b) < 1e-6 for one, two in zip(vectors, again, strict=True) for a, b in zip(one, two, strict=True)
+        )
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(["AACAPw==", "AADAfw==", "?", ""]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["data", "embedding", "index", "usage", "error", "model"]), inner)
+        ),
+        max_leaves=9,
+    )
+)
+def test_no_embeddings_raise_anything_but_a_failure(answer: Any) -> None:
+    with suppress(UpstreamFailed):
+        openai_embeddings_provider.decode_answer(json.dumps(answer).encode())

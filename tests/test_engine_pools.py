@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.engine import (
+    BreakerPolicy,
     Endpoint,
     ExecutionTarget,
     GatewayError,
@@ -22,6 +23,7 @@ from gateway.engine import (
     ProviderPool,
     RetryPolicy,
     SecretString,
+    UniGatewayEngine,
     UpstreamFailed,
     UpstreamRefused,
     Usage,
@@ -93,6 +95,21 @@ def test_an_endpoint_that_keeps_failing_is_spared(two: Upstreams) -> None:
 
     run(work())
     assert 1 <= len(two[0].received) < 6
+
+
+def test_an_endpoint_that_is_back_is_asked_again(two: Upstreams) -> None:
+    """R102: when it has rested, one request probes it."""
+    two[0].play(refused(500))
+
+    async def work() -> None:
+        builder = UniGatewayEngine.builder().with_builtin_http_drivers()
+        async with builder.with_breaker(BreakerPolicy(failures=2, rest_seconds=0)).build() as engine:
+            await engine.upsert_pool(pool(endpoint(two[0]), endpoint(two[1], "ep-2")))
+            assert await ask(engine) == "from 1"  # two attempts opened the breaker, which does not rest
+            two[0].play(said("from 0"))
+            assert [await ask(engine) for _ in range(3)] == ["from 0"] * 3
+
+    run(work())
 
 
 def test_round_robin_is_the_default(two: Upstreams) -> None:
@@ -223,7 +240,14 @@ def test_a_pool_is_what_the_seed_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"base_url": "api.openai.com"}, {"base_url": "https://u:p@h"}, {"endpoint_id": ""}, {"weight": -1}]
+    "wrong",
+    [
+        {"base_url": "api.openai.com"},
+        {"base_url": "https://u:p@h"},
+        {"endpoint_id": ""},
+        {"weight": -1},
+        {"auth_header": "cookie"},
+    ],
 )
 def test_a_pool_that_could_only_fail_is_refused(two: Upstreams, wrong: dict[str, Any]) -> None:
     """R98"""

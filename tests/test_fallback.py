@@ -78,6 +78,7 @@ STREAMED: dict[str, tuple[Recording, list[Any]]] = {
 SINGLE = [
     "again", "again-stream", "second-key", "comes-again", "comes-never", "key-rests", "bubbles", "bars-401",
     "bars-403", "all-fail", "alternative-refuses", "pinned", "late", "in-stream-400", "private",
+    "broken-line",
 ]  # fmt: skip
 SETTINGS = """
 [retry]
@@ -284,6 +285,20 @@ def test_an_error_in_a_stream_that_is_the_requests_own_fault_has_its_status(worl
     assert answered.status in (400, 502)
     assert "no such tool" in answered.json["error"]["message"]
     world.gateway.verified(answered)
+
+
+def test_a_broken_line_in_a_stream_costs_itself_alone(world: Providers) -> None:
+    broken = b'data: {"id":"c-1","choi\n\n'
+    world.first.play(Recording(ROLE + broken + CHUNK + FINISH + DONE))
+    verbatim = world.gateway.ask("hi", "broken-line-alone", stream=True)
+    assert verbatim.raw.startswith(ROLE + broken + CHUNK + FINISH)
+    asked = json.dumps({"model": "broken-line-alone", "max_tokens": 9, "stream": True, "messages": [
+        {"role": "user", "content": "hi"}]}).encode()  # fmt: skip
+    translated = world.gateway.post(asked, "/v1/messages")
+    assert b'"first"' in translated.raw and b"message_stop" in translated.raw and b"choi" not in translated.raw
+    for answered in (verbatim, translated):
+        world.gateway.verified(answered)
+        assert world.activity(answered.receipt_id)["skipped"] == 1
 
 
 def test_what_a_provider_calls_its_failure_stays_out_of_the_record(world: Providers) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from gateway.connectors.catalog import FAMILIES
 from gateway.connectors.quirks_table import quirks_of
-from gateway.dialects.damaged import MAX_SKIPPED
 from gateway.dialects.dialect import ProviderSide
 from gateway.dialects.fold import Reply, fold_events
 from gateway.errors import InvalidRequest, UpstreamFailed
@@ -205,8 +204,5 @@ def test_a_damaged_line_is_skipped_and_counted_in_every_language_of_lines() -> N
         decoder = provider.decoder(1 << 24)
         events = [*decoder.push(raw[:middle] + damage), *decoder.push(raw[middle:]), *decoder.finish()]
         assert (events, decoder.skipped) == (events_of(row), 1), row
-        decoder = provider.decoder(1 << 24)
-        flooded = [*decoder.push(raw[:middle] + (MAX_SKIPPED + 1) * damage + raw[middle:]), *decoder.finish()]
-        assert isinstance(flooded[-1], Failure) and flooded[-1].code == "upstream_malformed", row
         seen[row.language] += 1
     assert len(seen) == 5, seen

@@ -137,7 +137,7 @@ def test_every_kind_of_record_is_read() -> None:
         (b'{"error":{"message":"inner"}}', "inner"),
         (b'{"error":7}', "without a message"),
         (b"<html>\n", "broke off"),
-        (b"[1]\n" * 17, "no JSON object"),
+        (b"[1]\n", "broke off"),
         (b"", "broke off"),
         (record("stop", content="")[:-9], "broke off"),
     ],

@@ -14,7 +14,6 @@ from gateway.dialects.anthropic_messages_fields import (
 )
 from gateway.dialects.anthropic_messages_parts import picture_in_words
 from gateway.dialects.custom_inputs import CustomInputs
-from gateway.dialects.damaged import Damaged
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import table, word
 from gateway.dialects.fold import no_place_for_vectors
@@ -52,18 +51,13 @@ class Decoder:
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
-        self._damaged = Damaged()
         self._usage: dict[str, object] = {}
         self._calls: dict[int, int] = {}  # index of a block -> ours, while the block is open
         self._unsaid: dict[int, str] = {}  # arguments of an open call that stood in its start, if no delta follows
         self._seals: dict[int, str] = {}  # of an open block of reasoning
         self._call_count = 0
+        self.skipped = 0
         self._started = self._finished = self._ended = False
-
-    @property
-    def skipped(self) -> int:
-        """How many frames were damaged."""
-        return self._damaged.count
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give their events. Raises: UpstreamFailed for a frame beyond the bound."""
@@ -88,9 +82,12 @@ class Decoder:
         if self._ended or not data or data.startswith("[DONE]"):
             return []
         fields = read_json_object(data)
-        failure = self._damaged.skip() if fields is None else read_failure(fields, event.event)
+        if fields is None:
+            self.skipped += 1
+            return []
+        failure = read_failure(fields, event.event)
         if failure is None:
-            return self._read(fields) if fields is not None else []
+            return self._read(fields)
         self._ended = True
         return [failure]
 

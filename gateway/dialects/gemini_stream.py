@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from gateway.dialects.damaged import Damaged
 from gateway.dialects.fields import rows, table, word
 from gateway.dialects.gemini_arguments import PartialCall
 from gateway.dialects.gemini_fields import FAILED_FINISHES, NAME, block_reason, finish_word, read_failure, read_usage
@@ -142,14 +141,9 @@ class Decoder:
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
-        self._damaged = Damaged()
         self._reader = Reader()
+        self.skipped = 0
         self._over = False
-
-    @property
-    def skipped(self) -> int:
-        """How many frames were damaged."""
-        return self._damaged.count
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give their events. Raises: UpstreamFailed for a frame beyond the bound."""
@@ -174,8 +168,11 @@ class Decoder:
         if self._over or not data or data.startswith("[DONE]"):
             return []
         answer = read_json_object(data)
-        failure = self._damaged.skip() if answer is None else read_failure(answer)
+        if answer is None:
+            self.skipped += 1
+            return []
+        failure = read_failure(answer)
         if failure is None:
-            return self._reader.read(answer) if answer is not None else []
+            return self._reader.read(answer)
         self._over = True
         return [*self._reader.used(), failure]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from gateway.dialects.damaged import Damaged
 from gateway.dialects.dialect import CUT, ProviderSide
 from gateway.dialects.fields import count, rows, table, word
 from gateway.dialects.ndjson import MAX_LINE, LineSplitter
@@ -29,14 +28,9 @@ class Decoder:
 
     def __init__(self, max_frame: int = MAX_LINE) -> None:
         self._splitter = LineSplitter(max_frame)
-        self._damaged = Damaged()
         self._calls = 0
+        self.skipped = 0
         self._started = self._ended = False
-
-    @property
-    def skipped(self) -> int:
-        """How many lines were damaged."""
-        return self._damaged.count
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give their events. Raises: UpstreamFailed for a line beyond the bound."""
@@ -74,9 +68,8 @@ class Decoder:
         record = read_json_object(line)
         if record is not None or self._ended:
             return self.read(record or {})
-        failure = self._damaged.skip()
-        self._ended = failure is not None
-        return [failure] if failure else []
+        self.skipped += 1
+        return []
 
     def _call(self, call: dict[str, object], created_at: str) -> StreamEvent:
         """A call comes whole. Ollama gave none an id for long; ours must not come twice in one chat."""

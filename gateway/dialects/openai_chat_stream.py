@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.dialects.damaged import Damaged
 from gateway.dialects.dialect import Attestation
 from gateway.dialects.fields import rows, table, word
 from gateway.dialects.fold import no_place_for_vectors
@@ -97,17 +96,12 @@ class Decoder:
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
-        self._damaged = Damaged()
         self._tools = ToolCallReader()
+        self.skipped = 0
         self._usage: Usage | None = None
         self._started = False
         self._finished = False
         self._ended = False
-
-    @property
-    def skipped(self) -> int:
-        """How many frames were damaged."""
-        return self._damaged.count
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give their events. Raises: UpstreamFailed for a frame beyond the bound."""
@@ -136,9 +130,12 @@ class Decoder:
         if data.startswith("[DONE]"):
             return self._end()
         chunk = read_json_object(data)
-        failure = self._damaged.skip() if chunk is None else read_failure(chunk, event.event)
+        if chunk is None:
+            self.skipped += 1
+            return []
+        failure = read_failure(chunk, event.event)
         if failure is None:
-            return self._read_chunk(chunk) if chunk is not None else []
+            return self._read_chunk(chunk)
         self._ended = True
         return [*self._used(), failure]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gateway.dialects.damaged import Damaged
 from gateway.dialects.fields import count, rows, table, word
 from gateway.dialects.openai_responses_fields import read_error, read_finish, read_reasoning, read_usage
 from gateway.dialects.sse import MAX_FRAME, FrameSplitter, parse_frame
@@ -95,14 +94,9 @@ class Decoder:
 
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
-        self._damaged = Damaged()
         self._items = ItemReader()
+        self.skipped = 0
         self._started = self._ended = False
-
-    @property
-    def skipped(self) -> int:
-        """How many frames were damaged."""
-        return self._damaged.count
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give their events. Raises: UpstreamFailed beyond a bound."""
@@ -124,9 +118,12 @@ class Decoder:
         if self._ended or not data or data.startswith("[DONE]"):
             return []
         fields = read_json_object(data)
-        failure = self._damaged.skip() if fields is None else read_error(fields)
+        if fields is None:
+            self.skipped += 1
+            return []
+        failure = read_error(fields)
         if failure is None:
-            return self._read(fields) if fields is not None else []
+            return self._read(fields)
         self._ended = True
         return [failure]
 

@@ -34,7 +34,6 @@ class Activity:
 
     The classes of tokens are those of `gateway.inference.Usage`: parts of the prompt's or of the completion's. None:
     the provider did not say. `partial`: the answer was cut, so more may have been used than was said.
-    `skipped`: how many frames of its stream were damaged.
     """
 
     key_id: str
@@ -52,7 +51,7 @@ class Activity:
     audio_prompt_tokens: int | None = None
     audio_completion_tokens: int | None = None
     partial: bool = False
-    skipped: int = 0
+    skipped: int = 0  # pieces of a stream that could not be read
     attempts: str | None = None  # who was asked, and what came of it: JSON
 
 

@@ -43,6 +43,13 @@ class Providers:
                 if time.monotonic() > deadline:
                     raise
 
+    def newest_call(self, model: str) -> str:
+        """The receipt of the newest call of whose target this is the provider's name."""
+        query = "SELECT receipt_id FROM calls WHERE draft LIKE ? ORDER BY id DESC LIMIT 1"
+        with closing(sqlite3.connect(f"file:{self.gateway.state / 'gateway.sqlite3'}?mode=ro", uri=True)) as record:
+            (receipt_id,) = record.execute(query, (f"%{model}%",)).fetchone()
+        return str(receipt_id)
+
 
 @contextmanager
 def running_providers(state: Path, chip: Path, names: list[str], settings: str = "") -> Iterator[Providers]:

@@ -22,7 +22,8 @@ class Recording:
     """What to answer. `piece` bytes go into each write, all of them if 0.
 
     `ending`: `end` as HTTP demands, `cut` the connection without an end, `hold` it open until the other side leaves,
-    `repeat` the body for ever; `silence` is `hold` before the head.
+    `repeat` the body for ever; `silence` is `hold` before the head. `after` follows, and then the end, once the
+    `gate` of the upstream is open.
     """
 
     body: bytes
@@ -31,6 +32,7 @@ class Recording:
     headers: tuple[tuple[str, str], ...] = ()
     piece: int = 0
     ending: str = "end"
+    after: bytes = b""
 
 
 @dataclass(slots=True)
@@ -67,11 +69,13 @@ class ScriptedUpstream:
     first: list[Recording] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     abandoned: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
 
     def play(self, *recordings: Recording) -> None:
         """Answer so from now on: in this order, and for ever by the last one."""
         self.received.clear()
         self.abandoned.clear()
+        self.gate.clear()
         *self.first, self.recording = recordings
 
     @property
@@ -128,6 +132,8 @@ class _Connection(socketserver.StreamRequestHandler):
                     self._write_chunk(recording.body[at : at + step])
                 if recording.ending != "repeat":
                     break
+            if recording.after and self.server.upstream.gate.wait(HOLD_SECONDS):
+                self._write_chunk(recording.after)
             if recording.ending == "hold":
                 self._wait_for_leave()
         except ConnectionError:

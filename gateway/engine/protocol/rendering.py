@@ -14,8 +14,7 @@ from gateway.engine.core.drivers import EmbeddingsResponse
 from gateway.engine.core.session import ChatResponse, Completed, ResponsesResponse, Streaming
 from gateway.engine.protocol.http_response import Json, ProtocolHttpResponse, ServerSentEvents
 from gateway.errors import GatewayError, failure_of
-from gateway.inference import Failure, InferenceRequest
-from gateway.jsonbody import encode_json
+from gateway.inference import Embedding, Failure, InferenceRequest, Start, StreamEvent
 from gateway.languages import SERVICES
 
 
@@ -47,17 +46,13 @@ def render_streaming(protocol: HostProtocol, asked: InferenceRequest, session: S
     return ProtocolHttpResponse(200, ServerSentEvents(_frames(protocol.surface, asked, session)))
 
 
-def render_embeddings(session: Completed[EmbeddingsResponse]) -> ProtocolHttpResponse:
-    """Embeddings as numbers."""
+def render_embeddings(asked: InferenceRequest, session: Completed[EmbeddingsResponse]) -> ProtocolHttpResponse:
+    """Embeddings in the form that was asked for. Raises: UpstreamFailed unless there is one for each input."""
     response, usage = session.response, session.response.usage
-    rows = [
-        {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(response.embeddings)
-    ]
-    tokens = usage.prompt_tokens if usage is not None else 0
-    counted = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return ProtocolHttpResponse(
-        200, Json(encode_json({"object": "list", "data": rows, "model": response.model, "usage": counted}))
-    )
+    events: list[StreamEvent] = [Start("", response.model), *(Embedding(tuple(one)) for one in response.embeddings)]
+    events += [] if usage is None else [usage]
+    raw = HostProtocol.OPENAI_EMBEDDINGS.surface.encode_answer(events, asked, "", 0, None)
+    return ProtocolHttpResponse(200, Json(raw))
 
 
 def render_error(protocol: HostProtocol, error: GatewayError) -> ProtocolHttpResponse:
