@@ -167,6 +167,21 @@ def test_which_tool_is_called() -> None:
     assert called(model="mock-text", tools=tools, tool_choice=allowed) == "final"
 
 
+def test_tools_are_called_at_once_on_request() -> None:
+    streamed = events(tools=[TOOL, ECHO], said="mock:parallel")
+    calls = [event for event in streamed if isinstance(event, ToolCallDelta)]
+    for index, (name, arguments) in enumerate(
+        (("weather", {"city": "mock", "days": 1}), ("echo", {"text": "mock:parallel"}))
+    ):
+        pieces = [call for call in calls if call.index == index]
+        assert pieces[0].name == name
+        assert json.loads("".join(call.arguments for call in pieces)) == arguments
+    flat = [{"type": "function", **tool["function"]} for tool in (TOOL, ECHO)]
+    items = [event for event in respond("mock:parallel", tools=flat) if isinstance(event, ToolCallDelta) and event.name]
+    assert [event.name for event in items] == ["weather", "echo"]
+    assert len({event.id for event in items}) == 2
+
+
 @pytest.mark.parametrize(("model", "status"), [("mock-503", 503), ("mock-429", 429)])
 def test_models_that_refuse(model: str, status: int) -> None:
     for path, fields in (("chat/completions", {}), ("responses", {"input": "x"}), ("completions", {"prompt": "x"}),
@@ -198,6 +213,10 @@ def test_json_of_the_shape_that_the_prompt_shows() -> None:
             {"role": "user", "content": "x"}]  # fmt: skip
     answer = ask(messages=told, response_format={"type": "json_object"}).json()["choices"][0]["message"]["content"]
     assert json.loads(answer) == {"n": 4}
+    unasked = ask(messages=told).json()["choices"][0]["message"]["content"]
+    assert json.loads(unasked) == {"n": 4}
+    assert ask(messages=told[::-1][:1]).json()["choices"][0]["message"]["content"].endswith("You said: x")
+    assert "x" in ask(messages=told, tools=[TOOL], tool_choice="none").json()["choices"][0]["message"]["content"]
 
 
 def test_reasoning_length_and_json() -> None:

@@ -50,7 +50,7 @@ def _row(client: Client, surface: str, found: dict[str, bool | None]) -> str:
     more = [name.replace("_", " ") for name in found if name not in (*COLUMNS, "all")]
     failed = [name for name in found if name not in COLUMNS and found[name] is False]
     beside = ", ".join(more) + (f" (FAILED: {', '.join(failed)})" if failed else "")
-    cells = [client.title, _versions(client), f"`{SURFACES[surface]}`", *cells, beside]
+    cells = [client.title, versions(client), f"`{SURFACES[surface]}`", *cells, beside]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -58,7 +58,7 @@ def _word(ok: bool | None) -> str:
     return {True: "yes", False: "FAILED", None: "not installed"}[ok]
 
 
-def _versions(client: Client) -> str:
+def versions(client: Client) -> str:
     """`name version` of the packages that matter, as they are pinned."""
     shown = []
     for package in client.environment.packages:
