@@ -12,12 +12,14 @@ HEAD = """# Clients
 
 These clients of other makers run unmodified against the gateway: they are installed in the versions named here and told
 its address and a key, nothing else. `make foreign` installs and runs them anew, against the mock provider, and writes
-this page; it is no part of `make test`. A dash is a feature that the client does not have there.
+this page; it is no part of `make test`. For every other address they are given a proxy where nobody listens. A dash is
+a feature that the client does not have there.
 
 - *answer*: a plain answer. *stream*: text as it comes, and its usage where the client shows it.
 - *tools*: a tool is called with arguments that fit its schema, run, and its result answered.
 - *structured*: an object of a given schema, as the client's own type where it has one.
-- *errors*: status 503, status 429 and an answer that its provider cut are each told as what they are.
+- *parallel*: two tools are called at once. *errors*: status 503, status 429 and an answer that its provider cut are
+  each told as what they are.
 
 """
 NOTES = """
