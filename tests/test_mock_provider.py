@@ -158,6 +158,9 @@ def test_which_tool_is_called() -> None:
     assert json.loads(told["tool_calls"][0]["function"]["arguments"]) == {"days": 1}
     assert called(tools=tools, messages=loop) is None
     assert called(tools=tools, messages=loop, tool_choice="required") == "final"
+    again = [{**call, "tool_calls": [{"function": {"name": "echo"}}]} if one is call else one for one in loop]
+    assert called(tools=[ECHO, *tools], messages=again, tool_choice="required") == "weather"
+    assert called(tools=tools[:1], messages=loop, tool_choice="required") == "weather"
     assert called(tools=tools, messages=[*loop, {"role": "user", "content": "and this"}]) is None
     told = [*loop, {"role": "assistant", "content": "done"}, {"role": "user", "content": "again"}]
     assert called(tools=tools, messages=told) == "weather"

@@ -41,7 +41,7 @@ def reply_to(body: dict[str, Any], orders: dict[str, str]) -> Reply:
     if "chunks" in orders and not calls:
         text = ["mock", *(f" {number}" for number in range(1, int(min(number_of(orders["chunks"], 1), MAX_CHUNKS))))]
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    most = max(0, int(limit)) if isinstance(limit, int | float) else len(text)
+    most = int(max(0, min(limit, len(text)))) if isinstance(limit, int | float) else len(text)
     finish = "tool_calls" if calls else "length" if len(text) > most else "stop"
     return Reply(list(tokens(_REASONING)) if thinks else [], text[:most], calls, finish, words)
 
@@ -83,8 +83,8 @@ def _needed(schema: Any) -> Any:
 
 
 def _chosen_tools(body: dict[str, Any], orders: dict[str, str], result: str | None) -> dict[str, Any]:
-    """Name and parameters of the tool to call: the one that is forced or ordered, else `echo`, else the first that the
-    conversation has not called yet. `auto` calls one in answer to a user only, and never calls one of `mock-text`.
+    """Name and parameters of the tool to call, of those that the conversation has not called yet: the ordered one, else
+    `echo`, else the first. `auto` calls one in answer to a user only, and of `mock-text` none.
     """
     mode, names = _choice(body.get("tool_choice"))
     tools = {name: schema for name, schema in _tools(body.get("tools")).items() if not names or name in names}
@@ -93,8 +93,9 @@ def _chosen_tools(body: dict[str, Any], orders: dict[str, str], result: str | No
     if "parallel" in orders:
         return tools
     called = _called(body)
-    wanted = (orders.get("call"), ECHO, *(name for name in tools if name not in called), *tools)
-    return next(({name: tools[name]} for name in wanted if name in tools), {})
+    left = [name for name in tools if name not in called] or list(tools)
+    name = next((name for name in (orders.get("call"), ECHO, *left) if name in left), None)
+    return {} if name is None else {name: tools[name]}
 
 
 def _choice(choice: Any) -> tuple[str, list[Any]]:

@@ -67,7 +67,7 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any] | None:
     if not value or not isinstance(inputs, list) or not all(isinstance(one, str | list) for one in inputs):
         return None
     size = body.get("dimensions")
-    size = min(int(size), MOST_DIMENSIONS) if isinstance(size, int | float) and size >= 1 else _DIMENSIONS
+    size = int(min(size, MOST_DIMENSIONS)) if isinstance(size, int | float) and size >= 1 else _DIMENSIONS
     rows = []
     for at, one in enumerate(inputs):
         vector: Any = _vector(one, size)
