@@ -48,7 +48,11 @@ class _Job:
 class GroupCommit:
     """Runs operations in order, many to a transaction. `submit` never blocks and works from any thread."""
 
-    def __init__(self, engine: Engine, sequencer: Sequencer) -> None:
+    def __init__(
+        self, engine: Engine, sequencer: Sequencer, noted: Callable[[int, list[str]], None] = lambda _size, _kinds: None
+    ) -> None:
+        """`noted` learns, in the writer's thread, how many operations became durable together, and of which leaves."""
+        self._noted = noted
         self._engine = engine
         self._sequencer = sequencer
         self._connection: Connection | None = None  # its thread's own
@@ -114,6 +118,7 @@ class GroupCommit:
             _tell(jobs, [NotRecorded(words) for _ in jobs])
             return
         self._sequencer.adopt(sequence)
+        self._noted(len(jobs), sequence.kinds)
         _tell(jobs, results)
 
 
