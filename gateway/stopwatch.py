@@ -62,3 +62,8 @@ def waiting_for_provider() -> Iterator[None]:
         yield
     finally:
         watch.waited_provider += time.monotonic() - began
+
+
+def note_attempt(provider: str, status: int | None, failure: str | None) -> None:
+    """One attempt of the call has ended: with this status, or in a failure of which this is our own word."""
+    stopwatch().attempts.append((provider, failure or f"{(status or 0) // 100}xx"))

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 import pytest
@@ -50,6 +51,7 @@ def gateway(
         chip=chip_file,
         environ={"WIRE_KEY": UPSTREAM_CREDENTIAL},
     ) as running:
+        running.metrics_token = TOKEN
         yield running
 
 
@@ -169,10 +171,11 @@ def test_no_secret_of_a_caller_shows_anywhere(gateway: RunningGateway, upstream:
     assert gateway.api_key not in shown.replace(str(gateway.demo["api_key"]), "", shown.count("API key  ") * 2)
 
 
-@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via", "x-real-ip", "origin"])
-def test_who_was_sent_by_others_needs_the_token(gateway: RunningGateway, header: str) -> None:
+def test_where_a_token_is_configured_everybody_shows_it(gateway: RunningGateway) -> None:
+    """Also who is on this machine: it may be a proxy that says nothing of whom it serves."""
+
     def status(**headers: str) -> int:
-        return httpx2.get(f"{gateway.url}/metrics", headers={header: "192.0.2.1"} | headers, **PLAIN).status_code
+        return httpx2.get(f"{gateway.url}/metrics", headers=headers, **PLAIN).status_code
 
     assert status() == 403
     assert status(authorization=f"Bearer {TOKEN}x") == 403
@@ -183,25 +186,30 @@ def test_who_was_sent_by_others_needs_the_token(gateway: RunningGateway, header:
 @pytest.mark.parametrize(
     ("host", "local"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True)]
-    + [(host, False) for host in ("192.0.2.7", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "::", "somewhere")],
+    + [(host, False) for host in ("192.0.2.7", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "::", "somewhere", "")],
 )
 def test_only_this_machine_reads_without_a_token(host: str, local: bool, tmp_path: Path) -> None:
-    def read(token_file: Path | None, *headers: tuple[bytes, bytes]) -> bool:
-        scope = {"type": "http", "client": (host, 1), "headers": list(headers)}
-        try:
-            require_reader(Request(scope), token_file)
-        except Forbidden:
-            return False
-        return True
-
     empty, missing, token = tmp_path / "empty", tmp_path / "missing", tmp_path / "token"
     empty.write_text("\n")
     token.write_text(TOKEN)
-    assert read(None) == local
-    for file in (None, empty, missing):
-        assert read(file, (b"authorization", b"Bearer ")) == local
-    assert read(token, (b"authorization", b"Bearer " + TOKEN.encode()))
-    assert read(token, (b"authorization", b"Basic " + TOKEN.encode())) == local
+    assert reads(None, host) == local
+    for name in ("x-forwarded-for", "forwarded", "via", "x-real-ip", "origin"):
+        assert not reads(None, host, {name: "192.0.2.1"})
+    for file in (empty, missing, token):
+        assert not reads(file, host, {"authorization": "Bearer "})
+        assert not reads(file, host)
+    assert reads(token, host, {"authorization": f"Bearer {TOKEN}"})
+    assert not reads(token, host, {"authorization": f"Basic {TOKEN}"})
+
+
+def reads(token_file: Path | None, host: str, headers: Mapping[str, str] = MappingProxyType({})) -> bool:
+    rows = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "client": (host, 1), "headers": rows}
+    try:
+        require_reader(Request(scope), token_file)
+    except Forbidden:
+        return False
+    return True
 
 
 def test_counts_outlive_the_worker_that_made_them(gateway: RunningGateway) -> None:
@@ -229,6 +237,7 @@ def test_each_call_is_a_span_where_the_host_traces(tmp_path: Path, chip_file: Pa
         refused = gateway.ask(SECRET, model=SECRET)
         spans = tmp_path / "spans.jsonl"
         wait_for(lambda: spans.read_text().count("\n") >= 2, PATIENCE, "no spans")
+        assert scrape(gateway).sum("saferouter_requests_total") == 2  # of who is on this machine no token is wanted
     assert SECRET not in spans.read_text()
     whole, failed = sorted((json.loads(line) for line in spans.read_text().splitlines()), key=lambda span: span["name"])
     assert whole["name"] == "chat mock-1"
