@@ -64,6 +64,7 @@ class Limits:
     first_token_seconds: int = 300  # of one attempt, until its stream has begun to answer
     total_seconds: int = 3600  # of one call with all its attempts, until its last byte
     stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
+    stop_seconds: int = 25  # how long a stop waits for open calls; Kubernetes kills after 30
     open_calls: int = 1024
     waiting_quotes: int = 32
     quote_seconds: int = 25  # how long a caller may wait for a report; verifiers hang up after 30

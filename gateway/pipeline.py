@@ -144,6 +144,12 @@ class Pipeline:
             self._running.discard(task)
             self._places.hold(len(self._running))
 
+    async def finish(self, seconds: float) -> None:
+        """Admit nobody, and wait until no call is open, at most that long."""
+        self._draining = True
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+
     async def drain(self) -> None:
         """Admit nobody, and cut every open call; each leaves a receipt behind."""
         self._draining = True

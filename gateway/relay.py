@@ -21,11 +21,12 @@ class Relay:
         self._answer = answer
         self._audit = audit
         self._passage = passage
-        self._sent = Sent(200, STREAM_TYPE)
+        self._sent = sent = Sent(200, STREAM_TYPE)
         self._recorded = False
+        draft = call.draft  # the signer does not hold this relay: each would wait for the garbage collector
         self._checkpoints = StreamCheckpoints(
-            self._sent,
-            lambda: audit.sign_checkpoint(self._progress(), call.draft.keyset_digest),
+            sent,
+            lambda: audit.sign_checkpoint(sent.progress(draft.receipt_id), draft.keyset_digest),
             in_band=call.demands.checkpoints,
         )
         audit.follow(call.draft, self._signed_progress)

@@ -30,8 +30,9 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
+        self.on_body = self._parts.append  # as there are many in a stream, the parser itself puts them there
+        self._parser = httptools.HttpResponseParser(self)
         self._size = self._loose = 0
         self._moved = False
         self._in_head = self._until_close = self._keeps_alive = False
@@ -60,7 +61,8 @@ class Connection(asyncio.Protocol):
         `patience`: seconds without a byte, now and in the body, None for ever.
         """
         self.done, self._keeps_alive, self._until_close = False, False, False
-        self.status, self.headers, self._in_head, self._loose = 0, [], True, 0
+        self.status, self.headers, self._in_head = 0, [], True
+        self._size = self._loose = 0
         self._patience, self._resting = patience, False
         self._deadline.clear()
         self.transport.write(raw)
@@ -98,16 +100,20 @@ class Connection(asyncio.Protocol):
         if self.done:
             self.abort()  # an answer that nobody asked for would be taken for that of the next request
             return
-        self._moved = False
+        self._moved, parts = False, len(self._parts)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(httpx2.RemoteProtocolError(f"The answer is no HTTP/1.1: {error}"))
             return
         # Heads, chunk extensions and trailers: what is neither body nor an end is bounded, whole or in pieces.
-        self._loose = 0 if self._moved else self._loose + len(data)
+        self._loose = 0 if self._moved or len(self._parts) > parts else self._loose + len(data)
         if self._loose > MAX_HEAD:
             self._fail(httpx2.RemoteProtocolError(f"The answer's head or trailers pass {MAX_HEAD} bytes"))
+        self._size += len(data)
+        if self._size > WAITING_BODY and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -154,15 +160,6 @@ class Connection(asyncio.Protocol):
         self.status, self._in_head = status, False
         self._until_close = not codings and not lengths and status not in (204, 304)
         self._keeps_alive = self._parser.should_keep_alive() and not self._until_close
-
-    def on_body(self, piece: bytes) -> None:
-        """A piece of the body."""
-        self._moved = True
-        self._parts.append(piece)
-        self._size += len(piece)
-        if self._size > WAITING_BODY and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
         """The end of the answer, or of an interim one."""

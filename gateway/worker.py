@@ -65,6 +65,9 @@ async def run() -> None:
             pipeline.configure(config)
             meters.use(config.models)
         record.keyset = tuple(message["keyset"])
+    hurried = asyncio.create_task(told.get())  # the next word can only be to hurry
+    finishing = asyncio.create_task(pipeline.finish(message["stop"]))
+    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     await pipeline.drain()
     await upstream.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.http import http1
+from gateway.http.exchange import Exchange
 from tests.worlds.http_server import Seen, http_server
 
 ENDLESS = 32 << 20
@@ -354,6 +356,22 @@ def test_a_long_body_before_half_a_head_is_no_long_head(server: Seen) -> None:
         client.sendall(raw)
         client.sendall(b"st: x\r\nConnection: close\r\n\r\n")
         assert read_all(client).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_request_leaves_nothing_for_the_garbage_collector(server: Seen) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with connected(server) as client:
+            for _ in range(20):
+                client.sendall(request("/", close=False))
+                client.recv(65536)
+            client.sendall(request("/"))
+            read_all(client)
+        left = sum(isinstance(each, Exchange) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left <= 1
 
 
 def test_a_failure_ends_the_connection_with_what_waits_behind_it(server: Seen) -> None:

@@ -19,9 +19,8 @@ from gateway.jsonbody import encode_json, read_json_object
 
 _USAGE_OPTION = b'"stream_options":{"include_usage":true},'
 # OpenAI writes `"usage":null` and `"finish_reason":null` into every chunk; only a value makes them worth decoding.
-_TELLING = [
-    re.compile(sign) for sign in (rb'"usage"\s*+:\s*+[^n\s]', rb'"finish_reason"\s*+:\s*+"', rb'"error"', rb"\[DONE\]")
-]
+_TELLING = [re.compile(sign) for sign in (rb'"usage"\s*+:\s*+[^n\s]', rb'"finish_reason"\s*+:\s*+"', rb'"error"')]
+_JSON_LINES = re.compile(rb"(?:data: ?+\{[^\n]*+\n\n)*+")
 _LONGEST_END = 4  # bytes of CR LF CR LF
 # Azure opens with a frame without an id; a provider that never sends one must not cost a decode per frame.
 _ID_ATTEMPTS = 4
@@ -224,12 +223,13 @@ def answer_facts(fields: dict[str, object]) -> Seen:
 
 
 def _plain_end(data: bytes) -> int:
-    """Where the frames end that are one line each and not telling, if all lines end in LF."""
-    end = data.rfind(b"\n\n") + 2
+    """Where the frames end that are a line of JSON each, and not telling."""
+    lines = _JSON_LINES.match(data)
+    end = lines.end() if lines else 0
     for sign in _TELLING:
         if found := sign.search(data, 0, end):
             end = data.rfind(b"\n\n", 0, found.start()) + 2
-    return end if data.count(b"\n", 0, end) == 2 * data.count(b"\n\n", 0, end) > 0 else 0
+    return end if end > 1 else 0
 
 
 def _is_telling(frame: bytes) -> bool:
@@ -239,6 +239,7 @@ def _is_telling(frame: bytes) -> bool:
     """
     return (
         any(sign.search(frame) for sign in _TELLING)
+        or b"[DONE]" in frame
         or frame.find(b"\n", 0, -_LONGEST_END) >= 0
         or frame.find(b"\r", 0, -_LONGEST_END) >= 0
     )

@@ -75,6 +75,10 @@ class Exchange:
         if self._on_leave is not None and not self.answered:
             self._on_leave()
 
+    def release(self) -> None:
+        """Let go of the application, which holds us: else each request would wait for the garbage collector."""
+        self.scope, self._on_leave = {}, None
+
     def on_leave(self, call: Callable[[], object]) -> None:
         """Have `call` called if the client goes; at once if it has."""
         self._on_leave = call

@@ -219,6 +219,7 @@ class Http1(asyncio.Protocol):
                     self._transport.abort()
                 else:
                     self._answer("500 Internal Server Error")
+            exchange.release()
 
     def _refuse(self, status: str) -> None:
         """Answer in the application's stead, unless an answer is on its way, and read nothing more."""
