@@ -110,6 +110,7 @@ SERVICES: dict[str, Service] = {
             bedrock_converse.NAME: bedrock_embeddings.PROVIDER,
             ollama.NAME: ollama_embeddings.PROVIDER,
         },
+        capability="embeddings",
     ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
     "/v1/messages/count_tokens": Service(

@@ -41,25 +41,31 @@ class UpstreamAnswer:
         """The content type without its parameters."""
         return self.content_type.split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives. Raises UpstreamFailed when it breaks off."""
-        watch, asked = stopwatch(), time.monotonic()
+    async def next(self) -> bytes:
+        """More of the body as it arrives; nothing at its end. Raises UpstreamFailed when it breaks off."""
+        watch = stopwatch()
+        asked = time.monotonic() if watch.to_first_byte is None else 0.0  # what comes later is no part of the overhead
         try:
-            while chunk := await self._reply.read():
-                watch.waited_provider += time.monotonic() - asked
-                yield chunk
-                asked = time.monotonic()
+            return await self._reply.read()
         except _FAULTS as error:
             raise _failure(error) from None
+        finally:
+            if asked:
+                watch.waited_provider += time.monotonic() - asked
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """What `next` gives, to its end. Raises UpstreamFailed."""
+        while piece := await self.next():
+            yield piece
 
     async def read(self) -> bytes:
         """The whole body. Raises UpstreamFailed, also for one beyond the bound."""
         parts, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
+        while piece := await self.next():
+            size += len(piece)
             if size > self._limit:
                 raise UpstreamFailed(f"The provider's answer passes {self._limit} bytes.", code="upstream_too_large")
-            parts.append(chunk)
+            parts.append(piece)
         return b"".join(parts)
 
     async def close(self) -> None:

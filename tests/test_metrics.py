@@ -30,6 +30,7 @@ from tests.worlds.workers import kill, wait_for, workers_of
 TOKEN = "metrics-token-5eed"
 SECRET = "hunter2-planted-secret"
 LONG = chat_body("mock:slow=60 mock:chunks=600", stream=True)
+DRAINING = 'drain = true\n[[providers]]\nid = "mock"\nfamily = "mock"\n[[models]]\nid = "mock-1"\nprovider = "mock"\n'
 CONFIGURED = {"mock-1", "mock-reasoner", "wire-1", "wire/renamed", "absent-1", "keyless-1", "claude-1", "mini-1"}
 CONFIGURED |= {"gpt-1", "pro-1", "llama-1"}
 
@@ -231,22 +232,32 @@ def test_counts_outlive_the_worker_that_made_them(gateway: RunningGateway) -> No
 
 
 def test_each_call_is_a_span_where_the_host_traces(tmp_path: Path, chip_file: Path) -> None:
-    command = (sys.executable, "-m", "tests.worlds.traced_gateway")
-    with RunningGateway(tmp_path / "state", chip=chip_file, command=command) as gateway:
+    command, spans = (sys.executable, "-m", "tests.worlds.traced_gateway"), tmp_path / "spans.jsonl"
+    with RunningGateway(tmp_path / "state", config=DRAINING, chip=chip_file, command=command) as gateway:
         answered = gateway.ask(f"{SECRET} mock:chunks=3", stream=True)
         refused = gateway.ask(SECRET, model=SECRET)
-        spans = tmp_path / "spans.jsonl"
-        wait_for(lambda: spans.read_text().count("\n") >= 2, PATIENCE, "no spans")
-        assert scrape(gateway).sum("saferouter_requests_total") == 2  # of who is on this machine no token is wanted
+        leave_early(gateway)
+        wait_for(lambda: spans.read_text().count("\n") >= 3, PATIENCE, "no spans")
+        shown = scrape(gateway)  # of who is on this machine no token is wanted
     assert SECRET not in spans.read_text()
-    whole, failed = sorted((json.loads(line) for line in spans.read_text().splitlines()), key=lambda span: span["name"])
-    assert whole["name"] == "chat mock-1"
-    assert whole["attributes"]["gen_ai.provider.name"] == "mock"
-    assert whole["attributes"]["gen_ai.usage.output_tokens"] > 0
-    assert whole["attributes"]["saferouter.receipt.id"] == answered.receipt_id
-    assert whole["start_time"] < whole["end_time"]
-    assert failed["name"] == "chat unknown"
-    assert failed["attributes"]["error.type"] == str(refused.status)
+    told = [json.loads(line) for line in spans.read_text().splitlines()]
+    whole, failed, left = (span["attributes"] for span in told)
+    assert [span["name"] for span in told] == ["chat mock-1", "chat unknown", "chat mock-1"]
+    assert all(span["start_time"] < span["end_time"] for span in told)
+    assert whole["gen_ai.provider.name"] == "mock"
+    assert whole["saferouter.receipt.id"] == answered.receipt_id
+    assert failed["error.type"] == str(refused.status)
+    # Whoever left has used what the provider said all the same, once that was read to its end.
+    assert left["gen_ai.usage.output_tokens"] > whole["gen_ai.usage.output_tokens"] > 0
+    used = shown.sum("saferouter_tokens_total", **{"class": "output"})
+    assert used == left["gen_ai.usage.output_tokens"] + whole["gen_ai.usage.output_tokens"]
+
+
+def leave_early(gateway: RunningGateway) -> None:
+    body = chat_body("mock:slow=1 mock:chunks=40", stream=True)
+    with gateway.client() as client, client.stream("POST", "/v1/chat/completions", content=body) as response:
+        pieces = response.iter_raw()
+        next(pieces)
 
 
 def test_nothing_of_opentelemetry_is_loaded_where_it_is_absent() -> None:

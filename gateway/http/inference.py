@@ -171,7 +171,12 @@ def _demands(headers: Mapping[str, str]) -> Demands:
 def _head(answer: Answer, more: Mapping[str, str]) -> Message:
     """The start of an answer, with both vendors' request ids, and the receipt's."""
     request_id = "req_" + secrets.token_hex(12)
-    headers = {"x-request-id": request_id, "request-id": request_id, "x-receipt-id": answer.receipt_id}
+    headers = {
+        "x-request-id": request_id,
+        "request-id": request_id,
+        "x-receipt-id": answer.receipt_id,
+        **answer.headers,
+    }
     if answer.retry_after is not None:
         headers["retry-after"] = answer.retry_after
     headers |= {**more, "content-type": answer.content_type}
