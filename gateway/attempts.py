@@ -14,7 +14,8 @@ from gateway.connectors.connector import Connector
 from gateway.dialects.dialect import ProviderSide
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.first_event import read_to_first_event
-from gateway.routing.health import AILING, BreakerPolicy, Health, Snapshot, State
+from gateway.routing.balance import rank_of
+from gateway.routing.health import BreakerPolicy, Health, Snapshot
 from gateway.routing.retry import (
     FAILURES,
     Move,
@@ -182,11 +183,7 @@ class Attempts:
 
     def _rank(self, target: Target, now: float) -> int:
         health = self.health_of(target.connector, target.model)
-        if health.state(now) is State.HALF_OPEN and health.admits(now):
-            return 0  # its probe, without which nobody would learn that it is back
-        if not health.admits(now) or self._rest_of(self._pick(target.connector)) > now:
-            return 2
-        return 1 if health.score(now) < AILING else 0
+        return rank_of(health, now, resting=self._rest_of(self._pick(target.connector)) > now)
 
     async def _walk(self, call: _Call[T], at: int, *, last: bool) -> _Ended[T]:
         """One target: its keys, and pauses between attempts. `last`: nobody else is left."""
