@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-vm check vectors web bench soak clean
+.PHONY: run test test-vm check docs vectors web bench soak foreign clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/gateway.stamp
@@ -27,18 +27,27 @@ check: $(VENV)/dev.stamp
 vectors: $(VENV)/dev.stamp
 	$(BIN)/python tests/vectors/generate.py --check
 
+# Writes the pages that tests make: what can be said to whom, and which test shows which requirement.
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.docs
+
 web:
 	$(PYTHON) verifier-web/build.py
 
+# Beside LiteLLM, Portkey and nginx, into bench/results; QUICK=1 for a few minutes. Needs cc; the peers go into .bench.
 bench: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
 # The load of tests/test_load.py at full size: tens of minutes.
 soak: $(VENV)/dev.stamp
 	SAFEROUTER_LOAD_CALLS=20000 SAFEROUTER_LOAD_KILLS=20 $(BIN)/python -m pytest tests/test_load.py
 
+# Clients of other makers, installed into .foreign and run against a gateway; writes docs/clients.md. Minutes, and the network.
+foreign: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.foreign.run
+
 clean:
-	rm -rf $(VENV) .vm dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .vm .bench .foreign dist .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

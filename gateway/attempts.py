@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -14,7 +14,8 @@ from gateway.connectors.connector import Connector
 from gateway.dialects.dialect import ProviderSide
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.first_event import read_to_first_event
-from gateway.routing.health import AILING, BreakerPolicy, Health, Snapshot
+from gateway.routing.balance import rank_of
+from gateway.routing.health import BreakerPolicy, Health, Snapshot
 from gateway.routing.retry import (
     FAILURES,
     Move,
@@ -58,10 +59,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt that ended: where in the plan, what was sent, and the status or the code of the failure."""
+    """One attempt that ended: where in the plan, and its status or the code of its failure."""
 
     target: int
-    body: bytes = field(repr=False)
     status: int | None
     failure: str | None
     milliseconds: int
@@ -71,9 +71,9 @@ class Attempt:
 class Reached(Generic[T]):
     """An answer, or a provider's refusal that is the caller's to read.
 
-    Of a stream `held` has come, `rest` is to be read until `deadline` (of the loop's clock), and `done` to be called
-    once: whether it went well, None if that cannot be told. Else `body` has come whole, and `made` is what was read of
-    it; None of a refusal.
+    Of a stream `body` has come, the rest of `answer` is to be read until `deadline` (of the loop's clock), and `done`
+    to be called: whether it went well, None if that cannot be told; the first word counts. Else `body` is whole, and
+    `made` is what was read of it; None of a refusal.
     """
 
     target: int
@@ -81,8 +81,7 @@ class Reached(Generic[T]):
     answer: UpstreamAnswer
     deadline: float
     done: Callable[[bool | None], None]
-    held: tuple[bytes, ...] = ()
-    rest: AsyncGenerator[bytes, None] | None = None
+    streams: bool = False
     body: bytes = b""
     made: T | None = None
 
@@ -111,7 +110,7 @@ class _Ended(Generic[T]):
     @property
     def holds(self) -> bool:
         """Whether it is an answer, not a refusal."""
-        return self.reached is not None and (self.reached.rest is not None or self.reached.made is not None)
+        return self.reached is not None and (self.reached.streams or self.reached.made is not None)
 
 
 class Attempts:
@@ -183,9 +182,7 @@ class Attempts:
 
     def _rank(self, target: Target, now: float) -> int:
         health = self.health_of(target.connector, target.model)
-        if not health.admits(now) or self._rest_of(self._pick(target.connector)) > now:
-            return 2
-        return 1 if health.score(now) < AILING else 0
+        return rank_of(health, now, resting=self._rest_of(self._pick(target.connector)) > now)
 
     async def _walk(self, call: _Call[T], at: int, *, last: bool) -> _Ended[T]:
         """One target: its keys, and pauses between attempts. `last`: nobody else is left."""
@@ -237,9 +234,9 @@ class Attempts:
             ended = _Ended(_judge_error(error), error=error)
         finally:
             watch.begun = _now()
-            if ended is None or ended.reached is None or ended.reached.rest is None:
+            if ended is None or ended.reached is None or not ended.reached.streams:
                 watch.done(None if ended is None else counts_as(ended.verdict))
-            call.finished(_attempt(at, asked, ended, watch))
+            call.finished(_attempt(at, ended, watch))
         return ended
 
     async def _ask(self, call: _Call[T], at: int, asked: Asked, key: Connector, watch: _Watch) -> _Ended[T]:
@@ -248,15 +245,15 @@ class Attempts:
         reached: Reached[T] = Reached(at, asked, answer, call.deadline, watch.done)
         try:
             if answer.status == 200 and answer.kind == asked.provider.stream_type:
-                held, rest = await read_to_first_event(answer, asked.provider.decoder(self._limits.frame))
-                reached = replace(reached, held=held, rest=rest)
+                held = await read_to_first_event(answer, asked.provider.decoder(self._limits.frame))
+                reached = replace(reached, streams=True, body=held)
                 return _Ended(Verdict(Move.RETURN), reached)
             reached = replace(reached, body=await answer.read())
             if 200 <= answer.status < 300:
                 return _Ended(Verdict(Move.RETURN), replace(reached, made=call.read(at, reached.body)))
             return _Ended(_judge_refusal(asked.provider, answer, reached.body), reached)
         finally:
-            if reached.rest is None:
+            if not reached.streams:
                 await answer.close()
 
     def _pick(self, connector: Connector) -> Connector:
@@ -276,11 +273,14 @@ class _Watch:
     def __init__(self, health: Health, now: float) -> None:
         self._health = health
         self.began = self.begun = now
+        self._open = True
         health.begin(now)
 
     def done(self, ok: bool | None) -> None:
-        """It ended so."""
-        self._health.end(_now(), ok, self.begun - self.began)
+        """It ended so; only the first word on it counts."""
+        if self._open:
+            self._open = False
+            self._health.end(_now(), ok, self.begun - self.began)
 
 
 def _judge_error(error: GatewayError) -> Verdict:
@@ -298,15 +298,15 @@ def _judge_refusal(provider: ProviderSide, answer: UpstreamAnswer, body: bytes) 
     return judge_status(said.status or answer.status, said.code, said.retry_after if rest is None else rest)
 
 
-def _attempt(at: int, asked: Asked, ended: _Ended[T] | None, watch: _Watch) -> Attempt:
+def _attempt(at: int, ended: _Ended[T] | None, watch: _Watch) -> Attempt:
     milliseconds = int((watch.begun - watch.began) * 1000)
     if ended is None:
-        return Attempt(at, asked.body, None, "cancelled", milliseconds)
+        return Attempt(at, None, "cancelled", milliseconds)
     if ended.reached is not None:
-        return Attempt(at, asked.body, ended.reached.answer.status, None, milliseconds)
+        return Attempt(at, ended.reached.answer.status, None, milliseconds)
     # A provider's own code may be any text, even a piece of an answer: ours alone are words of a record.
     code = UpstreamFailed.code if ended.error is None else ended.error.code
-    return Attempt(at, asked.body, None, code if code in FAILURES else UpstreamFailed.code, milliseconds)
+    return Attempt(at, None, code if code in FAILURES else UpstreamFailed.code, milliseconds)
 
 
 def _shown(ended: _Ended[T]) -> Reached[T]:

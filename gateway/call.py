@@ -123,3 +123,4 @@ class Answer:
     receipt_id: str
     body: bytes | StreamedBody
     retry_after: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # what else is said of how it came about

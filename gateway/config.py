@@ -64,6 +64,7 @@ class Limits:
     first_token_seconds: int = 300  # of one attempt, until its stream has begun to answer
     total_seconds: int = 3600  # of one call with all its attempts, until its last byte
     stall_seconds: int = 120  # how long a client may take none of the bytes that wait for it
+    stop_seconds: int = 25  # how long a stop waits for open calls; Kubernetes kills after 30
     open_calls: int = 1024
     waiting_quotes: int = 32
     quote_seconds: int = 25  # how long a caller may wait for a report; verifiers hang up after 30
@@ -103,6 +104,8 @@ class Config:
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
+    access_log: bool = False  # a line for each call on standard output
+    metrics_token_file: Path | None = None  # who shows its token reads /metrics from afar; None: nobody does
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
@@ -151,6 +154,7 @@ class Config:
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
+        settings |= {"access_log": self.access_log, "metrics_token_file": str(self.metrics_token_file or "")}
         settings |= {
             "workers": self.workers,
             "stock_http": self.stock_http,
@@ -187,6 +191,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
     known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
+    known |= {"access_log", "metrics_token_file"}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
@@ -217,8 +222,10 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         witnesses=_witnesses(_typed(document, "witness_policy", str, None, "config")),
         announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
-        collateral=_collateral(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
+        collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         stock_http=_typed(document, "stock_http", bool, False, "config"),
+        access_log=_typed(document, "access_log", bool, False, "config"),
+        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         drain=_typed(document, "drain", bool, False, "config"),
@@ -404,7 +411,7 @@ def _sealing(table: dict[str, Any]) -> SealingSettings:
     return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
 
 
-def _collateral(configured: str) -> Path | None:
+def _path(configured: str) -> Path | None:
     return Path(configured) if configured else None
 
 

@@ -36,7 +36,7 @@ class Credentials:
         found: str | AwsCredentials | None = read_credential(connector)
         if found is None and connector.aws_service is not None:
             found = await self._find_aws(connector)
-            found = found if found is not None and _fits_headers(found) else None
+            found = found if found is not None and fits_headers(found) else None
         if found is None and connector.needs_credential:
             raise NoRoute(f"The operator has not set a key for provider {connector.id}.", code="no_credential")
         return found
@@ -60,7 +60,7 @@ class Credentials:
             return self._role
 
 
-def _fits_headers(found: AwsCredentials) -> bool:
+def fits_headers(found: AwsCredentials) -> bool:
     """Whether requests can carry it: what is not one line of ASCII counts as missing, as it does for other keys."""
     text = found.access_key_id + found.secret_access_key + (found.session_token or "")
     return text.isascii() and text.isprintable()

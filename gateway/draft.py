@@ -37,6 +37,11 @@ class ReceiptDraft:
         """The draft with one more event."""
         return replace(self, events=(*self.events, new_event(kind, members)))
 
+    def forwarded(self, body_hash: str) -> ReceiptDraft:
+        """The draft of a call whose answer is to another body than the one that was forwarded first."""
+        known = new_event("request.forwarded", {"body_hash": body_hash})
+        return replace(self, events=tuple(known if event.kind == known.kind else event for event in self.events))
+
     @property
     def route(self) -> bytes | None:
         """The event of the decision that sent the call on, encoded; None for a call that was refused."""

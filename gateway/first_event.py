@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 from gateway.dialects.dialect import CUT, Decoder
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
@@ -21,27 +19,22 @@ from gateway.translate import refused_key
 from gateway.upstream import UpstreamAnswer
 
 MAX_HELD = 256 << 10  # bytes of a stream in which no answer has begun; who has sent so many is not failing
+STEP = 1024  # bytes that are decoded at a time: of what comes in one piece, only the beginning need be
 # With any of these an answer has begun.
 _SEMANTIC = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta, Media, Finish)
 
 
-async def read_to_first_event(
-    answer: UpstreamAnswer, decoder: Decoder
-) -> tuple[tuple[bytes, ...], AsyncGenerator[bytes, None]]:
-    """What came of a stream until the answer in it had begun, and the rest. Raises UpstreamFailed if none begins."""
+async def read_to_first_event(answer: UpstreamAnswer, decoder: Decoder) -> bytes:
+    """What came of a stream until the answer in it had begun. Raises UpstreamFailed if none begins."""
     held: list[bytes] = []
-    size, rest = 0, answer.chunks()
-    try:
-        async for chunk in rest:
-            held.append(chunk)
-            size += len(chunk)
-            if _has_begun(decoder.push(chunk)) or size > MAX_HELD:
-                return tuple(held), rest
-        if _has_begun(decoder.finish()):
-            return tuple(held), rest
-    except BaseException:
-        await rest.aclose()
-        raise
+    size = 0
+    while piece := await answer.next():
+        held.append(piece)
+        size += len(piece)
+        if size > MAX_HELD or any(_has_begun(decoder.push(piece[at : at + STEP])) for at in range(0, len(piece), STEP)):
+            return b"".join(held)
+    if _has_begun(decoder.finish()):
+        return b"".join(held)
     raise _failed(CUT)
 
 

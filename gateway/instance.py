@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +22,11 @@ from gateway.desk import QuoteDesk
 from gateway.epochs import Epochs, load_epochs
 from gateway.history import History, HistoryOpener, authenticator
 from gateway.log_copy import copy_log
+from gateway.measured_record import MeasuredRecord
+from gateway.meters import CallMeters, new_meters
+from gateway.metrics import BATCH, LEAVES
 from gateway.pipeline import Embedded, Pipeline
+from gateway.places import own_places
 from gateway.publisher import Publisher
 from gateway.renewal import Renewal
 from gateway.retention import Retention
@@ -36,6 +40,7 @@ from gateway.storage.engine import Engine, open_database
 from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
+from gateway.tally import Tally
 from gateway.upstream import Upstream
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.attester import Attester, PlatformAttester
@@ -72,6 +77,8 @@ class Instance:
     sealing_reason: str
     measurement: bytes  # of the mock: a real one is read from a report
     lock: int  # holds the state folder
+    meters: CallMeters
+    open_calls: Callable[[], int]
     closing: bool = False
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
@@ -92,6 +99,7 @@ class Instance:
         await asyncio.to_thread(self.writer.stop)
         await self.publisher.publish()
         await self.publisher.close()
+        self.meters.close()
         self.engine.dispose()
         os.close(self.lock)
 
@@ -115,7 +123,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     workload = workload_document(config, source, bytes(identity.verify_key), history.signer.key, boot_keys)
     keys = WorkloadKeys(identity, boot_keys, workload, config.keyset_seconds, time.time)
     outset = read_outset(engine, history.sequencer.begin(), workload["identity_key"], workload["build"])
-    writer = GroupCommit(engine, history.sequencer)
+    meters = new_meters(config)
+    writer = GroupCommit(engine, history.sequencer, partial(_note_batch, meters.tally))
     if history.continues is not None:
         LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
         await writer.durable(partial(_append, "log.continues", history.continues))
@@ -126,9 +135,9 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     sampler = Sampler(config.audit_per_million, keys.sign_sample)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
     upstream = Upstream(config.limits, stock=config.stock_http)
-    pipeline = Pipeline(
-        config, Admission(lambda sha256: asyncio.to_thread(find_api_key, engine, sha256)), audit, upstream, embedded
-    )
+    admission = Admission(lambda sha256: asyncio.to_thread(find_api_key, engine, sha256))
+    places, measured = own_places(), MeasuredRecord(audit, meters.tally)
+    pipeline = Pipeline(config, admission, measured, upstream, embedded, places)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
@@ -140,8 +149,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine))
-    parts = publisher, epochs, reason, sealing.reason
-    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts, measurement, lock)
+    parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken
+    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts)
 
 
 def _find_attesters(
@@ -165,6 +174,12 @@ async def _open_log(opener: HistoryOpener, witnesses: WitnessPolicy | None) -> t
     quorum = Quorum(witnesses)
     witnessed = await quorum.seen(history.signer.key)
     return (opener.open(witnessed) if history.continues is None else history), quorum
+
+
+def _note_batch(tally: Tally, size: int, kinds: list[str]) -> None:
+    tally.observe(BATCH, (), size)
+    for kind in kinds:
+        tally.add(LEAVES, (kind,))
 
 
 def _append(kind: str, body: dict[str, Any], transaction: Transaction) -> None:

@@ -17,6 +17,7 @@ from gateway.draft import Returned, decode_draft
 from gateway.errors import GatewayError, InvalidRequest, NoRoute
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import Activity, Progress, find_open_calls
+from gateway.tally import Tally
 from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_value
 from tee.canonical import kind_of
 from tee.errors import Malformed
@@ -44,8 +45,10 @@ class WorkerDesk:
         audit: AuditRecord,
         engine: Engine,
         most: int,
+        tally: Tally,
     ) -> None:
-        """`most`: how many calls it may have open, which bounds what waits here for the disk."""
+        """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts."""
+        self._tally = tally
         self._reader, self._writer = streams
         self._audit = audit
         self._engine = engine
@@ -102,6 +105,8 @@ class WorkerDesk:
                     self._close(message)
                 case "find_key":
                     self._start(message["n"], self._key(message["sha256"]))
+                case "count":
+                    self._tally.merge(message["rows"])
                 case "loaded":
                     self.loaded.set()
                 case other:

@@ -19,6 +19,7 @@ from gateway.dialects import (
     openai_chat,
     openai_chat_legacy,
     openai_embeddings,
+    openai_embeddings_provider,
     openai_responses,
 )
 from gateway.dialects.dialect import ProviderSide, Surface
@@ -104,12 +105,17 @@ SERVICES: dict[str, Service] = {
             verbatim=openai_embeddings.VERBATIM,
         ),
         {
-            openai_embeddings.NAME: _at("/embeddings", openai_embeddings.NAME),
+            openai_embeddings.NAME: replace(
+                _at("/embeddings", openai_embeddings.NAME),
+                encode_request=openai_embeddings_provider.encode_request,
+                decode_answer=openai_embeddings_provider.decode_answer,
+            ),
             gemini.NAME: gemini_embeddings.BATCH,
             "vertex": gemini_embeddings.INSTANCES,
             bedrock_converse.NAME: bedrock_embeddings.PROVIDER,
             ollama.NAME: ollama_embeddings.PROVIDER,
         },
+        capability="embeddings",
     ),
     "/v1/messages": Service(anthropic_messages.SURFACE, _CHATS),
     "/v1/messages/count_tokens": Service(

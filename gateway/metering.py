@@ -16,18 +16,23 @@ class Meter:
     key_id: str
     model: str | None
     provider: str | None
+    attempts: str | None = None  # JSON; None if no provider was asked
     started_at: int = field(default_factory=lambda: int(time.time()))
     started: float = field(default_factory=time.monotonic)
 
-    def read(self, status: int, usage: Usage | None, *, partial: bool = False) -> Activity:
-        """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut."""
+    def read(self, status: int, usage: Usage | None, *, partial: bool = False, skipped: int = 0) -> Activity:
+        """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut, `skipped` says
+        how many pieces of a stream could not be read.
+        """
         return Activity(
             key_id=self.key_id,
             model=self.model,
             provider=self.provider,
             status=status,
             started_at=self.started_at,
+            attempts=self.attempts,
             milliseconds=int((time.monotonic() - self.started) * 1000),
             partial=partial,
+            skipped=skipped,
             **{name: None if usage is None else getattr(usage, name) for name in Usage.__slots__},
         )

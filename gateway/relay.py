@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
 
+from gateway.attempts import Reached
 from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
 from gateway.dialects.dialect import Passage
 from gateway.errors import UpstreamFailed, failure_of
 from gateway.record import StreamRecord
-from gateway.storage.calls import Progress
+from gateway.storage.calls import Activity, Progress
 from gateway.stream_checkpoints import StreamCheckpoints
-from gateway.upstream import UpstreamAnswer
+
+_TOOK_TOO_LONG = UpstreamFailed("The answer took too long as a whole.", code="upstream_timeout")
+DRAIN_SECONDS = 120.0  # for which an answer is read on that nobody waits for any more
+Aftermath = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Relay:
     """One stream. Whatever happens to it, exactly one receipt is signed."""
 
-    def __init__(self, call: Call, answer: UpstreamAnswer, audit: StreamRecord, passage: Passage) -> None:
+    def __init__(
+        self, call: Call, reached: Reached[Any], audit: StreamRecord, passage: Passage, aftermath: Aftermath | None
+    ) -> None:
+        """`aftermath` carries on, where a client has left, what shall be read to its end."""
         self._call = call
-        self._answer = answer
+        self._reached = reached
+        self._answer = reached.answer
+        self._aftermath = aftermath
+        self._next = reached.answer.next if aftermath is None else self._next_unshaken
+        self._reading: asyncio.Future[bytes] | None = None
+        self._begun = self._expired = False
         self._audit = audit
         self._passage = passage
         self._sent = sent = Sent(200, STREAM_TYPE)
@@ -33,30 +48,75 @@ class Relay:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes for the client. Raises NotRecorded before the last of them if the receipt cannot be stored."""
+        self._begun = True
+        clock = asyncio.get_running_loop().call_at(self._reached.deadline, self._expire)
         try:
-            async for chunk in self._answer.chunks():
-                if ready := self._passage.push(chunk):
+            piece = self._reached.body
+            while piece:
+                if ready := self._passage.push(piece):
                     yield ready
                     self._sent.add(ready)  # the reader came back for more, so these were taken
                     self._checkpoints.sign_due()
                     if comment := self._checkpoints.comment():
                         yield comment
                         self._sent.add(comment)
+                piece = await self._next()
             tail, complete = self._ending()
         except UpstreamFailed as error:
-            tail, complete = self._passage.closing(self._call.attestation_wanted(), failure_of(error)), False
-        activity = self._call.meter.read(200, self._passage.seen().usage, partial=not complete)
+            failure = failure_of(_TOOK_TOO_LONG if self._expired else error)
+            tail, complete = self._passage.closing(self._call.attestation_wanted(), failure), False
+        finally:
+            clock.cancel()
+        self._reached.done(complete)
+        activity = self._activity(200, partial=not complete)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self._recorded = True
         yield tail
 
     async def close(self) -> None:
-        """Let go of the provider; a stream that was cut gets its receipt now."""
+        """Let go of the provider; a stream that was cut gets its receipt now, or once it is read to its end."""
+        self._reached.done(None)
         if not self._recorded:
             self._recorded = True
-            activity = self._call.meter.read(CLIENT_LEFT, self._passage.seen().usage, partial=True)
-            self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
+            if self._aftermath is not None:
+                self._aftermath(self._read_on())
+                return
+            self._record_cut()
         await self._answer.close()
+
+    def _record_cut(self) -> None:
+        activity = self._activity(CLIENT_LEFT, partial=True)
+        self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
+
+    def _activity(self, status: int, *, partial: bool) -> Activity:
+        seen = self._passage.seen()
+        return self._call.meter.read(status, seen.usage, partial=partial, skipped=seen.skipped)
+
+    async def _read_on(self) -> None:
+        """Learn what the whole answer used, though its client has left."""
+        try:
+            with suppress(UpstreamFailed, TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    piece = await (self._reading or self._next()) if self._begun else self._reached.body
+                    while piece:
+                        self._passage.push(piece)
+                        piece = await self._answer.next()
+                    self._passage.closing(None)
+        finally:
+            self._record_cut()
+            await self._answer.close()
+
+    async def _next_unshaken(self) -> bytes:
+        """The next piece, whose reading goes on if the client leaves meanwhile."""
+        self._reading = asyncio.ensure_future(self._answer.next())
+        piece = await asyncio.shield(self._reading)
+        self._reading = None
+        return piece
+
+    def _expire(self) -> None:
+        """Time is up: whoever reads is told that the connection broke."""
+        self._expired = True
+        self._closing = asyncio.ensure_future(self._answer.close())
 
     def _progress(self) -> Progress:
         return self._sent.progress(self._call.draft.receipt_id)

@@ -46,6 +46,7 @@ async def reload(instance: Instance, reread: Callable[[], Config]) -> str:
     # From the keyset's being in force to here nothing was awaited, so no call began between.
     instance.config = new
     instance.pipeline.configure(new)
+    instance.meters.use(new.models)
     return f"The configuration is reloaded ({', '.join(changed)} changed), attested as {instance.keys.keyset.digest}."
 
 

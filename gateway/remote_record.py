@@ -12,12 +12,14 @@ from gateway.boot_keys import BootKeys
 from gateway.draft import MAX_CHAT_ID, ReceiptDraft, Returned
 from gateway.errors import KEYSET_ENDED, KeysetExpired
 from gateway.storage.calls import Activity, Progress
+from gateway.tally import Tally
 from gateway.tenancy.tenant import ApiKey
 from gateway.wire import Frames, Message, decode_error, decode_value, encode_frame, encode_value
 from tee.errors import Malformed
 from tee.keys.httpsig import SignedAnswer
 
-ROWS = 256  # of progress in one frame
+ROWS = 256  # of progress, or of counts, in one frame
+COUNT_SECONDS = 1.0  # how old the keeper's counts may be, and what a death may cost of them
 READ = 1 << 16
 
 
@@ -65,6 +67,19 @@ class KeeperLink:
         """The live API key of that hash."""
         found = (await asyncio.shield(self.ask("find_key", sha256=sha256)))["key"]
         return None if found is None else decode_value(ApiKey, found)
+
+    def tell_counts(self, tally: Tally) -> None:
+        """Tell the keeper what was counted since the last time."""
+        rows = tally.news()
+        for at in range(0, len(rows), ROWS):
+            self.tell("count", rows=rows[at : at + ROWS])
+
+    async def report_counts(self, tally: Tally) -> None:
+        """Background work: tell of the counts. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            if not self.waiting:
+                self.tell_counts(tally)
 
     def _answered(self, message: Message) -> None:
         asked = self._asked.pop(message["n"], None)

@@ -273,8 +273,8 @@ def _number(schema: dict[str, Any], kind: str, nth: int) -> int | float:
             and (step is None or value % step == 0)
         )
 
-    usual, fine = Decimal(1) if kind == "integer" else Decimal("1.5"), step or Decimal(1)
-    tries = [usual + nth * fine, fine * (nth + 1), Decimal(nth)]
+    fine = step or Decimal(1)
+    tries = [1 + nth * fine, fine * (nth + 1), Decimal(nth)]
     floors = [bound for bound in (low, above) if bound is not None]
     roofs = [bound for bound in (high, below) if bound is not None]
     if floors:
@@ -285,7 +285,7 @@ def _number(schema: dict[str, Any], kind: str, nth: int) -> int | float:
         tries += [last - nth * fine, last - (nth + 1) * fine, min(roofs) - nth]
     if floors and roofs:
         tries.append((max(floors) + min(roofs)) / 2)
-    found = next((value for value in tries if fits(value)), usual)
+    found = next((value for value in tries if fits(value)), Decimal(1))
     return int(found) if found % 1 == 0 else float(found)
 
 

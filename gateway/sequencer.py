@@ -27,6 +27,7 @@ class Sequence:
     time: int
     leaves: list[LeafRow] = field(default_factory=list)
     subtrees: list[SubtreeRow] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)  # of the leaves
 
     @property
     def size(self) -> int:
@@ -41,6 +42,7 @@ class Sequence:
         self.frontier = self.frontier.append(row.hash, self._completed)
         self.prev = chain_hash(leaf)
         self.leaves.append(row)
+        self.kinds.append(kind)
         return entry.index
 
     def _completed(self, level: int, number: int, value: bytes) -> None:

@@ -52,6 +52,7 @@ class Supervisor:
         self._loaded = [asyncio.Event() for _ in range(instance.config.workers)]
         self._open = asyncio.Event()
         self._stopping = False
+        instance.open_calls = lambda: sum(self._open_calls)
 
     async def run(self) -> None:
         """Background work. Runs until cancelled. Raises Unavailable where no process can be started."""
@@ -68,18 +69,30 @@ class Supervisor:
         self._listener.listen(BACKLOG)
         self._open.set()
 
+    async def finish(self, seconds: float) -> None:
+        """Have the workers admit nobody, and leave once no call of theirs is open, at the latest after `seconds`."""
+        self._stopping = True
+        self._tell_all({"stop": seconds})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds + END_SECONDS):
+                while self._workers:
+                    await asyncio.sleep(0.01)
+
     async def stop(self) -> None:
         """Have the workers cut their calls, and wait until each is gone and its receipts are written."""
         self._stopping = True
         self._listener.close()
-        for worker in self._workers.values():
-            worker.desk.tell({"stop": True})
+        self._tell_all({"stop": 0})
         deadline = time.monotonic() + END_SECONDS
         while self._workers:
             if time.monotonic() > deadline:
                 for worker in self._workers.values():
                     worker.desk.hang_up()
             await asyncio.sleep(0.01)
+
+    def _tell_all(self, message: Message) -> None:
+        for worker in self._workers.values():
+            worker.desk.tell(message)
 
     async def _keep(self, slot: int) -> None:
         """One worker after the other."""
@@ -118,7 +131,7 @@ class Supervisor:
                 raise Unavailable("a worker process", f"does not start: {error.strerror}", retryable=True) from None
         streams = await asyncio.open_unix_connection(sock=ours)
         engine, most = self._instance.engine, self._instance.config.limits.open_calls
-        return _Worker(process, WorkerDesk(streams, self._instance.audit, engine, most))
+        return _Worker(process, WorkerDesk(streams, self._instance.audit, engine, most, self._instance.meters.tally))
 
     async def _attend(self, slot: int, worker: _Worker) -> int:
         """Serve it until it is gone; how many calls it left open, which have their receipts now."""
@@ -172,7 +185,7 @@ class Supervisor:
         told: str | None = None
         while True:
             digest = self._instance.keys.keyset.digest
-            if digest != told:
+            if digest != told and not self._stopping:
                 told = digest
                 for worker in self._workers.values():
                     if worker.greeted:

@@ -112,7 +112,7 @@ class Translation:
 
     def seen(self) -> Seen:
         """What was learnt so far."""
-        return Seen(self._usage, self._chat_id, self._finished and not self._failed)
+        return Seen(self._usage, self._chat_id, self._finished and not self._failed, self._decoder.skipped)
 
     def _used(self) -> list[StreamEvent]:
         """What the provider said of usage before it was cut, where its decoder kept that for the end."""

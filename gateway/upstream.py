@@ -15,6 +15,7 @@ from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
 from gateway.posting import LeanPoster, Poster, Reply, StockPoster, new_stock_transport
+from gateway.stopwatch import waiting_for_provider
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
@@ -39,22 +40,27 @@ class UpstreamAnswer:
         """The content type without its parameters."""
         return self.content_type.split(";")[0].strip().lower()
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives. Raises UpstreamFailed when it breaks off."""
+    async def next(self) -> bytes:
+        """More of the body as it arrives; nothing at its end. Raises UpstreamFailed when it breaks off."""
         try:
-            while chunk := await self._reply.read():
-                yield chunk
+            with waiting_for_provider():
+                return await self._reply.read()
         except _FAULTS as error:
             raise _failure(error) from None
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """What `next` gives, to its end. Raises UpstreamFailed."""
+        while piece := await self.next():
+            yield piece
 
     async def read(self) -> bytes:
         """The whole body. Raises UpstreamFailed, also for one beyond the bound."""
         parts, size = [], 0
-        async for chunk in self.chunks():
-            size += len(chunk)
+        while piece := await self.next():
+            size += len(piece)
             if size > self._limit:
                 raise UpstreamFailed(f"The provider's answer passes {self._limit} bytes.", code="upstream_too_large")
-            parts.append(chunk)
+            parts.append(piece)
         return b"".join(parts)
 
     async def close(self) -> None:
@@ -91,7 +97,8 @@ class Upstream:
         elif credential is not None:
             headers |= connector.credential_header(credential)
         try:
-            reply = await self._poster(connector.roots).post(url, headers, body)
+            with waiting_for_provider():
+                reply = await self._poster(connector.roots).post(url, headers, body)
         except _FAULTS as error:
             raise _failure(error) from None
         if reply.header(b"content-encoding") not in ("", "identity"):

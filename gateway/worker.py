@@ -18,6 +18,8 @@ from gateway.http import connections
 from gateway.http.pass_on import KeeperDoor, build_worker_app
 from gateway.http.server import STOP_SECONDS, serve_app, settle_memory
 from gateway.http.shared_listener import SharedListener, SharingLoop
+from gateway.measured_record import MeasuredRecord
+from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.remote_record import KeeperLink, RemoteRecord
@@ -47,24 +49,34 @@ async def run() -> None:
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
-    pipeline = Pipeline(config, Admission(link.find_key), record, upstream, embedded, places)
+    meters = new_meters(config)
+    measured = MeasuredRecord(record, meters.tally)
+    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places)
     settle_memory()
     connections.use(stock=config.stock_http)
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
-    server = serve_app(build_worker_app(pipeline, config, door), listener, config, stop)
+    server = serve_app(build_worker_app(pipeline, config, door, meters), listener, config, stop)
     reporting = asyncio.create_task(record.report_progress())
-    for task in (server, reporting):
+    counting = asyncio.create_task(link.report_counts(meters.tally))
+    for task in (server, reporting, counting):
         task.add_done_callback(partial(_ended, stop))
     while "stop" not in (message := await told.get()):
         if message["configuration"] != config.digests():
             config = _attested_config(message)
             pipeline.configure(config)
+            meters.use(config.models)
         record.keyset = tuple(message["keyset"])
+    hurried = asyncio.create_task(told.get())  # the next word can only be to hurry
+    finishing = asyncio.create_task(pipeline.finish(message["stop"]))
+    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     await pipeline.drain()
     await upstream.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     reporting.cancel()
+    counting.cancel()
+    link.tell_counts(meters.tally)
+    meters.close()
     await link.settled()
     await door.close()
 

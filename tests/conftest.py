@@ -10,6 +10,7 @@ import pytest
 
 from tee.attest.mock import load_chip_secrets
 from tests.worlds.gateway import RunningGateway
+from tests.worlds.pools import said
 from tests.worlds.upstream import UPSTREAM_CREDENTIAL, ScriptedUpstream, scripted_upstream, wired_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,3 +69,17 @@ def live_gateway(
     environ = {"WIRE_KEY": UPSTREAM_CREDENTIAL}
     with RunningGateway(state, config=wired_config(upstream.base_url), chip=chip_file, environ=environ) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def _pair() -> Iterator[tuple[ScriptedUpstream, ScriptedUpstream]]:
+    with scripted_upstream() as first, scripted_upstream() as second:
+        yield first, second
+
+
+@pytest.fixture
+def two(_pair: tuple[ScriptedUpstream, ScriptedUpstream]) -> tuple[ScriptedUpstream, ScriptedUpstream]:
+    """Two providers, each of which says its number."""
+    for number, provider in enumerate(_pair):
+        provider.play(said(f"from {number}"))
+    return _pair

@@ -135,6 +135,15 @@ def test_reads_a_full_request() -> None:
     assert request.extra == {"metadata": {"user_id": "u"}, "service_tier": "auto", "sf_policy": "p"}
 
 
+def test_the_form_of_the_answer_has_an_older_place() -> None:
+    form: dict[str, object] = {"type": "json_schema", "schema": {"type": "object"}}
+    request = decode_request(body(output_format=form))
+    assert request.output_format == OutputFormat("json_schema", schema={"type": "object"}, strict=True)
+    assert request.extra == {}
+    newer = decode_request(body(output_format={"type": "x"}, output_config={"format": form}))
+    assert newer.output_format == request.output_format
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.routing.balance import STRATEGIES, Candidate, order_candidates
+from gateway.routing.balance import STRATEGIES, Candidate, order_candidates, rank_of
+from gateway.routing.health import BreakerPolicy, Health
 
 THREE = [Candidate("a"), Candidate("b"), Candidate("c")]
 CANDIDATES = st.lists(
@@ -75,6 +76,21 @@ def test_the_unwell_come_later_whatever_the_strategy() -> None:
     unwell = [Candidate("a", rank=2, cost=1), Candidate("b", rank=1, cost=2), Candidate("c", cost=3)]
     for strategy in STRATEGIES:
         assert names(strategy, unwell) == "cba"
+
+
+def test_how_unwell_a_place_is() -> None:
+    """Failing makes it ailing, then one to be left alone; when that is over, its probe goes first."""
+    health = Health(BreakerPolicy(failures=8, rest_seconds=10))
+    assert (rank_of(health, 0, resting=False), rank_of(health, 0, resting=True)) == (0, 2)
+    seen = []
+    for now in range(8):
+        health.begin(now)
+        health.end(now, ok=False)
+        seen.append(rank_of(health, now, resting=False))
+    assert seen == sorted(seen) and set(seen) == {0, 1, 2}
+    assert (rank_of(health, 16.9, resting=False), rank_of(health, 17, resting=False)) == (2, 0)
+    health.begin(17)
+    assert rank_of(health, 17, resting=False) == 2  # one probe is enough
 
 
 def test_another_strategy_is_an_error_of_ours() -> None:

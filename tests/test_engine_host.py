@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import base64
 import json
-from collections.abc import Coroutine, Iterator
+import struct
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,10 +41,9 @@ from gateway.engine import (
     openai_payload_to_responses_request,
 )
 from gateway.engine.testing import MockHost, build_context
-from tests.worlds.pools import KEY, Memory, ask, endpoint, new_engine, pool, refused, said, streamed
+from tests.worlds.pools import KEY, Memory, ask, endpoint, new_engine, pool, refused, run, said, streamed
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
 
-T = TypeVar("T")
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -51,10 +51,6 @@ BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"
 def provider() -> Iterator[ScriptedUpstream]:
     with scripted_upstream() as upstream:
         yield upstream
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
 
 
 async def body_of(answer: ProtocolHttpResponse) -> str:
@@ -91,6 +87,8 @@ def test_bodies_of_every_language_become_requests() -> None:
     body = {"model": "claude", "system": "Be kind", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     claude = anthropic_payload_to_chat_request(json.dumps(body), "m")
     assert [message.text for message in claude.messages] == ["Be kind", "Hi"]
+    listed = anthropic_payload_to_chat_request({**body, "system": ["Be kind", {"text": "!"}]}, "m")
+    assert listed.messages[0].text == "Be kind!"
     assert (claude.model, claude.max_tokens, claude.messages[0].role) == ("claude", 9, MessageRole.SYSTEM)
     embed = openai_payload_to_embed_request({"input": "one", "encoding_format": "float"}, "m")
     assert (embed.model, embed.input, embed.encoding_format) == ("m", ["one"], "float")
@@ -229,14 +227,18 @@ def test_an_anthropic_client_of_an_openai_provider(provider: ScriptedUpstream) -
 def test_responses_and_embeddings_are_rendered_too(provider: ScriptedUpstream) -> None:
     """R121, R122"""
     provider.play(said("Paris"))
-    _, body = dispatched(provider, HostProtocol.OPENAI_RESPONSES, {"model": "m", "input": "?"})
-    assert json.loads(body)["output"][0]["content"][0]["text"] == "Paris"
+    _, whole = dispatched(provider, HostProtocol.OPENAI_RESPONSES, {"model": "m", "input": "?"})
+    assert json.loads(whole)["output"][0]["content"][0]["text"] == "Paris"
     provider.play(streamed("Pa", "ris"))
     _, frames = dispatched(provider, HostProtocol.OPENAI_RESPONSES, {"model": "m", "input": "?", "stream": True})
     assert "event: response.completed" in frames
     provider.play(Recording(b'{"data": [{"index": 0, "embedding": [1, 2.5]}]}', "application/json"))
-    _, vectors = dispatched(provider, HostProtocol.OPENAI_EMBEDDINGS, {"model": "e", "input": ["one"]})
+    body = {"model": "e", "input": ["one"], "dimensions": 2}
+    _, vectors = dispatched(provider, HostProtocol.OPENAI_EMBEDDINGS, body)
     assert json.loads(vectors)["data"] == [{"object": "embedding", "index": 0, "embedding": [1.0, 2.5]}]
+    assert json.loads(provider.got.body) == body
+    _, coded = dispatched(provider, HostProtocol.OPENAI_EMBEDDINGS, {**body, "encoding_format": "base64"})
+    assert base64.b64decode(json.loads(coded)["data"][0]["embedding"]) == struct.pack("<2f", 1, 2.5)
 
 
 def test_a_stream_that_breaks_off_does_not_end_as_a_whole_one(provider: ScriptedUpstream) -> None:

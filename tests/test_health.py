@@ -39,11 +39,17 @@ def test_rates_and_percentiles_are_of_what_is_recent() -> None:
 
 def test_a_slow_target_scores_less_than_a_fast_one_and_more_than_one_that_fails() -> None:
     fast, slow, failing = Health(POLICY), Health(POLICY), Health(POLICY)
-    for _ in range(4):
+    for _ in range(8):
         call(fast, 0.0, ok=True, seconds=0.1)
         call(slow, 0.0, ok=True, seconds=1000.0)
         call(failing, 0.0, ok=False)
     assert fast.score(0.0) > slow.score(0.0) > AILING > failing.score(0.0)
+
+
+def test_one_failure_makes_no_target_ailing() -> None:
+    health = Health(POLICY)
+    call(health, 0.0, ok=False)
+    assert 1.0 > health.score(0.0) > AILING
 
 
 def test_the_record_is_bounded() -> None:

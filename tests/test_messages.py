@@ -159,9 +159,8 @@ def test_the_clients_bytes_reach_the_provider_with_its_own_headers(
         (Recording(START + TEXT[:-9]), "api_error"),
         (Recording(START + TEXT, ending="cut"), "api_error"),
         (Recording(START + TEXT + ERROR), "overloaded_error"),
-        (Recording(b""), "api_error"),
     ],
-    ids=["ends early", "ends in half a frame", "is cut", "breaks off", "is empty"],
+    ids=["ends early", "ends in half a frame", "is cut", "breaks off"],
 )
 @pytest.mark.parametrize("ask", ["messages", "chat"])
 def test_a_broken_stream_ends_in_an_error_and_says_so_in_its_receipt(
@@ -179,6 +178,26 @@ def test_a_broken_stream_ends_in_an_error_and_says_so_in_its_receipt(
         assert b"[DONE]" not in answered.raw
     attestation_of(answered.raw)
     sent_on(live_gateway, upstream, answered, complete=False)
+
+
+@pytest.mark.parametrize(
+    ("played", "status"), [(b"", 502), (START, 502), (START + ERROR, 529)], ids=["is empty", "only opens", "refuses"]
+)
+@pytest.mark.parametrize("ask", ["messages", "chat"])
+def test_a_stream_that_fails_before_its_answer_begins_is_a_refusal(
+    live_gateway: RunningGateway, upstream: ScriptedUpstream, played: bytes, status: int, ask: str
+) -> None:
+    upstream.play(Recording(played))
+    asked = (
+        (message_body("hi", stream=True), MESSAGES)
+        if ask == "messages"
+        else (chat_body("hi", "claude-1", stream=True),)
+    )
+    answered = live_gateway.post(*asked)
+    assert (answered.status, answered.headers["content-type"]) == (status, "application/json")
+    assert answered.json["error"]["message"]
+    tried = live_gateway.verified(answered).events["attempts"]["tried"]
+    assert len(tried) == len(upstream.received) == 2
 
 
 def test_anthropics_client_streams_from_anthropic(claude: Anthropic, upstream: ScriptedUpstream) -> None:

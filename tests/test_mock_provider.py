@@ -153,6 +153,9 @@ def test_which_tool_is_called() -> None:
     loop = [{"role": "user", "content": "x"}, call, {"role": "tool", "tool_call_id": "t", "content": "sunny"}]
     assert called(tools=tools) == "weather"
     assert called(tools=tools, tool_choice=named) == called(tools=tools, said="mock:call=final") == "final"
+    some = {**TOOL["function"], "parameters": {**TOOL["function"]["parameters"], "required": ["days"]}}
+    told = ask(tools=[{"type": "function", "function": some}]).json()["choices"][0]["message"]
+    assert json.loads(told["tool_calls"][0]["function"]["arguments"]) == {"days": 1}
     assert called(tools=tools, messages=loop) is None
     assert called(tools=tools, messages=loop, tool_choice="required") == "final"
     assert called(tools=tools, messages=[*loop, {"role": "user", "content": "and this"}]) is None

@@ -4,76 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gateway.dialects.dialect import ProviderSide
-from gateway.dialects.fold import fold_events
-from gateway.dialects.sse import MAX_FRAME
-from gateway.inference import Text, Thinking, ToolCall
-from gateway.languages import SERVICES
 from gateway.models import (
     ApiKind,
-    AssistantTurn,
-    CancellationToken,
-    Conversation,
     DoneEmission,
     Emission,
     ErrorEmission,
     GatewayError,
     GatewayErrorKind,
-    HttpRequest,
-    HttpResponse,
-    ModelCard,
     OpenAICompatibleConfig,
-    ProviderId,
     StopReason,
     StreamOptions,
     TextBlock,
     TextEmission,
-    ThinkingBlock,
     ThinkingLevel,
-    ToolCallBlock,
-    ToolDescriptor,
-    ToolResultBlock,
-    ToolTurn,
     Usage,
-    UserTurn,
     complete,
     complete_openai_compatible_chat,
-    complete_with_card,
     connector_for_api,
-    create_openai_chat_connector,
-    environment_credential_resolver,
-    get_card,
-    model_cards,
-    shared_transport,
     stream,
     stream_with_card,
 )
-from gateway.models.connectors.live import place_card
-from gateway.models.credentials import secret_table
-from tests.conftest import find_vectors
 from tests.worlds.canned import CHAT, CLAUDE, CONVERSE, GEMINI, HELLO, OLLAMA, RESPONSES
+from tests.worlds.model_calls import EVENTSTREAM, KEY, card, clear_credentials, emissions_of, failure_of
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
-
-ECHO = ToolDescriptor("echo", "says it again", {"type": "object", "properties": {"msg": {"type": "string"}}})
-KEY = "sk-of-a-test-0001"
-EVENTSTREAM = "application/vnd.amazon.eventstream"
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for row in secret_table() for name in row.env_vars]:
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    clear_credentials(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -81,36 +44,6 @@ def provider() -> Iterator[ScriptedUpstream]:
     with scripted_upstream() as server:
         server.base_url = server.base_url.removesuffix("/v1")
         yield server
-
-
-def card(api: ApiKind, provider: ScriptedUpstream, **changes: Any) -> ModelCard:
-    """The first curated card of a language, or one made for it, served by `provider`."""
-    known = next((each for each in model_cards() if each.api is api), None)
-    if known is None:
-        vendors = {
-            ApiKind.GOOGLE_VERTEX: ProviderId.GOOGLE_VERTEX,
-            ApiKind.AMAZON_BEDROCK: ProviderId.AMAZON,
-            ApiKind.AZURE_OPENAI: ProviderId.AZURE,
-        }
-        known = replace(model_cards()[0], id="their-model", api=api, provider=vendors[api])
-    return replace(known, **({"base_url": provider.base_url} | changes))
-
-
-def emissions_of(model: ModelCard, options: StreamOptions | None = None, asked: Conversation = HELLO) -> list[Emission]:
-    async def collect() -> list[Emission]:
-        return [emission async for emission in stream_with_card(model, asked, options)]
-
-    return asyncio.run(collect())
-
-
-def failure_of(model: ModelCard, options: StreamOptions | None = None) -> GatewayError:
-    """The error that a stream ends in; `complete` raises the same."""
-    last = emissions_of(model, options)[-1]
-    assert isinstance(last, ErrorEmission)
-    with pytest.raises(GatewayError) as caught:
-        asyncio.run(complete_with_card(model, HELLO, options))
-    assert (caught.value.kind, caught.value.message) == (last.error.kind, last.error.message)
-    return last.error
 
 
 WIRES: list[tuple[ApiKind, str, bytes, str, tuple[str, str]]] = [
@@ -213,60 +146,6 @@ def test_nothing_is_sent_before_iterating_and_each_iteration_sends_anew(
     assert [each.credential for each in provider.received] == ["Bearer later"] * 2
 
 
-@pytest.mark.parametrize("api", [api for api in ApiKind if api not in (ApiKind.OLLAMA, ApiKind.MOCK)])
-def test_a_missing_key_is_an_error_that_names_the_variable(api: ApiKind, provider: ScriptedUpstream) -> None:
-    """R192, R232: AUTH, the only emission, and nothing was sent."""
-    provider.play(Recording(b""))
-    model = card(api, provider)
-    error = failure_of(model)
-    named = {row.provider: row.env_vars for row in secret_table()}[model.provider]
-    assert error.kind is GatewayErrorKind.AUTH and error.provider == model.provider
-    assert all(name in error.message for name in named)
-    assert len(emissions_of(model)) == 1 and provider.received == []
-
-
-def test_ollama_needs_no_key(provider: ScriptedUpstream) -> None:
-    """R241."""
-    provider.play(Recording(OLLAMA, "application/x-ndjson"))
-    assert isinstance(emissions_of(card(ApiKind.OLLAMA, provider))[-1], DoneEmission)
-    assert provider.got.credential is None
-
-
-def test_the_usual_addresses_are_those_of_the_vendors() -> None:
-    """R225, R234, R236, R238, R240, R241: where a card names none."""
-    wanted = {
-        "claude-opus-4": "https://api.anthropic.com",
-        "gpt-4o": "https://api.openai.com/v1",
-        "o3": "https://api.openai.com/v1",
-        "gemini-2.5-pro": "https://generativelanguage.googleapis.com/v1beta",
-        "nvidia/llama-3.1-nemotron-70b-instruct": "https://integrate.api.nvidia.com/v1",
-        "kimi-k2": "https://api.moonshot.ai/v1",
-        "llama3.1:8b": "http://127.0.0.1:11434",
-        "MiniMax-M2.7": "https://api.minimax.io/anthropic",
-    }
-    found = {}
-    for name in wanted:
-        known = get_card(name)
-        assert known is not None
-        found[name] = place_card(known, "").base_url
-    assert found == wanted
-
-
-def test_the_vendor_of_a_card_says_whose_key_is_used(
-    provider: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """R225, R234: one language, two vendors; the version of its API is named."""
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "of-anthropic")
-    monkeypatch.setenv("MINIMAX_API_KEY", "of-minimax")
-    minimax = get_card("MiniMax-M2.7")
-    assert minimax is not None
-    for model, key in ((card(ApiKind.ANTHROPIC_MESSAGES, provider), "of-anthropic"), (minimax, "of-minimax")):
-        provider.play(Recording(CLAUDE.replace(b"STOP", b"end_turn")))
-        emissions_of(replace(model, base_url=provider.base_url))
-        assert provider.got.header("x-api-key") == key
-        assert provider.got.header("anthropic-version") == "2023-06-01"
-
-
 @pytest.mark.parametrize(
     ("word", "stop"),
     [
@@ -340,27 +219,6 @@ def test_when_to_come_back_is_kept(provider: ScriptedUpstream) -> None:
         assert (error.retry_after, error.code) == (wait, "rate_limit_exceeded")
 
 
-def test_no_connection_outlives_its_loop(provider: ScriptedUpstream) -> None:
-    """R190: kept connections, and those of streams that were left, end with the program's event loop."""
-    model, options = card(ApiKind.OPENAI_COMPLETIONS, provider), StreamOptions(api_key=KEY)
-    provider.play(Recording(CHAT, piece=40))
-
-    async def many() -> None:
-        for _ in range(40):
-            async with aclosing(aiter(stream_with_card(model, HELLO, options))) as leaving:
-                await anext(leaving)
-            await complete_with_card(model, HELLO, options)
-
-    before = open_files()
-    asyncio.run(many())
-    while open_files() > before:  # the provider lives here too, and closes its ends a little later
-        threading.Event().wait(0.02)
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def test_a_provider_that_nobody_reaches_is_a_transport_error(provider: ScriptedUpstream) -> None:
     """R229."""
     error = failure_of(card(ApiKind.OLLAMA, provider, base_url="http://127.0.0.1:1"))
@@ -388,24 +246,6 @@ def test_what_is_no_answer_is_a_parse_error(provider: ScriptedUpstream) -> None:
     assert isinstance(done, DoneEmission) and done.reply.blocks == (TextBlock("Hi"),)
 
 
-def test_a_key_never_goes_over_an_open_line(provider: ScriptedUpstream) -> None:
-    """R232: only TLS, or this machine."""
-    error = failure_of(
-        card(ApiKind.OPENAI_COMPLETIONS, provider, base_url="http://provider.example/v1"), StreamOptions(api_key=KEY)
-    )
-    assert error.kind is GatewayErrorKind.UNSUPPORTED and KEY not in error.message
-
-
-def test_azure_wants_the_operators_own_resource(provider: ScriptedUpstream) -> None:
-    """R239: there is no public address to fall back on; newer paths are chosen by the URL."""
-    error = failure_of(card(ApiKind.AZURE_OPENAI, provider, base_url=None), StreamOptions(api_key=KEY))
-    assert error.kind is GatewayErrorKind.UNSUPPORTED and "resource" in error.message
-    provider.play(Recording(CHAT))
-    base_url = provider.base_url + "/openai/v1"
-    emissions_of(card(ApiKind.AZURE_OPENAI, provider, base_url=base_url), StreamOptions(api_key=KEY))
-    assert provider.got.path == "/openai/v1/chat/completions"
-
-
 def test_thinking_reaches_a_model_that_reasons_and_no_other(provider: ScriptedUpstream) -> None:
     """R237, R238: effort for Responses, a template's word for NIM."""
     options = StreamOptions(api_key=KEY, thinking=ThinkingLevel.MAX)
@@ -431,301 +271,3 @@ def test_the_shared_streamer_takes_any_address_and_asks_for_the_usage(provider: 
     body = json.loads(provider.got.body)
     assert (provider.got.path, provider.got.header("x-own")) == ("/anywhere?x=1", "1")
     assert (body["temperature"], body["own"], body["stream_options"]) == (0.5, {"a": 1}, {"include_usage": True})
-
-
-def test_bedrock_signs_with_the_environments_keys_or_a_profile(
-    provider: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """R242 and contradiction C11: it works, with a signature or a token; without a region it says so."""
-    model = card(ApiKind.AMAZON_BEDROCK, provider)
-    assert failure_of(model, StreamOptions(api_key=KEY)).message.startswith("amazon: no region: set AWS_REGION")
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    assert failure_of(model).kind is GatewayErrorKind.AUTH  # half a key
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "the-session")
-    provider.play(Recording(CONVERSE, EVENTSTREAM))
-    assert isinstance(emissions_of(model)[-1], DoneEmission)
-    signed = provider.got
-    assert (signed.credential or "").startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
-    assert "/eu-central-1/bedrock/aws4_request" in (signed.credential or "")
-    assert signed.header("x-amz-security-token") == "the-session"
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_PROFILE", "work")
-    file = tmp_path / "credentials"
-    file.write_text(
-        "[default]\naws_access_key_id=NO\naws_secret_access_key=NO\n"
-        "[work]\naws_access_key_id=AKIDWORK\naws_secret_access_key=s\n"
-    )
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    provider.play(Recording(CONVERSE, EVENTSTREAM))
-    emissions_of(model)
-    assert (provider.got.credential or "").startswith("AWS4-HMAC-SHA256 Credential=AKIDWORK/")
-
-
-def test_vertex_takes_the_project_from_the_environment_or_the_key_file(
-    provider: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """R245: a project alone opens nothing, a file that cannot be read is a missing key."""
-    model = card(ApiKind.GOOGLE_VERTEX, provider, base_url=None)
-    assert "no project" in failure_of(model, StreamOptions(api_key=KEY)).message
-    key_file = json.dumps({"type": "service_account", "project_id": "of-the-file"})
-    assert "/projects/of-the-file/" in place_card(model, key_file).base_url
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "of-the-cloud")
-    assert failure_of(model).kind is GatewayErrorKind.AUTH
-    assert "/projects/of-the-cloud/" in place_card(model, KEY).base_url
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
-    assert failure_of(model).kind is GatewayErrorKind.AUTH
-    (tmp_path / "absent.json").write_text(key_file)
-    broken = failure_of(model)
-    assert broken.kind is GatewayErrorKind.AUTH and "key file" in broken.message
-
-
-def test_a_tool_loop_over_the_wire(provider: ScriptedUpstream) -> None:
-    """R191, R250, R252: a call streams in pieces, and its result goes back in the language's own form."""
-    pieces: list[dict[str, Any]] = [
-        {"id": "c1", "function": {"name": "echo", "arguments": ""}},
-        {"function": {"arguments": '{"msg":'}},
-        {"function": {"arguments": '"hi"}'}},
-    ]
-    deltas: list[dict[str, Any]] = [{"delta": {"tool_calls": [{"index": 0, **piece}]}} for piece in pieces]
-    chunks = [{"choices": [each]} for each in (*deltas, {"delta": {}, "finish_reason": "tool_calls"})]
-    calls = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
-    model, options = card(ApiKind.OPENAI_COMPLETIONS, provider), StreamOptions(api_key=KEY)
-    asked = replace(HELLO, tools=(ECHO,))
-    provider.play(Recording(calls, piece=11))
-    emissions = emissions_of(model, options, asked)
-    assert [each.kind for each in emissions] == [
-        "tool_call_start", "tool_call_delta", "tool_call_delta", "stop", "done"
-    ]  # fmt: skip
-    done = emissions[-1]
-    assert isinstance(done, DoneEmission)
-    assert done.reply.blocks == (ToolCallBlock("c1", "echo", {"msg": "hi"}),)
-    turns = (*asked.turns, AssistantTurn(done.reply.blocks), ToolTurn((ToolResultBlock("c1", {"said": "hi"}),)))
-    provider.play(Recording(CHAT))
-    emissions_of(model, options, replace(asked, turns=turns))
-    sent = json.loads(provider.got.body)["messages"]
-    assert sent[-1] == {"role": "tool", "tool_call_id": "c1", "content": '{"said":"hi"}'}
-    assert sent[-2]["tool_calls"][0]["function"] == {"name": "echo", "arguments": '{"msg":"hi"}'}
-
-
-def test_signed_thoughts_go_back_to_their_own_vendor_only(provider: ScriptedUpstream) -> None:
-    """R199: a seal is kept in the reply, and no other vendor is given it."""
-    thought = (
-        b'data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}\n\n'
-        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}\n\n'
-        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"SEAL"}}\n\n'
-        b'data: {"type":"content_block_stop","index":0}\n\n'
-    )
-    claude, options = card(ApiKind.ANTHROPIC_MESSAGES, provider), StreamOptions(api_key=KEY)
-    at = CLAUDE.index(b"event: content_block_start")
-    provider.play(Recording(CLAUDE[:at] + thought + CLAUDE[at:].replace(b"STOP", b"end_turn")))
-    done = emissions_of(claude, options)[-1]
-    assert isinstance(done, DoneEmission)
-    assert done.reply.blocks == (ThinkingBlock("hm", "anthropic_messages#SEAL"), TextBlock("Hi"))
-    turns = (*HELLO.turns, AssistantTurn(done.reply.blocks), UserTurn((TextBlock("go on"),)))
-    for model, answer in (
-        (claude, CLAUDE.replace(b"STOP", b"end_turn")),
-        (card(ApiKind.GOOGLE_GENERATIVE, provider), GEMINI),
-    ):
-        provider.play(Recording(answer))
-        emissions_of(model, options, Conversation(turns))
-        assert (b'"signature":"SEAL"' in provider.got.body) is (model is claude)
-        assert (b"SEAL" in provider.got.body) is (model is claude)
-
-
-@pytest.mark.parametrize("moment", ["before", "head", "body"])
-def test_cancelling_ends_the_call_wherever_it_is(moment: str, provider: ScriptedUpstream) -> None:
-    """R208, R229, R259, R261: distinct words for before and while, never a transport error; the provider is left."""
-    token = CancellationToken()
-    silent = Recording(CHAT[: CHAT.index(b"data: {", 5)] if moment == "body" else b"", ending="hold")
-    provider.play(silent)
-    model = card(ApiKind.OPENAI_COMPLETIONS, provider)
-    channel = stream_with_card(model, HELLO, StreamOptions(token, api_key=KEY))
-
-    async def ask() -> list[Emission]:
-        if moment == "before":
-            token.cancel()
-        emissions = []
-        async with aclosing(aiter(channel)) as arriving:
-            if moment == "head":
-                threading.Thread(target=cancel_when_asked).start()
-            async for emission in arriving:
-                emissions.append(emission)
-                token.cancel()
-        return emissions
-
-    def cancel_when_asked() -> None:
-        while not provider.received:
-            threading.Event().wait(0.01)
-        token.cancel()
-
-    *shown, last = asyncio.run(ask())
-    assert isinstance(last, ErrorEmission) and last.error.kind is GatewayErrorKind.ABORTED
-    assert shown == ([TextEmission("Hi")] if moment == "body" else [])
-    if moment == "before":
-        assert last.error.message == "request aborted before it was sent" and provider.received == []
-        return
-    assert " while " in last.error.message
-    assert provider.abandoned.wait(20)
-
-
-def test_the_transport_refuses_to_begin_what_is_cancelled(provider: ScriptedUpstream) -> None:
-    """R228, R229, R230: the words are the caller's; a body is taken once; json unless said otherwise."""
-    token = CancellationToken()
-    token.cancel()
-
-    async def post(request: HttpRequest) -> HttpResponse:
-        return await shared_transport.post(request, "somebody", "not reached", "given up")
-
-    with pytest.raises(GatewayError, match=r"^given up$"):
-        asyncio.run(post(HttpRequest(provider.base_url, {}, b"{}", token)))
-    with pytest.raises(GatewayError, match=r"^not reached: "):
-        asyncio.run(post(HttpRequest("http://127.0.0.1:1/x", {}, b"{}")))
-
-    async def take() -> tuple[int, bool, bool, str, bool]:
-        response = await post(HttpRequest(provider.base_url + "/x", {"content-type": "text/plain"}, b"hi"))
-        known = (response.status, response.ok, response.has_body(), await response.text(), response.has_body())
-        with pytest.raises(GatewayError, match="taken before"):
-            await response.text()
-        return known
-
-    provider.play(Recording(b"their body", "text/plain", 418))
-    assert asyncio.run(take()) == (418, False, True, "their body", False)
-    assert provider.got.header("content-type") == "text/plain"
-    assert provider.got.head.startswith("POST /x ") and provider.got.body == b"hi"
-
-
-def test_a_host_may_bring_its_own_transport_and_resolver() -> None:
-    """R179, R209, R210, R227, R228: the two seams of a connector."""
-    seen: list[HttpRequest] = []
-
-    class Tape:
-        async def post(
-            self, request: HttpRequest, provider: str, transport_message: str, aborted_message: str
-        ) -> HttpResponse:
-            seen.append(request)
-
-            async def body() -> Any:
-                yield CHAT
-
-            return HttpResponse(200, body(), "text/event-stream; charset=utf-8")
-
-    class Vault:
-        async def resolve(self, provider: ProviderId, override: str | None = None) -> str | None:
-            return f"vault-of-{provider.value}"
-
-    model = get_card("gpt-4o")
-    assert model is not None
-    connector = create_openai_chat_connector(Vault(), Tape())
-    reply = asyncio.run(connector.complete(model, HELLO, StreamOptions()))
-    assert reply.blocks == (TextBlock("Hi you"),) and reply.model == "gpt-4o"
-    assert seen[0].headers["authorization"] == "Bearer vault-of-openai"
-    assert seen[0].url == "https://api.openai.com/v1/chat/completions"
-    assert "vault" not in repr(seen[0]) and "vault" not in repr(connector)
-    assert create_openai_chat_connector(environment_credential_resolver()).api is ApiKind.OPENAI_COMPLETIONS
-
-
-def test_the_mock_plays_two_transcripts_without_network_or_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R243: an echo call while the tool is offered and unanswered, prose everywhere else; the same each time."""
-    import socket
-
-    def no_socket(*_: Any, **__: Any) -> None:
-        raise AssertionError("the mock opened a socket")
-
-    model = get_card("mock-1")
-    assert model is not None
-    offered = replace(HELLO, tools=(ECHO,))
-    loop = asyncio.new_event_loop()
-    monkeypatch.setattr(socket, "socket", no_socket)
-
-    def play(asked: Conversation, options: StreamOptions | None = None) -> list[Emission]:
-        async def collect() -> list[Emission]:
-            return [emission async for emission in stream_with_card(model, asked, options)]
-
-        return loop.run_until_complete(collect())
-
-    calling, prose = play(offered), play(HELLO)
-    assert calling == play(offered) and prose == play(HELLO)
-    assert [each.kind for each in calling][:3] == ["text", "text", "tool_call_start"]
-    assert calling[:2] == [TextEmission("Hello"), TextEmission(" world")]
-    done = calling[-1]
-    assert isinstance(done, DoneEmission) and done.reply.stop is StopReason.TOOL_CALLS
-    call = done.reply.blocks[1]
-    assert isinstance(call, ToolCallBlock) and call.name == "echo" and isinstance(call.input, dict)
-    assert done.reply.usage.input_tokens > 0 < done.reply.usage.output_tokens
-    ended = prose[-1]
-    assert isinstance(ended, DoneEmission) and ended.reply.stop is StopReason.COMPLETE
-    answered = (*offered.turns, AssistantTurn((call,)), ToolTurn((ToolResultBlock(call.id, "back"),)))
-    last = play(replace(offered, turns=answered))[-1]
-    assert isinstance(last, DoneEmission) and last.reply.stop is StopReason.COMPLETE
-    token = CancellationToken()
-    token.cancel()
-    (gone,) = play(HELLO, StreamOptions(token))
-    assert isinstance(gone, ErrorEmission) and gone.error.kind is GatewayErrorKind.ABORTED
-    monkeypatch.undo()
-    loop.close()
-
-
-RECORDED = {
-    "openai-chat": ApiKind.OPENAI_COMPLETIONS,
-    "kimi": ApiKind.KIMI_OPENAI_COMPATIBLE,
-    "nvidia": ApiKind.NVIDIA_OPENAI_COMPATIBLE,
-    "azure": ApiKind.AZURE_OPENAI,
-    "anthropic": ApiKind.ANTHROPIC_MESSAGES,
-    "minimax": ApiKind.ANTHROPIC_MESSAGES,
-    "openai-responses": ApiKind.OPENAI_RESPONSES,
-    "gemini": ApiKind.GOOGLE_GENERATIVE,
-    "vertex": ApiKind.GOOGLE_VERTEX,
-    "bedrock": ApiKind.AMAZON_BEDROCK,
-    "ollama": ApiKind.OLLAMA,
-}
-KINDS = {".sse": "text/event-stream", ".bin": EVENTSTREAM, ".ndjson": "application/x-ndjson"}
-
-
-@pytest.mark.parametrize("folder", RECORDED)
-def test_recorded_streams_become_what_the_core_makes_of_them(
-    folder: str, provider: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """R191, R224, R233, R252: over a socket, in pieces; text, thoughts and calls are those of the core's own fold."""
-    monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    model = card(RECORDED[folder], provider)
-    side = SERVICES["/v1/chat/completions"].providers[_dialect(model)]
-    streams = [
-        path
-        for path in sorted((find_vectors() / "dialects" / folder).glob("*.response.*"))
-        if KINDS.get(path.suffix) == side.stream_type
-    ]
-    assert streams or folder == "ollama"
-    for path in streams:
-        provider.play(Recording(path.read_bytes(), side.stream_type, piece=211))
-        emissions = emissions_of(model, StreamOptions(api_key=KEY))
-        _compare(side, path.read_bytes(), emissions)
-
-
-def _dialect(model: ModelCard) -> str:
-    return place_card(model, KEY).dialect
-
-
-def _compare(side: ProviderSide, raw: bytes, emissions: list[Emission]) -> None:
-    decoder = side.decoder(MAX_FRAME)
-    whole = fold_events([*decoder.push(raw), *decoder.finish()])
-    last = emissions[-1]
-    if whole.failure is not None:
-        assert isinstance(last, ErrorEmission) and last.error.message == whole.failure.message
-        return
-    assert isinstance(last, DoneEmission)
-    blocks = last.reply.blocks
-    texts = "".join(block.text for block in blocks if isinstance(block, TextBlock))
-    thoughts = "".join(block.text for block in blocks if isinstance(block, ThinkingBlock))
-    assert texts == "".join(block.text for block in whole.blocks if isinstance(block, Text))
-    assert thoughts == "".join(block.text for block in whole.blocks if isinstance(block, Thinking))
-    wanted = [(call.name, call.arguments) for call in whole.blocks if isinstance(call, ToolCall)]
-    calls = [block for block in blocks if isinstance(block, ToolCallBlock)]
-    assert [call.name for call in calls] == [name for name, _ in wanted]
-    assert [call.input for call in calls] == [json.loads(arguments or "{}") for _, arguments in wanted]
-    assert len({call.id for call in calls}) == len(calls)
-    usage = last.reply.usage
-    cache = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-    assert usage.output_tokens == whole.usage.completion_tokens
-    assert usage.input_tokens + cache >= whole.usage.prompt_tokens

@@ -28,6 +28,7 @@ from gateway.models import (
     resolve_secret,
 )
 from gateway.models.credentials import PKCE_METHOD, describe_secret, secret_table
+from tests.worlds.model_calls import clear_credentials
 from tests.worlds.upstream import Recording, ScriptedUpstream, scripted_upstream
 
 TABLE = [
@@ -51,9 +52,7 @@ TABLE = [
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for row in secret_table():
-        for name in row.env_vars:
-            monkeypatch.delenv(name, raising=False)
+    clear_credentials(monkeypatch)
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ HARD: list[tuple[Any, Any]] = [
       "type": "integer"}, 7),
     ({"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True, "minItems": 3}, ["a", "b", "c"]),
     ({"type": "array", "items": {"type": "number", "minimum": 1, "maximum": 3}, "uniqueItems": True, "minItems": 2},
-     [1.5, 2.5]),
+     [1, 2]),
     ({"type": "array", "items": {"type": "integer"}, "contains": {"minimum": 8}}, [8]),
     ({"type": "array", "items": False}, []),
     ({"type": "array", "items": [{"const": 1}, {"const": 2}]}, [1, 2]),

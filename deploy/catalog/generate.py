@@ -11,6 +11,7 @@ knows is null, never 0. The rule for what is taken: the chat models of the 24 pr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import tarfile
@@ -80,7 +81,8 @@ def main(tarball: Path) -> None:
     manifest = {
         "snapshot": moment.date().isoformat(),
         "models": f"@earendil-works/pi-ai {models_version} (MIT)",
-        "prices": f"genai-prices {version('genai-prices')} (MIT)",
+        "models_sha256": hashlib.sha256(tarball.read_bytes()).hexdigest(),
+        "prices": f"genai-prices {version('genai-prices')} (MIT), and where it knows none pi-ai",
         "providers": len(catalog),
         "records": count,
         "unit": "US dollars per million tokens; null: unknown",

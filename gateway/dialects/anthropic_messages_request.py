@@ -44,7 +44,7 @@ from gateway.jsonbody import encode_json, kind_of, parse_json_object
 # Members that have a place of their own in InferenceRequest; all others ride along in `extra`.
 _PLACED = frozenset(
     {"model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p", "top_k",
-     "stop_sequences", "stream", "thinking", "output_config"}
+     "stop_sequences", "stream", "thinking", "output_config", "output_format"}
 )  # fmt: skip
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _MODES = {"auto": "auto", "any": "required", "none": "none"}
@@ -121,7 +121,7 @@ def _decode(fields: dict[str, object], *, counting: bool) -> InferenceRequest:
         stream=read_boolean(fields, "stream"),
         include_usage=True,
         reasoning=_reasoning(fields),
-        output_format=_output_format(table(fields, "output_config")),
+        output_format=_output_format(fields),
         user=word(metadata, "user_id") or None,
         extra={name: value for name, value in fields.items() if name not in _PLACED},
     )
@@ -172,8 +172,9 @@ def _reasoning(fields: dict[str, object]) -> Reasoning | None:
     return Reasoning(effort or "high", None, visible)
 
 
-def _output_format(config: dict[str, object]) -> OutputFormat | Foreign | None:
-    wanted = config.get("format")
+def _output_format(fields: dict[str, object]) -> OutputFormat | Foreign | None:
+    """The form of the answer; clients of before it had a place in `output_config` name it beside that."""
+    wanted = table(fields, "output_config").get("format") or fields.get("output_format")
     if not isinstance(wanted, dict):
         return None
     schema = wanted.get("schema")

@@ -56,6 +56,7 @@ class Decoder:
         self._unsaid: dict[int, str] = {}  # arguments of an open call that stood in its start, if no delta follows
         self._seals: dict[int, str] = {}  # of an open block of reasoning
         self._call_count = 0
+        self.skipped = 0
         self._started = self._finished = self._ended = False
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
@@ -81,12 +82,12 @@ class Decoder:
         if self._ended or not data or data.startswith("[DONE]"):
             return []
         fields = read_json_object(data)
-        failure = Failure("the provider sent a frame that is not a JSON object", "upstream_malformed")
-        if fields is not None:
-            failure_sent = read_failure(fields, event.event)
-            if failure_sent is None:
-                return self._read(fields)
-            failure = failure_sent
+        if fields is None:
+            self.skipped += 1
+            return []
+        failure = read_failure(fields, event.event)
+        if failure is None:
+            return self._read(fields)
         self._ended = True
         return [failure]
 

@@ -8,7 +8,7 @@ from gateway.dialects.anthropic_messages_fields import read_failure, read_usage,
 from gateway.dialects.dialect import CUT, Attestation, Seen, Verbatim
 from gateway.dialects.fields import table, word
 from gateway.dialects.splice import attach_to_frame, forward_body
-from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
+from gateway.dialects.sse import MAX_FRAME, FrameSplitter, count_unreadable, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, InferenceRequest
 from gateway.jsonbody import encode_json, read_json_object
@@ -30,6 +30,7 @@ class MessagesPassage:
         self._held_size = 0
         self._last = -1  # where in `_held` the newest message_delta stands
         self._stopped = self._failed = False
+        self._skipped = 0
 
     def push(self, chunk: bytes) -> bytes:
         """Take the provider's next bytes, and give those that may go to the client now.
@@ -39,6 +40,7 @@ class MessagesPassage:
         plain = b""
         if not self._held:
             plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+            self._skipped += count_unreadable(plain)
         return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:
@@ -60,10 +62,10 @@ class MessagesPassage:
 
     def seen(self) -> Seen:
         """What was learnt so far."""
-        return Seen(read_usage(self._usage), self._chat_id, self._stopped and not self._failed)
+        return Seen(read_usage(self._usage), self._chat_id, self._stopped and not self._failed, self._skipped)
 
     def _pass(self, frame: bytes) -> bytes:
-        kind = "content_block_delta" if frame.startswith(_PLAIN) else self._tap(frame)
+        kind = self._kind(frame)
         if kind in ("message_delta", "error"):
             self._last = len(self._held)
         elif not self._held or kind.startswith("content_block"):
@@ -75,11 +77,18 @@ class MessagesPassage:
         self._hold(frame)
         return b""
 
+    def _kind(self, frame: bytes) -> str:
+        if frame.startswith(_PLAIN):
+            self._skipped += count_unreadable(frame)
+            return "content_block_delta"
+        return self._tap(frame)
+
     def _tap(self, frame: bytes) -> str:
         """Learn from one frame; its type, empty if it says nothing."""
         event = parse_frame(frame)
         fields = read_json_object(event.data) if event.data else None
         if fields is None:
+            self._skipped += bool(event.data and not event.data.startswith("[DONE]"))
             return ""
         if read_failure(fields, event.event) is not None:
             self._failed = True

@@ -38,6 +38,7 @@ class Decoder:
         self._call_count = 0
         self._kept, self._max_kept = 0, max_frame
         self._usage: Usage | None = None
+        self.skipped = 0
         self._finished = self._ended = False
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
@@ -60,12 +61,13 @@ class Decoder:
         kind = message.text(":message-type")
         if kind == "event" and fields is not None:
             return self._read(message.text(":event-type"), fields)
+        if kind not in ("exception", "error"):
+            self.skipped += 1
+            return []
         self._ended = True
         if kind == "exception":
             return [read_exception(message.text(":exception-type"), fields)]
-        if kind == "error":
-            return [read_exception(message.text(":error-code"), {"message": message.text(":error-message")})]
-        return [Failure("the provider sent an event that is not a JSON object", "upstream_malformed")]
+        return [read_exception(message.text(":error-code"), {"message": message.text(":error-message")})]
 
     def _read(self, kind: str, fields: dict[str, object]) -> list[StreamEvent]:
         index = fields.get("contentBlockIndex")

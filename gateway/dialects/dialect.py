@@ -25,8 +25,11 @@ class Decoder(Protocol):
 
     Order: Start if the provider names its answer, then deltas, then Finish, then the final Usage (an earlier one may
     stand anywhere). A Finish beside tool calls says tool_calls, never a plain stop. Failure ends it anywhere. After
-    Failure, or after the provider's own end mark, nothing follows.
+    Failure, or after the provider's own end mark, nothing follows. What is no JSON object is passed over and counted
+    in `skipped`: one broken line must not cost the answer around it.
     """
+
+    skipped: int
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
         """Take the next bytes and give the events that they complete. Raises: UpstreamFailed beyond a bound."""
@@ -66,12 +69,13 @@ class Passage(Protocol):
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is known of an answer. `chat_id` is the id that the client sees, empty if it saw none; `whole` says that
-    the provider ended it as it should, and reported no failure.
+    the provider ended it as it should, and reported no failure; `skipped` counts the pieces that nobody could read.
     """
 
     usage: Usage | None
     chat_id: str
     whole: bool
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

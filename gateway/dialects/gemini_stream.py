@@ -142,6 +142,7 @@ class Decoder:
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
         self._reader = Reader()
+        self.skipped = 0
         self._over = False
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
@@ -167,11 +168,11 @@ class Decoder:
         if self._over or not data or data.startswith("[DONE]"):
             return []
         answer = read_json_object(data)
-        failure = Failure("the provider sent a frame that is not a JSON object", "upstream_malformed")
-        if answer is not None:
-            failure_sent = read_failure(answer)
-            if failure_sent is None:
-                return self._reader.read(answer)
-            failure = failure_sent
+        if answer is None:
+            self.skipped += 1
+            return []
+        failure = read_failure(answer)
+        if failure is None:
+            return self._reader.read(answer)
         self._over = True
         return [*self._reader.used(), failure]

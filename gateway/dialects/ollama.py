@@ -29,6 +29,7 @@ class Decoder:
     def __init__(self, max_frame: int = MAX_LINE) -> None:
         self._splitter = LineSplitter(max_frame)
         self._calls = 0
+        self.skipped = 0
         self._started = self._ended = False
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
@@ -67,8 +68,8 @@ class Decoder:
         record = read_json_object(line)
         if record is not None or self._ended:
             return self.read(record or {})
-        self._ended = True
-        return [Failure("the provider sent a line that is not a JSON object", "upstream_malformed")]
+        self.skipped += 1
+        return []
 
     def _call(self, call: dict[str, object], created_at: str) -> StreamEvent:
         """A call comes whole. Ollama gave none an id for long; ours must not come twice in one chat."""

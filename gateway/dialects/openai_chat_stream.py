@@ -97,6 +97,7 @@ class Decoder:
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
         self._tools = ToolCallReader()
+        self.skipped = 0
         self._usage: Usage | None = None
         self._started = False
         self._finished = False
@@ -129,12 +130,12 @@ class Decoder:
         if data.startswith("[DONE]"):
             return self._end()
         chunk = read_json_object(data)
-        failure = Failure("the provider sent a frame that is not a JSON object", "upstream_malformed")
-        if chunk is not None:
-            failure_sent = read_failure(chunk, event.event)
-            if failure_sent is None:
-                return self._read_chunk(chunk)
-            failure = failure_sent
+        if chunk is None:
+            self.skipped += 1
+            return []
+        failure = read_failure(chunk, event.event)
+        if failure is None:
+            return self._read_chunk(chunk)
         self._ended = True
         return [*self._used(), failure]
 
@@ -152,7 +153,11 @@ class Decoder:
 
     def _read_choice(self, choice: dict[str, object]) -> list[StreamEvent]:
         delta = choice.get("delta")
-        events = read_message(delta, self._tools) if isinstance(delta, dict) else []
+        if isinstance(delta, dict):
+            events = read_message(delta, self._tools)
+        else:
+            text = word(choice, "text")  # where text completions have it
+            events = [TextDelta(text)] if text else []
         reason = choice.get("finish_reason")
         if not isinstance(reason, str) or not reason or self._finished:
             return events

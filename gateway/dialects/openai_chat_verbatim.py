@@ -12,7 +12,7 @@ from gateway.dialects.openai_chat_fields import FAILED_FINISHES, chunk_usage
 from gateway.dialects.openai_chat_stream import attestation_frame
 from gateway.dialects.openai_objects import read_failure, read_usage, write_failure
 from gateway.dialects.splice import renamed
-from gateway.dialects.sse import MAX_FRAME, FrameSplitter, is_whole_frame, parse_frame
+from gateway.dialects.sse import MAX_FRAME, FrameSplitter, count_unreadable, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import GATEWAY_FIELDS, Failure, InferenceRequest, Usage
 from gateway.jsonbody import encode_json, read_json_object
@@ -55,6 +55,7 @@ class VerbatimStream:
 
     - `usage`: the last one seen; `finish_reason`: the provider's last word
     - `chat_id`, `created`, `model`: of the first chunk that had an id, empty or 0 before
+    - `skipped`: frames of it that hold no JSON, and went to the client as they came
     - `done_seen`: whether `[DONE]` came; `failure`: an error in the middle of the stream
     """
 
@@ -66,6 +67,7 @@ class VerbatimStream:
         self.chat_id = ""
         self.created = 0
         self.model = ""
+        self.skipped = 0
         self.done_seen = False
         self.failure: Failure | None = None
         self._keep_usage_chunk = keep_usage_chunk
@@ -92,6 +94,7 @@ class VerbatimStream:
             first, chunk = self._pass_all(chunk[:cut]), chunk[cut:]
         if not (self._held or self._id_attempts or self.done_seen):
             plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+            self.skipped += count_unreadable(plain)
         return first + plain + self._pass_all(chunk)
 
     def finish(self) -> None:
@@ -118,6 +121,7 @@ class VerbatimStream:
     def _pass(self, frame: bytes) -> bytes:
         if not self.done_seen:
             if not self._held and not self._id_attempts and not _is_telling(frame):
+                self.skipped += count_unreadable(frame)
                 return frame
             chunk = self._tap(frame)
             if _is_usage_only(chunk):
@@ -139,7 +143,9 @@ class VerbatimStream:
             self.done_seen = True
             return None
         chunk = read_json_object(data)
-        if chunk is not None:
+        if chunk is None:
+            self.skipped += 1
+        else:
             self._learn(chunk, event.event)
         return chunk
 
@@ -212,7 +218,7 @@ class ChatPassage:
 
     def seen(self) -> Seen:
         """What was learnt so far."""
-        return Seen(self._stream.usage, self._stream.chat_id, self._stream.whole)
+        return Seen(self._stream.usage, self._stream.chat_id, self._stream.whole, self._stream.skipped)
 
 
 def answer_facts(fields: dict[str, object]) -> Seen:

@@ -95,6 +95,7 @@ class Decoder:
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._splitter = FrameSplitter(max_frame)
         self._items = ItemReader()
+        self.skipped = 0
         self._started = self._ended = False
 
     def push(self, chunk: bytes) -> list[StreamEvent]:
@@ -117,12 +118,12 @@ class Decoder:
         if self._ended or not data or data.startswith("[DONE]"):
             return []
         fields = read_json_object(data)
-        failure = Failure("the provider sent a frame that is not a JSON object", "upstream_malformed")
-        if fields is not None:
-            failure_sent = read_error(fields)
-            if failure_sent is None:
-                return self._read(fields)
-            failure = failure_sent
+        if fields is None:
+            self.skipped += 1
+            return []
+        failure = read_error(fields)
+        if failure is None:
+            return self._read(fields)
         self._ended = True
         return [failure]
 

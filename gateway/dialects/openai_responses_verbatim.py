@@ -9,7 +9,7 @@ from gateway.dialects.dialect import CUT, Attestation, Seen, Verbatim
 from gateway.dialects.fields import table, word
 from gateway.dialects.openai_responses_fields import read_error, read_usage, write_failed, write_head
 from gateway.dialects.splice import attach_attestation, attach_inside, attach_to_frame, forward_body
-from gateway.dialects.sse import MAX_FRAME, FrameSplitter, count_events, is_whole_frame, parse_frame
+from gateway.dialects.sse import MAX_FRAME, FrameSplitter, count_events, count_unreadable, is_whole_frame, parse_frame
 from gateway.errors import UpstreamFailed
 from gateway.inference import Failure, InferenceRequest, Usage
 from gateway.jsonbody import encode_json, read_json_object
@@ -44,6 +44,7 @@ class ResponsesPassage:
         self._held_size = 0
         self._last = -1  # where in `_held` the newest last event stands
         self._whole = self._failed = False
+        self._skipped = 0
         self._frames = 0  # an event's sequence_number is at most the number of frames so far
 
     def push(self, chunk: bytes) -> bytes:
@@ -54,6 +55,7 @@ class ResponsesPassage:
         plain = b""
         if not self._held:
             plain, chunk = self._splitter.take_plain(chunk, _plain_end)
+            self._skipped += count_unreadable(plain)
             self._frames += count_events(plain)
         return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
@@ -73,11 +75,11 @@ class ResponsesPassage:
 
     def seen(self) -> Seen:
         """What was learnt so far."""
-        return Seen(self._usage, self._id, self._whole and not self._failed)
+        return Seen(self._usage, self._id, self._whole and not self._failed, self._skipped)
 
     def _pass(self, frame: bytes) -> bytes:
         self._frames += 1
-        kind = "response.delta" if frame.startswith(_PLAIN) else self._tap(frame)
+        kind = self._kind(frame)
         if kind in _WHOLE or kind in _FAILED:
             # OpenAI says a failure twice, as `error` and as response.failed: the block goes into the first.
             self._last = len(self._held) if self._last < 0 else self._last
@@ -90,10 +92,18 @@ class ResponsesPassage:
         self._hold(frame)
         return b""
 
+    def _kind(self, frame: bytes) -> str:
+        if frame.startswith(_PLAIN):
+            self._skipped += count_unreadable(frame)
+            return "response.delta"
+        return self._tap(frame)
+
     def _tap(self, frame: bytes) -> str:
         """Learn from one frame; its type, empty if it says nothing."""
-        fields = read_json_object(parse_frame(frame).data or "null")
+        data = parse_frame(frame).data
+        fields = read_json_object(data or "null")
         if fields is None:
+            self._skipped += bool(data and not data.startswith("[DONE]"))
             return ""
         response, kind = table(fields, "response"), word(fields, "type")
         kind = "error" if read_error(fields) is not None else kind

@@ -109,6 +109,14 @@ def count_events(frames: bytes) -> int:
     return len(_BLANK_LINE.findall(frames)) if b"\r" in frames else frames.count(b"\n\n")
 
 
+def count_unreadable(frames: bytes) -> int:
+    """How many of these frames are neither comments nor end as an object of JSON does; 0 where lines end in CR too."""
+    if b"\r" in frames:
+        return 0
+    comments = frames.count(b"\n\n:") + frames.startswith(b":")
+    return frames.count(b"\n\n") - frames.count(b"}\n\n") - comments
+
+
 def is_whole_frame(leftover: bytes) -> bool:
     """Whether a splitter's leftover is a frame that only waited for a possible line feed."""
     return leftover == b"\r" or leftover.endswith((b"\r\r", b"\n\r"))

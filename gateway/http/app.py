@@ -23,10 +23,13 @@ from gateway.http import problems
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
+from gateway.http.metrics import PATH as METRICS
+from gateway.http.metrics import Gauges, MetricsEndpoint
 from gateway.http.shortcut import Shortcut
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.languages import SERVICES
+from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
@@ -59,15 +62,16 @@ def build_app(instance: Instance) -> ASGIApp:
     """The application of a running instance."""
     pipeline, config = instance.pipeline, instance.config
     attestation = AttestationEndpoints(
-        instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement
+        instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
     )
     prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.epochs)
     found = partial(last_sample, instance.engine), partial(list_samples, instance.engine)
     audit = AuditEndpoints(pipeline, instance.epochs, config.audit_per_million, *found)
+    metrics = MetricsEndpoint(instance.meters.tally, _gauges(instance), config.metrics_token_file)
     routes: list[Route | Mount] = [
-        *inference_routes(pipeline, config),
+        *inference_routes(pipeline, config, instance.meters),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
@@ -81,6 +85,7 @@ def build_app(instance: Instance) -> ASGIApp:
         Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
+        Route(METRICS, metrics.text, methods=["GET"]),
     ]
     page = verifier_folder()
     if page is not None:
@@ -91,12 +96,16 @@ def build_app(instance: Instance) -> ASGIApp:
     return with_shortcut(starlette_app(routes), routes, config)
 
 
-def inference_routes(pipeline: Pipeline, config: Config) -> list[Route]:
+def inference_routes(pipeline: Pipeline, config: Config, meters: CallMeters) -> list[Route]:
     """What a worker answers itself: calls, and the models that they may name."""
     models = ModelsEndpoint(pipeline)
     return [
         *(
-            Route(path, ChatEndpoint(service, pipeline, config.limits), methods=["POST"])
+            Route(
+                path,
+                ChatEndpoint(service, pipeline, config.limits, meters, path.removeprefix("/v1/")),
+                methods=["POST"],
+            )
             for path, service in SERVICES.items()
         ),
         Route("/v1/models", models.listing, methods=["GET"]),
@@ -162,6 +171,19 @@ def _handlers() -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]
         Unavailable: problems.on_tee_error,
         HTTPException: problems.on_http_error,
         Exception: problems.on_unexpected,
+    }
+
+
+def _gauges(instance: Instance) -> Gauges:
+    """How things stand now."""
+    return {
+        "saferouter_open_calls": ("Calls that run now, in all processes.", lambda: instance.open_calls()),
+        "saferouter_places": ("How many calls may run at once.", lambda: instance.config.limits.open_calls),
+        "saferouter_workers": ("Processes that carry calls.", lambda: instance.config.workers),
+        "saferouter_keyset_expires_seconds": (
+            "Until the keyset ends, after which nothing is answered.",
+            lambda: instance.keys.life_left,
+        ),
     }
 
 

@@ -11,9 +11,12 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.call import CLIENT_LEFT
 from gateway.desk import QuoteDesk
+from gateway.errors import GatewayError
 from gateway.http.caller import read_body, while_connected
 from gateway.http.problems import NotFound
 from gateway.jsonbody import parse_json_object
+from gateway.metrics import QUOTES
+from gateway.tally import Tally
 from gateway.workload import Document, WorkloadKeys
 from tee.canonical import Json, digest
 from tee.errors import Malformed
@@ -34,7 +37,9 @@ class AttestationEndpoints:
         keys: WorkloadKeys,
         find_quote: Callable[[str], str | None],
         announcement: bytes | None,
+        tally: Tally,
     ) -> None:
+        self._tally = tally
         self._desk = desk
         self._keys = keys
         self._find_quote = find_quote
@@ -84,7 +89,13 @@ class AttestationEndpoints:
 
     async def _fresh(self, request: Request, nonce: Json, render: Callable[[Document], Document]) -> Response:
         """A quote over that nonce; a caller that hangs up leaves the queue."""
-        quote = await while_connected(request.scope, request.receive, self._desk.quote(parse_nonce(nonce)))
+        asked = parse_nonce(nonce)
+        try:
+            quote = await while_connected(request.scope, request.receive, self._desk.quote(asked))
+        except GatewayError as error:
+            self._tally.add(QUOTES, (error.code or "failed",))
+            raise
+        self._tally.add(QUOTES, ("client_left" if quote is None else "made",))
         return Response(status_code=CLIENT_LEFT) if quote is None else JSONResponse(render(quote), headers=OPEN)
 
 

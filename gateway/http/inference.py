@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -19,8 +20,10 @@ from gateway.errors import UnknownModel
 from gateway.http.caller import headers_of, read_body, send_in_time, while_connected
 from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
+from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 from gateway.routing.route import PublicModel
+from gateway.stopwatch import stopwatch
 from gateway.storage.calls import LoggedReceipt
 from gateway.tenancy.tenant import ApiKey
 
@@ -33,7 +36,10 @@ CREATED = 1767225600  # models carry a date; ours is the year's first second, si
 class ChatEndpoint:
     """A POST of `service`, as an ASGI application: a call is open until its last byte is sent."""
 
-    def __init__(self, service: Service, pipeline: Pipeline, limits: Limits) -> None:
+    def __init__(self, service: Service, pipeline: Pipeline, limits: Limits, meters: CallMeters, surface: str) -> None:
+        """`surface` is what the counts call it."""
+        self._meters = meters
+        self._surface = surface
         self._service = service
         self._pipeline = pipeline
         self._limits = limits
@@ -41,9 +47,11 @@ class ChatEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, read the body, run the pipeline, send what it gives."""
         headers = headers_of(scope)
-        with self._pipeline.running():
+        with self._meters.call(self._surface) as watch, self._pipeline.running():
             key = await self._pipeline.admit_call(headers)
+            arrived = time.monotonic()
             body = await read_body(scope, receive, headers, self._limits.body)
+            watch.waited_body = time.monotonic() - arrived
             send = send_in_time(scope, send, self._limits.stall_seconds)
             await while_connected(scope, receive, self._answer(scope["path"], headers, key, body, send))
 
@@ -64,15 +72,18 @@ async def _send_whole(answer: Answer, body: bytes, signature: dict[str, str], se
     for at in range(0, max(1, len(body)), PIECE):
         piece, more = body[at : at + PIECE], at + PIECE < len(body)
         await send({"type": "http.response.body", "body": piece, "more_body": more})
+        stopwatch().sent()
 
 
 async def _relay(answer: Answer, body: StreamedBody, send: Send) -> None:
     """Send a stream; however it ends, its receipt is written. Raises TimeoutError as `_send_whole` does."""
+    watch = stopwatch()
     try:
         await send(_head(answer, STREAM_HEADERS))
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                watch.sent()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         await body.close()
@@ -160,7 +171,12 @@ def _demands(headers: Mapping[str, str]) -> Demands:
 def _head(answer: Answer, more: Mapping[str, str]) -> Message:
     """The start of an answer, with both vendors' request ids, and the receipt's."""
     request_id = "req_" + secrets.token_hex(12)
-    headers = {"x-request-id": request_id, "request-id": request_id, "x-receipt-id": answer.receipt_id}
+    headers = {
+        "x-request-id": request_id,
+        "request-id": request_id,
+        "x-receipt-id": answer.receipt_id,
+        **answer.headers,
+    }
     if answer.retry_after is not None:
         headers["retry-after"] = answer.retry_after
     headers |= {**more, "content-type": answer.content_type}

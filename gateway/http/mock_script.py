@@ -62,12 +62,22 @@ def _scene(body: dict[str, Any], orders: dict[str, str]) -> tuple[tuple[str, str
     if tool is not None:
         name, schema = tool
         text = list(choose_transcript(said, [name], None).text) if name == ECHO else []
-        arguments = sample_object(schema, said if name == ECHO else "mock")
+        arguments = sample_object(_needed(schema), said if name == ECHO else "mock")
         if name == ECHO and not arguments:
             arguments = dict(echo_arguments(said))
         return (name, json.dumps(arguments)), text
     shaped = _shaped(body, said)
     return None, list(choose_transcript(said, [], result).text if shaped is None else tokens(json.dumps(shaped)))
+
+
+def _needed(schema: Any) -> Any:
+    """Parameters without the optional ones, if it says which they are: an agent's tools fail at a made-up folder."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
+        return schema
+    required = schema.get("required")
+    if not isinstance(required, list) or not required:
+        return schema
+    return {**schema, "properties": {name: part for name, part in schema["properties"].items() if name in required}}
 
 
 def _chosen_tool(body: dict[str, Any], orders: dict[str, str], result: str | None) -> tuple[str, Any] | None:

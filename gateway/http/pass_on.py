@@ -15,7 +15,9 @@ from gateway.config import Config
 from gateway.errors import GatewayError, KeeperGone
 from gateway.http.app import inference_routes, starlette_app, with_shortcut
 from gateway.http.caller import headers_of, read_body, send_in_time, while_connected
+from gateway.http.metrics import PATH, require_reader
 from gateway.http.problems import problem
+from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 
 DOOR = "keeper.sock"
@@ -47,6 +49,7 @@ class KeeperDoor:
 
     def __init__(self, config: Config) -> None:
         self._stall = config.limits.stall_seconds
+        self._token_file = config.metrics_token_file
         self._folder = os.open(config.state, os.O_PATH | os.O_DIRECTORY)
         limits = httpx2.Limits(max_connections=MAX_PASSED)
         # No time limit: the keeper has its own, and who hangs up here hangs up there.
@@ -55,6 +58,8 @@ class KeeperDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request and its answer."""
         try:
+            if scope["path"] == PATH:
+                require_reader(Request(scope), self._token_file)  # the keeper does not see where a caller comes from
             body = await read_body(scope, receive, headers_of(scope), MAX_BODY)
             await while_connected(scope, receive, self._pass(scope, body, send_in_time(scope, send, self._stall)))
         except GatewayError as error:
@@ -88,9 +93,9 @@ class KeeperDoor:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def build_worker_app(pipeline: Pipeline, config: Config, door: KeeperDoor) -> ASGIApp:
+def build_worker_app(pipeline: Pipeline, config: Config, door: KeeperDoor, meters: CallMeters) -> ASGIApp:
     """A worker's application: calls here, everything else at the door."""
-    routes = inference_routes(pipeline, config)
+    routes = inference_routes(pipeline, config, meters)
     own = starlette_app(routes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

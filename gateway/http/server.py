@@ -22,6 +22,7 @@ from gateway.http import connections
 from gateway.http.app import build_app
 from gateway.http.mock_provider import mock_provider_app
 from gateway.http.pass_on import open_door
+from gateway.http.stopping import Stop
 from gateway.instance import Instance, start_instance
 from gateway.pipeline import Embedded
 from gateway.reload import reload_when_asked
@@ -39,22 +40,21 @@ async def run(
     reread: Callable[[], Config] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; at SIGHUP `reread` gives the configuration anew. Raises Unavailable, Malformed."""
-    stop, shut = asyncio.Event(), asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    stop, shut = Stop(), asyncio.Event()
+    stop.listen()
     connections.use(stock=config.stock_http)
     listener = _listen(config.host, config.port)
     servers: list[asyncio.Task[None]] = []
     embedded, provider = _listen_for_mock(config)
     # Before any server: one that a failed start leaves behind would end in a traceback.
-    instance = await _unless_stopped(start_instance(config, allow_mock=allow_mock, embedded=embedded), stop)
+    instance = await _unless_stopped(start_instance(config, allow_mock=allow_mock, embedded=embedded), stop.asked)
     if instance is None:
         return
     settle_memory()
     work = [asyncio.create_task(each) for each in instance.background()]
     if reread is not None:
         work.append(asyncio.create_task(_reload_at_hangup(instance, reread)))
-    ending = asyncio.create_task(stop.wait())
+    ending = asyncio.create_task(stop.asked.wait())
     workers = Supervisor(instance, listener, embedded) if config.workers > 1 else None
     try:
         if embedded is not None and provider is not None:
@@ -69,6 +69,8 @@ async def run(
         if workers is not None:
             workers.open()
         await _first_end([*servers, *work, ending])
+        instance.closing = True
+        await stop.while_patient(_finish_calls(instance, workers))
     finally:
         if workers is not None:
             await workers.stop()
@@ -79,6 +81,12 @@ async def run(
             task.cancel()
         await asyncio.gather(*servers, *work, return_exceptions=True)
         await instance.close()
+
+
+async def _finish_calls(instance: Instance, workers: Supervisor | None) -> None:
+    """Admit nobody more, and let the calls that are open end, for as long as is configured."""
+    seconds = float(instance.config.limits.stop_seconds)
+    await (instance.pipeline if workers is None else workers).finish(seconds)
 
 
 async def _reload_at_hangup(instance: Instance, reread: Callable[[], Config]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.routing.health import AILING, Health, State
+
 STRATEGIES = ("round_robin", "weighted", "least_busy", "latency", "cost", "priority")
 
 _GOLDEN = 0.6180339887498949  # its multiples, modulo 1, fill the line most evenly: any run of turns is fair
@@ -18,7 +20,7 @@ class Candidate:
     - `open_calls`: calls on their way there now
     - `latency_ms`: how long it usually takes; None before its first answer
     - `cost`: micro-USD for a million tokens; None if unknown
-    - `rank`: how unwell it is, 0 for well; whatever the strategy says, the unwell come later
+    - `rank`: how unwell it is (`rank_of`); whatever the strategy says, the unwell come later
     """
 
     id: str
@@ -27,6 +29,15 @@ class Candidate:
     latency_ms: float | None = None
     cost: int | None = None
     rank: int = 0
+
+
+def rank_of(health: Health, now: float, *, resting: bool) -> int:
+    """How unwell a place is: 0 for well, 1 for ailing, 2 for what is to be left alone; `resting`: its key is."""
+    if resting or not health.admits(now):
+        return 2
+    if health.state(now) is State.HALF_OPEN:
+        return 0  # its probe, without which nobody would learn that it is back
+    return int(health.score(now) < AILING)
 
 
 def order_candidates(strategy: str, candidates: Sequence[Candidate], turn: int) -> list[Candidate]:

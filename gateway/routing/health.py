@@ -9,6 +9,7 @@ from enum import StrEnum
 REMEMBERED = 128  # outcomes of one target; a sort of so few costs nothing, and older ones say little
 SLOW_SECONDS = 60.0  # a p95 of so long, or longer, is as bad as a score counts slowness
 SLOWNESS = 0.25  # of the score: being slow is forgiven sooner than failing
+TRUST = 4  # successes that every target is credited with: one failure alone proves little
 AILING = 0.5  # a score below this is no match for a healthy target
 
 
@@ -94,7 +95,7 @@ class Health:
             self._opened_at = now
 
     def score(self, now: float) -> float:
-        """From 1, as of a target that never failed, down to -0.25: the success rate, less what slowness costs."""
+        """From 1, as of a target that never failed, down to -0.25: its successes, less what slowness costs."""
         return self.snapshot(now).score
 
     def snapshot(self, now: float) -> Snapshot:
@@ -104,7 +105,7 @@ class Health:
         rate = len(taken) / len(recent) if recent else None
         p50, p95 = _percentile(taken, 0.5), _percentile(taken, 0.95)
         slowness = min(p95 or 0.0, SLOW_SECONDS) / SLOW_SECONDS
-        score = (1.0 if rate is None else rate) - SLOWNESS * slowness
+        score = (len(taken) + TRUST) / (len(recent) + TRUST) - SLOWNESS * slowness
         return Snapshot(self.state(now), score, rate, p50, p95, self.in_flight, len(recent))
 
     def _judge_probe(self, now: float, ok: bool) -> None:

@@ -51,6 +51,8 @@ class Activity:
     audio_prompt_tokens: int | None = None
     audio_completion_tokens: int | None = None
     partial: bool = False
+    skipped: int = 0  # pieces of a stream that could not be read
+    attempts: str | None = None  # who was asked, and what came of it: JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ ACTIVITY = Table(
     Column("audio_prompt_tokens", BigInteger),
     Column("audio_completion_tokens", BigInteger),
     Column("partial", Boolean, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("attempts", Text),
 )
 # One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
 SAMPLES = Table(

@@ -58,7 +58,11 @@ class _Told:
 class GroupCommit:
     """Runs operations in order, many to a transaction. `submit` never blocks and works from any thread."""
 
-    def __init__(self, engine: Engine, sequencer: Sequencer) -> None:
+    def __init__(
+        self, engine: Engine, sequencer: Sequencer, noted: Callable[[int, list[str]], None] = lambda _size, _kinds: None
+    ) -> None:
+        """`noted` learns, in the writer's thread, how many operations became durable together, and of which leaves."""
+        self._noted = noted
         self._engine = engine
         self._sequencer = sequencer
         self._connection: Connection | None = None  # its thread's own
@@ -120,6 +124,7 @@ class GroupCommit:
             _tell([_Told(job.done, None, NotRecorded(words)) for job in jobs])
             return
         self._sequencer.adopt(sequence)
+        self._noted(len(jobs), sequence.kinds)
         _tell([_Told(job.done, result, None) for job, result in zip(jobs, results, strict=True)])
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tee.canonical import digest, parse_json, shown
+from tee.canonical import digest, kind_of, parse_json, shown
 from tee.errors import Malformed
 from tee.evidence import Check, Outcome, failed, passed, skipped
 from tee.keys.identity import hex_bytes, require_members
@@ -141,11 +141,41 @@ def _check_route(
         hex_bytes(event.get("salt"), 32, "receipt.event_log.route.salt")
         decided = open_leaf(shown_leaf, "route", key)
         require_commitment(decided, "route", committed)
+        _require_planned(event, receipt.events.get("attempts"))
         reason = _require_order(decided, place, route_indices(response or b""))
     except Malformed as error:
         return failed(ROUTE, f"{error.field}: {error.found}", error.wanted), None
     found = f"leaf {decided.index} of {decided.checkpoint.size}"
     return passed(ROUTE, found, f"a leaf that commits to {committed}", reason), decided
+
+
+def _require_planned(route: dict[str, Any], attempts: dict[str, Any] | None) -> None:
+    """That only those were asked whom the logged decision names. Raises Malformed."""
+    if attempts is None:
+        return
+    log = "receipt.event_log"
+    others = _rows(route.get("fallback", []), f"{log}.route.fallback")
+    planned = [_asked(row, f"{log}.route") for row in (route, *others)]
+    for at, row in enumerate(_rows(attempts.get("tried"), f"{log}.attempts.tried")):
+        place = f"{log}.attempts.tried[{at}]"
+        if _asked(row, place) not in planned:
+            raise Malformed(place, "a provider or a model that the route does not name", "one that it names")
+
+
+def _rows(value: Any, path: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise Malformed(path, kind_of(value), "a list")
+    return value
+
+
+def _asked(row: Any, path: str) -> list[str]:
+    """Whom a row names: provider and its own name of the model."""
+    names = ["provider_id", "upstream_model"]
+    require_members(row, set(names), path)
+    for name in names:
+        if not isinstance(row[name], str):
+            raise Malformed(f"{path}.{name}", kind_of(row[name]), "text")
+    return [row[name] for name in names]
 
 
 def _require_order(decided: Place, place: Place, named: list[Any]) -> str:

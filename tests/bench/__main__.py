@@ -1,91 +1,66 @@
-"""What the gateway costs: the same calls direct, through it, and through it without its log, in turns. `make bench`."""
+"""What the gateway costs, beside its peers and beside none at all: `make bench`, and QUICK=1 for a few minutes."""
 
 from __future__ import annotations
 
-import asyncio
-import statistics
+import argparse
+import json
 import sys
 import tempfile
-from dataclasses import dataclass
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from tests.bench.clients import CONCURRENCY, Target, calls_per_second
-from tests.bench.record import leaves_per_second
-from tests.worlds.gateway import RunningGateway, chat_body
-from tests.worlds.load import LOAD_ENVIRON, load_config
-from tests.worlds.provider import PROVIDER_KEY, running_provider
+from tests.bench.log_share import log_share
+from tests.bench.native import compile_programs, running_provider
+from tests.bench.peers import PEERS, Absent, Target, direct
+from tests.bench.plot import draw
+from tests.bench.report import Report
+from tests.bench.rounds import CONCURRENCY, Size, memory_over_time, run_rounds
 
-ROUNDS = 15  # many and short, so that what else the machine does falls on all sides alike
-CALLS = {"buffered": 160, "streamed": 96}
-SAID = "Say something. mock:chunks=62"  # 64 events of a stream, with its first and its last
-BAR = 0.25  # of the gateway's CPU a call, at most, is the log's
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Calls a second, and CPU seconds a call; 0 where the process is not ours to measure."""
-
-    rate: float
-    cpu: float = 0.0
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time that the threads of a process have used: finer than the ticks of its `stat`."""
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-
-
-def through(gateway: RunningGateway, body: bytes, calls: int) -> Round:
-    """One round of calls through a gateway."""
-    before = cpu_seconds(gateway.pid)
-    rate = asyncio.run(calls_per_second(Target(gateway.port, gateway.api_key), body, calls))
-    return Round(rate, (cpu_seconds(gateway.pid) - before) / calls)
-
-
-def measure(provider_port: int, logged: RunningGateway, unlogged: RunningGateway, shape: str) -> str:
-    """Every side in turns; medians, as a line."""
-    stream, calls = shape == "streamed", CALLS[shape]
-    theirs, ours = (chat_body(SAID, model, stream=stream) for model in ("mock-1", "load-1"))
-    rows: list[tuple[Round, Round, Round]] = []
-    for turn in range(ROUNDS + 1):
-        peer = Round(asyncio.run(calls_per_second(Target(provider_port, PROVIDER_KEY), theirs, calls)))
-        order = (logged, unlogged) if turn % 2 else (unlogged, logged)
-        found = {each.port: through(each, ours, calls) for each in order}
-        rows.append((peer, found[logged.port], found[unlogged.port]))
-    del rows[0]  # it warmed them up
-    direct, on, off = (statistics.median(row[at].rate for row in rows) for at in range(3))
-    cpu_on, cpu_off = (statistics.median(row[at].cpu for row in rows) for at in (1, 2))
-    ratio = statistics.median(row[1].rate / row[0].rate for row in rows)
-    share = statistics.median(1 - row[2].cpu / row[1].cpu for row in rows)
-    return (
-        f"{shape}: direct {direct:.0f}/s; log on {on:.0f}/s, {cpu_on * 1e3:.2f} ms CPU a call; "
-        f"log off {off:.0f}/s, {cpu_off * 1e3:.2f} ms; through : direct {ratio:.2f}; "
-        f"the log's share of CPU {share:.0%} ({'within' if share < BAR else 'OVER'} the bar of {BAR:.0%})"
-    )
-
-
-def resident_mib(pid: int) -> float:
-    """Resident memory now."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+ROOT = Path(__file__).resolve().parent.parent.parent
+KEPT, RESULTS = ROOT / ".bench", ROOT / "bench" / "results"
+FULL = Size(rounds=3, seconds=3.0, warm=1.0, concurrency=CONCURRENCY)
+QUICK = Size(rounds=1, seconds=2.0, warm=0.5, concurrency=(1, 16))
 
 
 def main() -> None:
-    """Print a line for each shape of call, then memory, then what the disk takes."""
-    with tempfile.TemporaryDirectory() as name, running_provider() as url:
-        folder, config, port = Path(name), load_config(url), urlsplit(url).port or 0
-        command = (sys.executable, "-m", "tests.bench.unlogged")
-        with (
-            RunningGateway(folder / "on", config=config, environ=LOAD_ENVIRON) as logged,
-            RunningGateway(folder / "off", config=config, environ=LOAD_ENVIRON, command=command) as unlogged,
-        ):
-            for shape in CALLS:
-                line = measure(port, logged, unlogged, shape)
-                print(f"{line} (medians of {ROUNDS}, {CONCURRENCY} clients)", flush=True)
-            calls = (ROUNDS + 1) * sum(CALLS.values())
-            print(f"resident memory after {calls} calls: {resident_mib(logged.pid):.0f} MiB")
-        grouped, alone = leaves_per_second(folder)
-        print(f"log on disk: {grouped:.0f} durable leaves/s in groups, {alone:.0f}/s one after the other")
+    """Run, print the table, and write it with a plot into bench/results."""
+    options = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    options.add_argument("--quick", action="store_true", help="one short round, at 1 and 16 clients")
+    options.add_argument("--only", default=",".join(PEERS), help="which targets, by name, with commas between")
+    chosen = options.parse_args()
+    names = [name for name in chosen.only.split(",") if name]
+    if unknown := set(names) - set(PEERS):
+        raise SystemExit(f"--only: found {', '.join(sorted(unknown))}, wanted some of {', '.join(PEERS)}.")
+    compile_programs(KEPT / "bin")
+    report = _run(names, QUICK if chosen.quick else FULL, quick=chosen.quick)
+    _write(report)
+    print(report.to_markdown())
+
+
+def _run(names: list[str], size: Size, *, quick: bool) -> Report:
+    now, skipped = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", dict[str, str]()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ports = stack.enter_context(running_provider(KEPT / "bin"))
+        targets: list[Target] = [direct(ports)]
+        for name in names:
+            try:
+                targets.append(stack.enter_context(PEERS[name](ports, folder, KEPT)))
+            except Absent as error:
+                skipped[name] = str(error)
+                print(f"skipped: {name}, {error}", file=sys.stderr)
+        results = run_rounds(targets, size, KEPT / "bin")
+        ours = [target for target in targets if target.gateway]
+        memory = memory_over_time(ours[0], KEPT / "bin") if ours and not quick else []
+    return Report(now, size, targets, skipped, results, memory, () if quick else log_share())
+
+
+def _write(report: Report) -> None:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "latest.md").write_text(report.to_markdown())
+    (RESULTS / "latest.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    (RESULTS / "latest.svg").write_text(draw(report))
 
 
 if __name__ == "__main__":

@@ -331,6 +331,39 @@ def routes() -> Iterator[Vector]:
         yield told(f"route-{slug}", about, response, ROUTE)
 
 
+def attempts() -> Iterator[Vector]:
+    """Who was asked is whom the logged decision names."""
+    first, second = ({"provider_id": name, "upstream_model": f"model of {name}"} for name in ("first", "second"))
+    cases: list[tuple[str, str, Expect, Json, Json]] = [
+        ("planned", "The first fails, and the second stands in.", VERIFIED, [second], [first, first, second]),
+        ("none", "Nobody was asked.", VERIFIED, [second], []),
+        ("provider-other", "A provider was asked that the route does not name.", ROUTE, [], [first, second]),
+        (
+            "model-other",
+            "A model was asked that the route does not name.",
+            ROUTE,
+            [],
+            [first | {"upstream_model": "m"}],
+        ),
+        ("crossed", "One's model was asked at the other.", ROUTE, [second], [first | {"provider_id": "second"}]),
+        ("object", "The attempts are no list.", ROUTE, [second], first),
+        ("null", "The attempts are null.", ROUTE, [second], None),
+        ("text", "An attempt is text.", ROUTE, [second], ["first"]),
+        ("no-model", "An attempt names no model.", ROUTE, [second], [{"provider_id": "first"}]),
+        ("model-number", "An attempt's model is a number.", ROUTE, [second], [first | {"upstream_model": 1}]),
+        ("fallback-null", "Those who may stand in are null.", ROUTE, None, [first]),
+        ("fallback-number", "One who may stand in is a number.", ROUTE, [2], [first]),
+    ]
+    for slug, about, expect, others, tried in cases:
+        event = route(**first, fallback=others)
+        log = [*signed(RESPONSE, event)["event_log"], {"type": "attempts", "answered": None, "tried": tried}]
+        document = receipt(workload_keyset_digest=KEYS, event_log=log)
+        leaves = {ROUTE_AT: leaf("route", event, ROUTE_AT), RECEIPT_AT: leaf("receipt", named(document), RECEIPT_AT)}
+        book = Grown(leaves)
+        served = of_book(book, named(document))
+        yield place_vector(f"attempts-{slug}", about, served, expect, document=document, links=[book.link()])
+
+
 def quorums() -> Iterator[Vector]:
     """With a witness policy, every checkpoint that the proof leads to needs its quorum."""
     quote = logged(QUOTED.member(lines=signature_line(QUOTED.text) + cosigners(QUOTED.text)))

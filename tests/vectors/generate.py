@@ -130,6 +130,7 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (200, faults_place.quorums),
     (220, faults_place.histories),
     (240, faults_place.shapes),
+    (280, faults_place.attempts),
     (260, faults_bundle.good),
     (265, faults_bundle.faults),
     (275, faults_bundle.shapes),

@@ -1,31 +1,43 @@
-"""Pools over scripted providers, what those play, and hooks that remember what they were told."""
+"""Pools over scripted providers, what those play, drivers that ask nobody, and hooks that remember."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.engine import (
     AttemptFinishedEvent,
     AttemptStartedEvent,
     Completed,
+    EmbeddingsResponse,
     Endpoint,
     ExecutionTarget,
+    Finish,
+    InferenceRequest,
+    InMemoryDriverRegistry,
+    Limits,
     LoadBalancingStrategy,
     Message,
     MessageRole,
     ProviderKind,
     ProviderPool,
     ProxyChatRequest,
+    ProxyEmbeddingsRequest,
     RequestReport,
     RetryPolicy,
     SecretString,
+    StreamEvent,
     Streaming,
+    TextDelta,
     UniGatewayEngine,
 )
 from tests.worlds.upstream import Recording, ScriptedUpstream
 
+T = TypeVar("T")
+Upstreams = tuple[ScriptedUpstream, ScriptedUpstream]
 KEY = "sk-engine-5ca1ab1e"
 TARGET = ExecutionTarget.pool("my-service")
 ASKED = ProxyChatRequest("gpt-4o-mini", [Message(MessageRole.USER, "Hello")])
@@ -122,3 +134,59 @@ async def ask(engine: UniGatewayEngine, request: ProxyChatRequest = ASKED, targe
             return response.output_text or ""
         case Streaming():
             raise AssertionError("it streams")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Do it, in a loop of its own."""
+    return asyncio.run(work)
+
+
+def sent(upstream: ScriptedUpstream) -> dict[str, Any]:
+    """The body of the one request."""
+    body: dict[str, Any] = json.loads(upstream.got.body)
+    return body
+
+
+async def started(engine: UniGatewayEngine, request: ProxyChatRequest = STREAMED) -> Streaming[Any]:
+    """A stream that has begun."""
+    session = await engine.proxy_chat(request, TARGET)
+    assert isinstance(session, Streaming)
+    return session
+
+
+class Echo:
+    """A driver that asks nobody."""
+
+    driver_id = "echo"
+
+    async def execute(self, endpoint: Endpoint, request: InferenceRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Say who was asked."""
+        yield TextDelta(f"{endpoint.endpoint_id} {request.model}")
+        yield Finish("stop")
+
+    async def embed(self, endpoint: Endpoint, request: ProxyEmbeddingsRequest) -> EmbeddingsResponse:
+        """One number for each text."""
+        return EmbeddingsResponse([[1.0]] * len(request.input), request.model)
+
+
+class Slow(Echo):
+    """Says its head, and then nothing for ever."""
+
+    driver_id = "slow"
+
+    def __init__(self, *head: StreamEvent) -> None:
+        self.head = head
+
+    async def execute(self, endpoint: Endpoint, request: InferenceRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Say the head."""
+        for event in self.head:
+            yield event
+        await asyncio.Event().wait()
+
+
+def slow_engine(*head: StreamEvent, **limits: int) -> UniGatewayEngine:
+    """An engine with the drivers `echo` and `slow`."""
+    registry = InMemoryDriverRegistry()
+    registry.register(Echo())
+    registry.register(Slow(*head))
+    return UniGatewayEngine.builder().with_driver_registry(registry).with_limits(Limits(**limits)).build()

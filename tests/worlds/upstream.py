@@ -22,7 +22,8 @@ class Recording:
     """What to answer. `piece` bytes go into each write, all of them if 0.
 
     `ending`: `end` as HTTP demands, `cut` the connection without an end, `hold` it open until the other side leaves,
-    `repeat` the body for ever.
+    `repeat` the body for ever; `silence` is `hold` before the head. `after` follows, and then the end, once the
+    `gate` of the upstream is open.
     """
 
     body: bytes
@@ -31,6 +32,7 @@ class Recording:
     headers: tuple[tuple[str, str], ...] = ()
     piece: int = 0
     ending: str = "end"
+    after: bytes = b""
 
 
 @dataclass(slots=True)
@@ -58,18 +60,23 @@ class Received:
 
 @dataclass
 class ScriptedUpstream:
-    """Plays `recording` to whoever calls. `received`: the requests; `abandoned`: a caller left before the end."""
+    """Plays `recording` to whoever calls, after each of `first` to one caller in its turn. `received`: the requests;
+    `abandoned`: a caller left before the end.
+    """
 
     base_url: str = ""
     recording: Recording = field(default_factory=lambda: Recording(b""))
+    first: list[Recording] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     abandoned: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
 
-    def play(self, recording: Recording) -> None:
-        """Answer so from now on."""
+    def play(self, *recordings: Recording) -> None:
+        """Answer so from now on: in this order, and for ever by the last one."""
         self.received.clear()
         self.abandoned.clear()
-        self.recording = recording
+        self.gate.clear()
+        *self.first, self.recording = recordings
 
     @property
     def got(self) -> Received:
@@ -94,7 +101,7 @@ class _Connection(socketserver.StreamRequestHandler):
         with suppress(ConnectionError, TimeoutError):
             while (request := self._read()) is not None:
                 upstream = self.server.upstream
-                recording = upstream.recording
+                recording = upstream.first.pop(0) if upstream.first else upstream.recording
                 upstream.received.append(request)
                 if not self._answer(recording):
                     return
@@ -112,6 +119,9 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _answer(self, recording: Recording) -> bool:
         """Play; whether the connection goes on."""
+        if recording.ending == "silence":
+            self._wait_for_leave()
+            return False
         rows = [("content-type", recording.content_type), ("transfer-encoding", "chunked"), *recording.headers]
         head = "".join(f"{name}: {value}\r\n" for name, value in rows)
         self.wfile.write(f"HTTP/1.1 {recording.status} Recorded\r\n{head}\r\n".encode())
@@ -122,15 +132,20 @@ class _Connection(socketserver.StreamRequestHandler):
                     self._write_chunk(recording.body[at : at + step])
                 if recording.ending != "repeat":
                     break
+            if recording.after and self.server.upstream.gate.wait(HOLD_SECONDS):
+                self._write_chunk(recording.after)
             if recording.ending == "hold":
-                self.connection.settimeout(HOLD_SECONDS)
-                if not self.connection.recv(1):
-                    self.server.upstream.abandoned.set()
+                self._wait_for_leave()
         except ConnectionError:
             self.server.upstream.abandoned.set()
         if recording.ending == "end":
             self.wfile.write(b"0\r\n\r\n")
         return recording.ending == "end"
+
+    def _wait_for_leave(self) -> None:
+        self.connection.settimeout(HOLD_SECONDS)
+        if not self.connection.recv(1):
+            self.server.upstream.abandoned.set()
 
     def _write_chunk(self, piece: bytes) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))

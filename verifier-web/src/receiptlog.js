@@ -152,12 +152,43 @@ async function checkRoute(key, receipt, shownLeaf, place, response) {
     hexBytes(event.salt, 32, "receipt.event_log.route.salt");
     decided = await openLeaf(shownLeaf, "route", key);
     requireCommitment(decided, "route", committed);
+    requirePlanned(event, receipt.events.get("attempts"));
     reason = requireOrder(decided, place, routeIndices(response ?? new Uint8Array()));
   } catch (error) {
     return [unparsed(ROUTE, error), null];
   }
   const found = `leaf ${decided.index} of ${decided.checkpoint.size}`;
   return [passed(ROUTE, found, `a leaf that commits to ${committed}`, reason), decided];
+}
+
+/** That only those were asked whom the logged decision names. */
+function requirePlanned(route, attempts) {
+  if (attempts === undefined) return;
+  const log = "receipt.event_log";
+  const others = Object.hasOwn(route, "fallback") ? requireRows(route.fallback, `${log}.route.fallback`) : [];
+  const planned = [route, ...others].map((row) => asked(row, `${log}.route`));
+  requireRows(attempts.tried ?? null, `${log}.attempts.tried`).forEach((row, at) => {
+    const place = `${log}.attempts.tried[${at}]`;
+    const [provider, model] = asked(row, place);
+    if (!planned.some((each) => each[0] === provider && each[1] === model)) {
+      throw new Malformed(place, "a provider or a model that the route does not name", "one that it names");
+    }
+  });
+}
+
+function requireRows(value, path) {
+  if (!Array.isArray(value)) throw new Malformed(path, kindOf(value), "a list");
+  return value;
+}
+
+/** Whom a row names: provider and its own name of the model. */
+function asked(row, path) {
+  const names = ["provider_id", "upstream_model"];
+  requireMembers(row, names, path);
+  for (const name of names) {
+    if (typeof row[name] !== "string") throw new Malformed(`${path}.${name}`, kindOf(row[name]), "text");
+  }
+  return names.map((name) => row[name]);
 }
 
 /** That route comes before receipt, and where the answer says; what of that cannot be told. @returns {string} */

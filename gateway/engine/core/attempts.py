@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gateway.dialects.dialect import CUT
-from gateway.engine.core.errors import StreamAborted, UpstreamRefused
+from gateway.engine.core.errors import StreamAborted, error_of
 from gateway.engine.core.flight import Flight, Target
 from gateway.engine.core.report import Outcome
 from gateway.errors import GatewayError, InvalidRequest, NoRoute, UpstreamFailed
@@ -95,14 +95,14 @@ async def open_answer(
     try:
         async for event in events:
             if isinstance(event, Failure):
-                raise _error_of(event)
+                raise error_of(event)
             flight.see(event)
             head.append(event)
             if stream and not isinstance(event, Start | Usage):
                 flight.answered()
                 return Opened(tuple(head), events, deadline)
         if not any(isinstance(event, Finish) for event in head):
-            raise _error_of(CUT)
+            raise error_of(CUT)
     except BaseException:
         await events.aclose()
         raise
@@ -119,12 +119,12 @@ async def follow(opened: Opened, flight: Flight) -> AsyncGenerator[StreamEvent, 
     try:
         while (event := await _next(opened)) is not None:
             if isinstance(event, Failure):
-                raise _error_of(event)
+                raise error_of(event)
             flight.see(event)
             finished = finished or isinstance(event, Finish)
             yield event
         if not finished:
-            raise _error_of(CUT)
+            raise error_of(CUT)
     except GatewayError as error:
         raise StreamAborted(error.message, code=error.code, retry_after=error.retry_after) from error
 
@@ -153,9 +153,3 @@ def _pause(verdict: Verdict, policy: RetryPolicy, failed: int, last: bool) -> fl
     if verdict.move is not Move.AGAIN and not waits:
         return None
     return policy.pause(failed, verdict.rest, random.random())
-
-
-def _error_of(failure: Failure) -> GatewayError:
-    if failure.status is not None:
-        return UpstreamRefused(failure, failure.status, retry_after=failure.retry_after)
-    return UpstreamFailed(failure.message, code=failure.code, retry_after=failure.retry_after)

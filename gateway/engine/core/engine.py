@@ -24,6 +24,7 @@ from gateway.engine.core.requests import (
     ProxyEmbeddingsRequest,
     ProxyResponsesRequest,
     chat_inference,
+    embeddings_inference,
     responses_inference,
 )
 from gateway.engine.core.session import (
@@ -35,7 +36,7 @@ from gateway.engine.core.session import (
     ResponsesResponse,
     Streaming,
 )
-from gateway.errors import GatewayError, InvalidRequest
+from gateway.errors import GatewayError
 from gateway.inference import InferenceRequest, StreamEvent
 from gateway.routing.health import BreakerPolicy
 
@@ -112,9 +113,7 @@ class UniGatewayEngine:
         self, request: ProxyEmbeddingsRequest, target: ExecutionTarget
     ) -> Completed[EmbeddingsResponse]:
         """Embed texts. Raises: GatewayError."""
-        if not request.input or not all(isinstance(text, str) for text in request.input):
-            raise InvalidRequest.at("input", "nothing, or something else", "a list of at least one text")
-
+        embeddings_inference(request)  # what no driver could be asked is refused before one is
         flight = self._flight(RequestKind.EMBEDDINGS, target, request.metadata)
 
         async def ask(to: Target) -> EmbeddingsResponse:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UpstreamFailed
 from gateway.inference import Failure
+from gateway.routing.retry import KEY_STATUSES
+from gateway.translate import refused_key
 
 
 class EngineBuildError(GatewayError):
@@ -55,6 +57,15 @@ class UpstreamRefused(GatewayError):
         super().__init__(failure.message, code=failure.code, param=failure.param, retry_after=retry_after)
         self.status = status if status >= 400 else 502  # a redirect is no answer either, and is not followed
         self.error_type = "invalid_request_error" if self.status < 500 else "server_error"
+
+
+def error_of(failure: Failure) -> GatewayError:
+    """What a provider said in its answer, as if it had refused at once."""
+    if failure.status in KEY_STATUSES:
+        return refused_key()  # not the caller's own 401
+    if failure.status is not None:
+        return UpstreamRefused(failure, failure.status, retry_after=failure.retry_after)
+    return UpstreamFailed(failure.message, code=failure.code, retry_after=failure.retry_after)
 
 
 class StreamAborted(GatewayError):

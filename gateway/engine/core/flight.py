@@ -106,6 +106,7 @@ class Flight:
             kind=self._kind,
             pool_id=self._pool.pool_id,
             endpoint_id=None if self._target is None else self._target.endpoint.endpoint_id,
+            provider_kind=None if self._target is None else self._target.endpoint.provider_kind,
             outcome=outcome,
             attempts=tuple(self._attempts),
             usage=self._usage,

@@ -10,22 +10,23 @@ from urllib.parse import urlsplit
 import httpx2
 
 from gateway.config import Limits
-from gateway.connectors.catalog import EMBEDDINGS, FAMILIES, OPENAI_CHAT, normalise_base_url
+from gateway.connectors.azure import at_resource
+from gateway.connectors.catalog import EMBEDDINGS, FAMILIES, OPENAI_CHAT, check_region, normalise_base_url
 from gateway.connectors.connector import Connector
 from gateway.connectors.quirks_table import quirks_of
 from gateway.dialects.dialect import ProviderSide
 from gateway.engine.core.drivers import EmbeddingsResponse
-from gateway.engine.core.embeddings import decode_vectors, encode_inputs
-from gateway.engine.core.errors import UpstreamRefused
+from gateway.engine.core.errors import UpstreamRefused, error_of
 from gateway.engine.core.pool import Endpoint, ProviderKind
-from gateway.engine.core.requests import ProxyEmbeddingsRequest
-from gateway.errors import NoRoute
-from gateway.inference import InferenceRequest, StreamEvent
+from gateway.engine.core.requests import ProxyEmbeddingsRequest, embeddings_inference
+from gateway.errors import NoRoute, UpstreamFailed
+from gateway.inference import Embedding, Failure, InferenceRequest, Start, StreamEvent, Usage
 from gateway.languages import SERVICES
-from gateway.routing.retry import read_retry_after
-from gateway.translate import OUR_KEY_STATUSES, refused_key
+from gateway.routing.retry import KEY_STATUSES, read_retry_after
+from gateway.translate import refused_key
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
+from tee.errors import Malformed
 
 # What is known of a server that only says that it speaks OpenAI's language.
 _COMPATIBLE = Connector("", "openai-compatible", OPENAI_CHAT, "", needs_credential=False, also=frozenset({EMBEDDINGS}))
@@ -81,8 +82,8 @@ class HttpDriver:
         try:
             if request.stream and answer.kind == side.stream_type:
                 decoder = side.decoder(self._transport.limits.frame)
-                async for chunk in answer.chunks():
-                    for event in decoder.push(chunk):
+                while piece := await answer.next():
+                    for event in decoder.push(piece):
                         yield event
                 events = decoder.finish()
             else:
@@ -95,23 +96,41 @@ class HttpDriver:
     async def embed(self, endpoint: Endpoint, request: ProxyEmbeddingsRequest) -> EmbeddingsResponse:
         """Embed. Raises: GatewayError, NoRoute where this language has no embeddings."""
         connector = self._connector(endpoint)
-        asked = InferenceRequest(EMBEDDINGS, request.model, ())
+        asked = embeddings_inference(request)
         _EMBEDDINGS.answer_here(asked, connector)
         side = _EMBEDDINGS.provider(asked, connector)
-        body = encode_inputs(request.model, request.input, request.encoding_format)
+        body = side.encode_request(asked, quirks_of(connector.family, request.model))
         answer = await self._post(endpoint, connector, side, asked, body)
         try:
-            vectors, usage = decode_vectors(await answer.read(), len(request.input))
+            events = side.decode_answer(await answer.read())
         finally:
             await answer.close()
-        return EmbeddingsResponse(vectors, request.model, usage)
+        if failure := next((event for event in events if isinstance(event, Failure)), None):
+            raise error_of(failure)
+        vectors = [list(event.vector) for event in events if isinstance(event, Embedding)]
+        if len(vectors) != len(request.input):
+            raise UpstreamFailed(f"answer: found {len(vectors)} vectors, wanted {len(request.input)}")
+        model = next((event.model for event in events if isinstance(event, Start)), "")
+        usage = next((event for event in events if isinstance(event, Usage)), None)
+        return EmbeddingsResponse(vectors, model or request.model, usage)
 
     def _connector(self, endpoint: Endpoint) -> Connector:
+        """The endpoint as a row. Raises: NoRoute for one that its family knows no way to."""
         family = FAMILIES.get((endpoint.provider_family or "").casefold(), self._row)
         row = family if family.dialect == self._row.dialect else self._row
-        base_url = normalise_base_url(endpoint.base_url, row.dialect)
-        region = (urlsplit(base_url).hostname or "").split(".")[1:2] if row.aws_service else []
-        return replace(row, id=endpoint.endpoint_id, base_url=base_url, region=region[0] if region else None)
+        row = replace(row, id=endpoint.endpoint_id, auth_header=endpoint.auth_header or row.auth_header)
+        try:
+            if row.azure:
+                return at_resource(row, endpoint.base_url, endpoint.api_version, endpoint.endpoint_id)
+            base_url = normalise_base_url(endpoint.base_url, row.dialect)
+            version = endpoint.api_version or row.api_version
+            if not isinstance(endpoint.api_key, AwsCredentials):
+                return replace(row, base_url=base_url, api_version=version)
+            named = (urlsplit(base_url).hostname or "").split(".")[1:2]  # bedrock-runtime.REGION.amazonaws.com
+            region = check_region(row, named[0] if named else None, f"{endpoint.endpoint_id}.base_url")
+        except Malformed as error:
+            raise NoRoute(str(error), code="endpoint_malformed") from None
+        return replace(row, base_url=base_url, api_version=version, region=region)
 
     async def _post(
         self, endpoint: Endpoint, connector: Connector, side: ProviderSide, request: InferenceRequest, body: bytes
@@ -121,13 +140,13 @@ class HttpDriver:
         headers = {name: connector.api_version or value for name, value in side.headers}
         upstream = self._transport.upstream
         answer = await upstream.call(connector, url, body, _credential(endpoint, connector), headers)
-        if answer.status == 200:
+        if 200 <= answer.status < 300:
             return answer
         try:
             failure = side.decode_error(await answer.read(), answer.status)
         finally:
             await answer.close()
-        if answer.status in OUR_KEY_STATUSES or failure.status in OUR_KEY_STATUSES:
+        if answer.status in KEY_STATUSES or failure.status in KEY_STATUSES:
             raise refused_key()
         wait = read_retry_after(answer.retry_after, time.time())
         raise UpstreamRefused(failure, answer.status, retry_after=failure.retry_after if wait is None else wait)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.connectors.connector import AUTH_HEADERS
 from gateway.routing.retry import RetryPolicy
 from tee.aws.sigv4 import AwsCredentials
 from tee.errors import Malformed
@@ -90,6 +91,8 @@ class Endpoint:
 
     - `base_url`: with or without the version at its end
     - `api_key`: AWS's kind for Bedrock's signatures; empty where the provider wants none
+    - `api_version`, `auth_header`: where the account wants others than its family: what `anthropic-version` says, or
+      Azure's; one of AUTH_HEADERS
     - `weight`, `micro_usd_per_million`: for the strategies `weighted`, `least_busy` and `cost`
     """
 
@@ -104,6 +107,8 @@ class Endpoint:
     model_policy: ModelPolicy = field(default_factory=ModelPolicy)
     enabled: bool = True
     metadata: Mapping[str, str] = field(default_factory=dict)
+    api_version: str | None = None
+    auth_header: str | None = None
     weight: int = 1
     micro_usd_per_million: int | None = None
 
@@ -149,6 +154,8 @@ def check_pool(pool: ProviderPool) -> None:
         if not _URL.fullmatch(endpoint.base_url):
             # Never shown: a URL may carry a password.
             raise Malformed(f"{place}.base_url", "something else", "an http or https URL without a query")
+        if endpoint.auth_header not in (None, *AUTH_HEADERS):
+            raise Malformed(f"{place}.auth_header", "another", "one of " + ", ".join(AUTH_HEADERS))
         if endpoint.weight < 0:
             raise Malformed(f"{place}.weight", str(endpoint.weight), "0 or more")
         seen.add(endpoint.endpoint_id)

@@ -7,8 +7,8 @@ import time
 from gateway.engine.core.errors import NoAvailableEndpoint, PoolNotFound
 from gateway.engine.core.flight import Target
 from gateway.engine.core.pool import Endpoint, ExecutionTarget, ProviderPool, check_pool
-from gateway.routing.balance import Candidate, order_candidates
-from gateway.routing.health import AILING, BreakerPolicy, Health
+from gateway.routing.balance import Candidate, order_candidates, rank_of
+from gateway.routing.health import BreakerPolicy, Health
 
 
 class Pools:
@@ -59,8 +59,8 @@ class Pools:
             targets = [each for each in targets if each.endpoint.matches(where.hint)]
         targets = [each for each in targets if each.endpoint.model_policy.resolve(model) is not None]
         if not targets:
-            words = "that is enabled, serves this model" + (", and is what the hint means" if where.hint else "")
-            raise NoAvailableEndpoint(f"pool {pool.pool_id}: found no endpoint {words}", param="model")
+            wanted = "is enabled, serves this model" + (", and is what the hint means" if where.hint else "")
+            raise NoAvailableEndpoint(f"pool {pool.pool_id}: found no endpoint, wanted one that {wanted}")
         turn = self._turns[pool.pool_id] = self._turns.get(pool.pool_id, -1) + 1
         if len(targets) == 1:
             return targets
@@ -78,12 +78,11 @@ class Pools:
 
 def _candidate(target: Target, now: float) -> Candidate:
     health, endpoint = target.health.snapshot(now), target.endpoint
-    rank = 2 if now < target.rests_until or not target.health.admits(now) else int(health.score < AILING)
     return Candidate(
         endpoint.endpoint_id,
         endpoint.weight,
         health.in_flight,
         None if health.p50 is None else health.p50 * 1000,
         endpoint.micro_usd_per_million,
-        rank,
+        rank_of(target.health, now, resting=now < target.rests_until),
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from gateway.engine.core.pool import ProviderKind
 from gateway.inference import Usage
 
 
@@ -45,7 +46,7 @@ class AttemptReport:
 class RequestReport:
     """What became of one request.
 
-    - `endpoint_id`: which endpoint answered, or was tried last; None if none was
+    - `endpoint_id`, `provider_kind`: of the endpoint that answered, or was tried last; None if none was
     - `usage`: tokens, where the provider told them; of a stream that was cut, those told until then
     - `latency_ms`: from the call of the engine to the last byte; `first_event_ms`: to the first word of the answer
     - `metadata`: the tags of pool, endpoint and request, the later winning over the earlier
@@ -55,6 +56,7 @@ class RequestReport:
     kind: RequestKind
     pool_id: str
     endpoint_id: str | None
+    provider_kind: ProviderKind | None
     outcome: Outcome
     attempts: tuple[AttemptReport, ...]
     usage: Usage | None

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway import inference
-from gateway.dialects import openai_responses
+from gateway.dialects import openai_embeddings, openai_responses
 from gateway.errors import InvalidRequest
 from gateway.inference import Block, InferenceRequest, Text
 from gateway.jsonbody import encode_json
@@ -84,12 +84,15 @@ class ProxyResponsesRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProxyEmbeddingsRequest:
-    """Texts to be embedded. `encoding_format` is how the provider sends the numbers; they come out as numbers."""
+    """Texts to be embedded. `encoding_format` is how the provider sends the numbers; they come out as numbers. `extra`
+    are further members of OpenAI's body, such as `dimensions`.
+    """
 
     model: str
     input: Sequence[str]
     encoding_format: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def chat_inference(request: ProxyChatRequest) -> InferenceRequest:
@@ -114,6 +117,13 @@ def responses_inference(request: ProxyResponsesRequest) -> InferenceRequest:
     # A model may be left to the endpoint's policy, which the dialect does not know of.
     body = {**request.extra, **fields, "model": request.model or NEUTRAL}
     return replace(openai_responses.SURFACE.decode_request(encode_plain(body)), model=request.model)
+
+
+def embeddings_inference(request: ProxyEmbeddingsRequest) -> InferenceRequest:
+    """The texts as the core has them, read by the dialect. Raises: InvalidRequest."""
+    form = {} if request.encoding_format is None else {"encoding_format": request.encoding_format}
+    body = {**request.extra, "model": request.model or NEUTRAL, "input": list(request.input), **form}
+    return replace(openai_embeddings.decode_request(encode_plain(body)), model=request.model)
 
 
 def encode_plain(body: Mapping[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gateway.engine.core.engine import UniGatewayEngine
 from gateway.engine.core.errors import PoolNotFound
 from gateway.engine.core.pool import ExecutionTarget, ProviderPool
-from gateway.engine.core.requests import chat_inference, responses_inference
+from gateway.engine.core.requests import chat_inference, embeddings_inference, responses_inference
 from gateway.engine.core.session import (
     ChatResponse,
     ChatResponseChunk,
@@ -78,7 +78,7 @@ async def _answer(
 ) -> ProtocolHttpResponse:
     if protocol is HostProtocol.OPENAI_EMBEDDINGS:
         texts = replace(openai_payload_to_embed_request(payload, default_model), metadata=metadata)
-        return render_embeddings(await engine.proxy_embeddings(texts, where))
+        return render_embeddings(embeddings_inference(texts), await engine.proxy_embeddings(texts, where))
     if protocol is HostProtocol.OPENAI_RESPONSES:
         turn = replace(openai_payload_to_responses_request(payload, default_model), metadata=metadata)
         return _render(protocol, responses_inference(turn), await engine.proxy_responses(turn, where))

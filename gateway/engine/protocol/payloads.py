@@ -47,8 +47,8 @@ def anthropic_payload_to_chat_request(payload: Payload, default_model: str) -> P
     """A body of Anthropic's messages; `max_tokens` may be missing. Raises: InvalidRequest."""
     body = _read(payload, default_model)
     body["messages"] = _turns(body.get("messages"), _ANTHROPIC_ROLES)
-    if isinstance(body.get("system"), Mapping):
-        body["system"] = [body["system"]]
+    if "system" in body:
+        body["system"] = _content(body["system"])
     return _chat(_decode(decode_count, body))
 
 
@@ -71,8 +71,9 @@ def openai_payload_to_embed_request(payload: Payload, default_model: str) -> Pro
     texts = [block.text for message in asked.messages for block in message.content if isinstance(block, Text)]
     if len(texts) != len(asked.messages):
         raise InvalidRequest.at("input", "tokens", "a string or a list of strings")
-    form = body.get("encoding_format")
-    return ProxyEmbeddingsRequest(asked.model, texts, form if isinstance(form, str) else None)
+    form = body.pop("encoding_format", None)
+    extra = {name: value for name, value in body.items() if name not in ("model", "input")}
+    return ProxyEmbeddingsRequest(asked.model, texts, form, extra=extra)
 
 
 def _read(payload: Payload, default_model: str) -> dict[str, Any]:
@@ -135,14 +136,16 @@ def _turn(turn: Mapping[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
     spelled = role.strip().lower() if isinstance(role, str) else "user"
     spelled = _ROLES.get(spelled, spelled)
     known = spelled if spelled in roles else "system" if spelled == "developer" else "user"
-    content = turn.get("content")
-    if isinstance(content, Mapping):
-        content = [content]
-    if isinstance(content, list):
-        content = [_part(part) for part in content if part is not None]
+    content = _content(turn.get("content"))
     if content is None and known in ("system", "developer", "user"):
         content = ""
     return {**turn, "role": known, **({} if content is None and "content" not in turn else {"content": content})}
+
+
+def _content(said: Any) -> Any:
+    """Words as they are, and blocks in a list."""
+    parts = [said] if isinstance(said, Mapping) else said
+    return [_part(part) for part in parts if part is not None] if isinstance(parts, list) else parts
 
 
 def _part(part: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,8 +14,7 @@ from gateway.engine.core.drivers import EmbeddingsResponse
 from gateway.engine.core.session import ChatResponse, Completed, ResponsesResponse, Streaming
 from gateway.engine.protocol.http_response import Json, ProtocolHttpResponse, ServerSentEvents
 from gateway.errors import GatewayError, failure_of
-from gateway.inference import InferenceRequest
-from gateway.jsonbody import encode_json
+from gateway.inference import Embedding, Failure, InferenceRequest, Start, StreamEvent
 from gateway.languages import SERVICES
 
 
@@ -46,23 +46,24 @@ def render_streaming(protocol: HostProtocol, asked: InferenceRequest, session: S
     return ProtocolHttpResponse(200, ServerSentEvents(_frames(protocol.surface, asked, session)))
 
 
-def render_embeddings(session: Completed[EmbeddingsResponse]) -> ProtocolHttpResponse:
-    """Embeddings as numbers."""
+def render_embeddings(asked: InferenceRequest, session: Completed[EmbeddingsResponse]) -> ProtocolHttpResponse:
+    """Embeddings in the form that was asked for. Raises: UpstreamFailed unless there is one for each input."""
     response, usage = session.response, session.response.usage
-    rows = [
-        {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(response.embeddings)
-    ]
-    tokens = usage.prompt_tokens if usage is not None else 0
-    counted = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return ProtocolHttpResponse(
-        200, Json(encode_json({"object": "list", "data": rows, "model": response.model, "usage": counted}))
-    )
+    events: list[StreamEvent] = [Start("", response.model), *(Embedding(tuple(one)) for one in response.embeddings)]
+    events += [] if usage is None else [usage]
+    raw = HostProtocol.OPENAI_EMBEDDINGS.surface.encode_answer(events, asked, "", 0, None)
+    return ProtocolHttpResponse(200, Json(raw))
 
 
 def render_error(protocol: HostProtocol, error: GatewayError) -> ProtocolHttpResponse:
     """An error in the client's language."""
-    raw = protocol.surface.encode_error(failure_of(error), error.status)
+    raw = protocol.surface.encode_error(_failure(error), error.status)
     return ProtocolHttpResponse(error.status, Json(raw), error.retry_after)
+
+
+def _failure(error: GatewayError) -> Failure:
+    """The error without its word for the kind of error, which each language has its own for."""
+    return replace(failure_of(error), error_type=None)
 
 
 async def _frames(surface: Surface, asked: InferenceRequest, session: Streaming[Any]) -> AsyncGenerator[bytes, None]:
@@ -73,6 +74,6 @@ async def _frames(surface: Surface, asked: InferenceRequest, session: Streaming[
                 if written := encoder.encode(event):
                     yield written
         except GatewayError as error:
-            yield encoder.encode(failure_of(error)) + encoder.finish(None)
+            yield encoder.encode(_failure(error)) + encoder.finish(None)
             return
     yield encoder.finish(None)

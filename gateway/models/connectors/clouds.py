@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.config import read_aws_credentials
 from gateway.connectors.catalog import ANY_PROJECT
 from gateway.connectors.connector import Connector
-from gateway.credentials import read_aws_file
+from gateway.credentials import fits_headers, read_aws_file
 from gateway.dialects.fields import word
 from gateway.environment import read_variable
 from gateway.google_token import GoogleTokens
@@ -45,7 +45,7 @@ def sign_bedrock(connector: Connector, url: str, body: bytes, secret: str) -> di
         found = read_aws_file(Path(place).expanduser(), secret)
     else:
         return connector.credential_header(secret)
-    if found is None:
+    if found is None or not fits_headers(found):
         raise missing_secret(ProviderId.AMAZON)
     return connector.signed_headers(found, url, _JSON_TYPE, body, datetime.now(UTC))
 
@@ -68,6 +68,11 @@ async def authorize_vertex(connector: Connector, secret: str) -> dict[str, str]:
         raise missing_secret(ProviderId.GOOGLE_VERTEX)  # a project is found, nothing that may use it
     token = secret if key_file is None else await _TOKENS.token(ProviderId.GOOGLE_VERTEX, key_file)
     return connector.credential_header(token)
+
+
+def forget_vertex() -> None:
+    """The token was refused: the next call buys another."""
+    _TOKENS.forget(ProviderId.GOOGLE_VERTEX)
 
 
 def missing_secret(provider: ProviderId) -> GatewayError:

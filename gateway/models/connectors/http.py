@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -63,8 +64,9 @@ class HttpResponse:
     ) -> AsyncGenerator[bytes, None]:
         """The body as it arrives; its end, or closing it, lets go of the connection. Raises: GatewayError."""
         try:
-            async for chunk in guarded(self._take(), cancel, what):
-                yield chunk
+            async with aclosing(guarded(self._take(), cancel, what)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         finally:
             await self._close()
 
@@ -76,10 +78,11 @@ class HttpResponse:
         """The whole body; beyond `MAX_BODY` bytes it is cut off. Raises: GatewayError."""
         read = bytearray()
         try:
-            async for chunk in self._take():
-                read += chunk
-                if len(read) > MAX_BODY:
-                    break
+            async with aclosing(guarded(self._take(), None, "response body")) as chunks:
+                async for chunk in chunks:
+                    read += chunk
+                    if len(read) > MAX_BODY:
+                        break
         finally:
             await self._close()
         return bytes(read[:MAX_BODY])

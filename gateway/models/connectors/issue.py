@@ -23,10 +23,11 @@ _STREAMS = {"application/x-ndjson": "ndjson stream"}
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that is ready to be sent, and the language of its answer."""
+    """A request that is ready to be sent, the language of its answer, and what to do where its proof is not taken."""
 
     side: ProviderSide
     request: HttpRequest
+    refused: Callable[[], None] = lambda: None
 
 
 async def issue(
@@ -47,7 +48,7 @@ async def issue(
             f"{card.provider} could not be reached",
             f"request aborted while waiting for {card.provider}",
         )
-        async with aclosing(_events(prepared.side, response, card.provider, cancel)) as arriving:
+        async with aclosing(_events(prepared, response, card.provider, cancel)) as arriving:
             async for events in arriving:
                 for emission in projection.push(events):
                     yield emission
@@ -58,8 +59,11 @@ async def issue(
 
 
 async def _events(
-    side: ProviderSide, response: HttpResponse, provider: str, cancel: CancellationToken | None
+    prepared: Prepared, response: HttpResponse, provider: str, cancel: CancellationToken | None
 ) -> AsyncGenerator[list[StreamEvent], None]:
+    side = prepared.side
+    if response.status == 401:
+        prepared.refused()
     if not response.ok:
         raise await _refusal(side, response, provider)
     if response.content_type not in ("", side.stream_type):

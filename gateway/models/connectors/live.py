@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from gateway.connectors.azure import at_resource
 from gateway.connectors.catalog import FAMILIES, normalise_base_url
 from gateway.connectors.connector import Connector
+from gateway.environment import read_variable
 from gateway.languages import SERVICES
 from gateway.models.connectors.clouds import (
     authorize_vertex,
+    forget_vertex,
     missing_secret,
     place_bedrock,
     place_vertex,
@@ -25,11 +27,11 @@ from gateway.models.contract.errors import GatewayError, GatewayErrorKind
 from gateway.models.contract.model_card import ApiKind, ModelCard
 from gateway.models.contract.options import StreamOptions
 from gateway.models.contract.reply import Reply
-from gateway.models.conversion.request import card_quirks, family_of, to_request
+from gateway.models.conversion.request import card_quirks, family_of, guest_of, to_request
 from gateway.models.credentials.secrets import SecretScheme, describe_secret
 from gateway.models.streaming.channel import Channel, channel_of, collect_reply
 from tee.errors import Malformed
-from tee.origin import is_private_channel
+from tee.origin import is_private_channel, parse_origin
 
 _CHAT = SERVICES["/v1/chat/completions"]
 
@@ -56,9 +58,8 @@ class LiveConnector:
         return await collect_reply(self.stream(model, conversation, options))
 
     async def _prepare(self, card: ModelCard, conversation: Conversation, options: StreamOptions) -> Prepared:
-        secret = await self.resolver.resolve(card.provider, options.api_key)
-        if secret is None and describe_secret(card.provider).scheme is not SecretScheme.NONE:
-            raise missing_secret(card.provider)
+        _check_address(card)
+        secret = await self._find_secret(card, options)
         connector = place_card(card, secret or "")
         request = to_request(card, conversation, options, connector.dialect)
         side = _CHAT.provider(request, connector)
@@ -70,7 +71,41 @@ class LiveConnector:
         headers = {name: connector.api_version or value for name, value in side.headers}
         if secret is not None:
             headers |= await _authorize(connector, url, body, secret)
-        return Prepared(side, HttpRequest(url, headers, body, options.cancel))
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            words = f"{card.provider}: the credential holds what no header can carry, wanted one line of plain ASCII"
+            raise GatewayError(GatewayErrorKind.AUTH, words, provider=card.provider)
+        sent = HttpRequest(url, headers, body, options.cancel)
+        return Prepared(side, sent, forget_vertex) if connector.service_account else Prepared(side, sent)
+
+    async def _find_secret(self, card: ModelCard, options: StreamOptions) -> str | None:
+        """The secret of the card's provider; at a guest's host the guest's own, never another vendor's."""
+        if (guest := guest_of(card)) is not None:
+            return _guest_secret(FAMILIES[guest], card, options)
+        secret = await self.resolver.resolve(card.provider, options.api_key)
+        if secret is None and describe_secret(card.provider).scheme is not SecretScheme.NONE:
+            raise missing_secret(card.provider)
+        return secret
+
+
+def _guest_secret(family: Connector, card: ModelCard, options: StreamOptions) -> str:
+    values = ((options.api_key or "").strip(), *(read_variable(name) for name in family.credential_env))
+    found = next((value for value in values if value), None)
+    if found is None:
+        words = f"no credential for {family.family}: set {' or '.join(family.credential_env)}, or give it as api_key"
+        raise GatewayError(GatewayErrorKind.AUTH, words, provider=card.provider)
+    return found
+
+
+def _check_address(card: ModelCard) -> None:
+    """Refuse a base_url that is none. Raises: GatewayError."""
+    try:
+        if card.base_url is not None:
+            parse_origin(card.base_url)
+    except Malformed as error:
+        raise GatewayError(GatewayErrorKind.UNSUPPORTED, f"base_url: {error}", provider=card.provider) from None
+    if "?" in (card.base_url or "") or "#" in (card.base_url or ""):
+        words = "base_url: found a query or a fragment, wanted neither: paths follow it"
+        raise GatewayError(GatewayErrorKind.UNSUPPORTED, words, provider=card.provider)
 
 
 def place_card(card: ModelCard, secret: str) -> Connector:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from weakref import WeakKeyDictionary
 
 from gateway.config import Limits
@@ -43,7 +44,7 @@ class NetworkTransport:
             await race(send(), request.cancel, aborted_message)
         except UpstreamFailed as error:
             raise _transport_error(error, provider, transport_message) from None
-        except GatewayError:
+        except BaseException:
             for answer in answers:  # it came in the very moment of the cancellation
                 await answer.close()
             raise
@@ -71,10 +72,11 @@ async def _held(limits: Limits) -> AsyncGenerator[Upstream, None]:
         await upstream.close()
 
 
-async def _chunks(answer: UpstreamAnswer, provider: str) -> AsyncIterator[bytes]:
+async def _chunks(answer: UpstreamAnswer, provider: str) -> AsyncGenerator[bytes, None]:
     try:
-        async for chunk in answer.chunks():
-            yield chunk
+        async with aclosing(answer.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
     except UpstreamFailed as error:
         raise _transport_error(error, provider, f"{provider} broke off its answer") from None
 

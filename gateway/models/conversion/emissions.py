@@ -68,10 +68,10 @@ class Projection:
 
     model: str
     provider: str
-    _emissions: list[Emission] = field(default_factory=list)
-    _thoughts: list[ThinkingBlock] = field(default_factory=list)
-    _calls: dict[int, _Call] = field(default_factory=dict)
-    _error: GatewayError | None = None
+    _emissions: list[Emission] = field(default_factory=list, init=False)
+    _thoughts: list[ThinkingBlock] = field(default_factory=list, init=False)
+    _calls: dict[int, _Call] = field(default_factory=dict, init=False)
+    _error: GatewayError | None = field(default=None, init=False)
 
     def push(self, events: Iterable[StreamEvent]) -> list[Emission]:
         """The emissions of some more events; after a failure there are none."""

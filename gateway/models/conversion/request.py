@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import urlsplit
 
+from gateway.connectors.catalog import FAMILIES
 from gateway.connectors.quirks_table import quirks_of
 from gateway.dialects.quirks import Quirks
 from gateway.inference import (
@@ -42,6 +44,8 @@ _FAMILIES = {
     ApiKind.OLLAMA: "ollama",
     ApiKind.MOCK: "mock",
 }
+# Vendors of OpenAI's language who are no ProviderId: a card of theirs is known by its host.
+_GUEST_HOSTS = {urlsplit(FAMILIES[family].base_url).hostname: family for family in ("deepseek", "zai")}
 # Anthropic's own ids for curated cards whose first model it no longer serves.
 _WIRE_IDS = {
     "claude-opus-4": "claude-opus-4-8",
@@ -51,8 +55,17 @@ _WIRE_IDS = {
 
 
 def family_of(card: ModelCard) -> str:
-    """The row of the providers' catalog that serves a card: the language's own, but for MiniMax."""
-    return "minimax" if card.provider is ProviderId.MINIMAX else _FAMILIES[card.api]
+    """The row of the providers' catalog that serves a card: the language's own, but for MiniMax and guests."""
+    if card.api is ApiKind.ANTHROPIC_MESSAGES and card.provider is ProviderId.MINIMAX:
+        return "minimax"
+    return guest_of(card) or _FAMILIES[card.api]
+
+
+def guest_of(card: ModelCard) -> str | None:
+    """The family of a vendor who is no ProviderId: DeepSeek and Z.AI, where the card's base_url is theirs."""
+    if card.api is not ApiKind.OPENAI_COMPLETIONS or card.base_url is None:
+        return None
+    return _GUEST_HOSTS.get(urlsplit(card.base_url).hostname)
 
 
 def wire_id(card: ModelCard) -> str:
@@ -66,11 +79,11 @@ def card_quirks(card: ModelCard) -> Quirks:
 
 
 def to_request(
-    card: ModelCard, conversation: asked.Conversation, options: StreamOptions, dialect: str, *, stream: bool = True
+    card: ModelCard, conversation: asked.Conversation, options: StreamOptions, dialect: str
 ) -> InferenceRequest:
-    """The request. `dialect` is the one that it will be written in: a bare signature is taken for one of its own.
+    """The request, for a stream. Only a card that reasons is told how much to.
 
-    Only a card that reasons is told how much to.
+    `dialect` is the one that it will be written in: a bare signature is taken for one of its own.
     """
     return InferenceRequest(
         dialect=ORIGIN,
@@ -81,8 +94,8 @@ def to_request(
         max_tokens=options.max_output_tokens,
         temperature=options.temperature,
         top_p=options.top_p,
-        stream=stream,
-        include_usage=stream,
+        stream=True,
+        include_usage=True,
         reasoning=Reasoning(options.thinking) if options.thinking and card.reasoning else None,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from gateway.models.contract.errors import aborted
@@ -32,16 +32,22 @@ async def race(work: Coroutine[Any, Any, T], cancel: CancellationToken | None, m
     raise aborted(message)
 
 
-async def guarded(chunks: AsyncIterable[bytes], cancel: CancellationToken | None, what: str) -> AsyncIterator[bytes]:
-    """The chunks until the token is cancelled. Raises: GatewayError(ABORTED), which says whether it began."""
-    if cancel is not None and cancel.cancelled:
-        raise aborted(f"request aborted before reading the {what}")
+async def guarded(
+    chunks: AsyncIterable[bytes], cancel: CancellationToken | None, what: str
+) -> AsyncGenerator[bytes, None]:
+    """The chunks until the token is cancelled; however it ends, a generator of chunks is closed.
+
+    Raises: GatewayError(ABORTED), which says whether reading had begun.
+    """
     iterator = aiter(chunks)
-    while True:
-        chunk = await race(_next(iterator), cancel, f"request aborted while reading the {what}")
-        if chunk is None:
-            return
-        yield chunk
+    try:
+        if cancel is not None and cancel.cancelled:
+            raise aborted(f"request aborted before reading the {what}")
+        while (chunk := await race(_next(iterator), cancel, f"request aborted while reading the {what}")) is not None:
+            yield chunk
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:

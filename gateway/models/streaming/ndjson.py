@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 
 from gateway.dialects.ndjson import LineSplitter
 from gateway.errors import UpstreamFailed
@@ -13,15 +14,18 @@ from gateway.models.streaming.cancel import guarded
 from gateway.models.streaming.utf8 import Utf8Decoder
 
 
-async def ndjson_lines(chunks: AsyncIterable[bytes], cancel: CancellationToken | None = None) -> AsyncIterator[object]:
+async def ndjson_lines(
+    chunks: AsyncIterable[bytes], cancel: CancellationToken | None = None
+) -> AsyncGenerator[object, None]:
     """The value of each line that is not blank, the last one with or without its line feed.
 
     Raises: GatewayError, ABORTED when cancelled and PARSE for a line that is no JSON or beyond the bound.
     """
     splitter = LineSplitter()
-    async for chunk in guarded(chunks, cancel, "ndjson stream"):
-        for line in _lines(splitter, chunk):
-            yield _value(line)
+    async with aclosing(guarded(chunks, cancel, "ndjson stream")) as arriving:
+        async for chunk in arriving:
+            for line in _lines(splitter, chunk):
+                yield _value(line)
     if last := splitter.finish():
         yield _value(last)
 

@@ -1,0 +1,158 @@
+"""Steps 4 to 7 of one call: unseal and call until an answer holds, meter, receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway.attempts import Attempt, Attempts, Reached
+from gateway.call import CLIENT_LEFT, JSON_TYPE, STREAM_TYPE, Answer, Call, Sent, whole
+from gateway.candidates import Candidates
+from gateway.config import Config
+from gateway.dialects.dialect import Seen
+from gateway.draft import ReceiptDraft
+from gateway.errors import GatewayError, UpstreamFailed, failure_of
+from gateway.inference import Usage
+from gateway.record import CallRecord
+from gateway.relay import DRAIN_SECONDS, Aftermath, Relay
+from gateway.routing.route import Route
+from gateway.translate import OUR_KEY_STATUSES, refused_key
+from gateway.tried import encode_attempts, headers_of, with_attempts
+from gateway.upstream import UpstreamAnswer
+
+Made = tuple[bytes, Seen]
+"""A buffered answer for the client, and what it says of itself."""
+
+
+class Carriage:
+    """One call whose record is open, on its way to the candidates and back."""
+
+    def __init__(
+        self,
+        call: Call,
+        candidates: Candidates,
+        attempts: Attempts,
+        audit: CallRecord,
+        config: Config,
+        after: Aftermath,
+    ) -> None:
+        """`after` carries on what shall be read to its end for a client that has left."""
+        self._call = call
+        self._candidates = candidates
+        self._attempts = attempts
+        self._audit = audit
+        self._frame = config.limits.frame
+        self._after = after if config.drain else None
+        self._tried: list[Attempt] = []
+
+    async def answer(self) -> Answer:
+        """The answer, or the refusal. A stream goes on as a Relay; a call that is cancelled still gets its receipt."""
+        reaching: Awaitable[Reached[Made]] = self._attempts.reach(
+            self._candidates.targets(),
+            self._read,
+            stream=self._call.exchange.request.stream,
+            finished=self._tried.append,
+        )
+        try:
+            if self._after is not None:
+                reaching = asyncio.ensure_future(reaching)
+                return await self._show(await asyncio.shield(reaching))
+            return await self._show(await reaching)
+        except GatewayError as error:
+            return await self._refuse(error)
+        except BaseException:
+            # Cancelled, or a fault of ours: the receipt is owed either way.
+            if self._after is not None and isinstance(reaching, asyncio.Future) and not reaching.done():
+                self._after(self._settle(reaching))
+            else:
+                self._record_cut(None)
+            raise
+
+    def _read(self, at: int, body: bytes) -> Made:
+        """What a client gets of a buffered answer of this candidate. Raises UpstreamFailed if it is none."""
+        return self._candidates.exchange(at).answer(body, self._by(at).attestation_wanted())
+
+    def _by(self, at: int) -> Call:
+        """The call as this candidate answers it."""
+        route = self._candidates.routes[at]
+        meter = replace(self._call.meter, provider=route.connector.id)
+        return replace(self._call, exchange=self._candidates.exchange(at), route=route, meter=meter)
+
+    def _told(self, call: Call, answered: int | None) -> Call:
+        """The call with what was tried, in its receipt and its activity: once."""
+        if call.meter.attempts is not None:
+            return call
+        draft = with_attempts(call.draft, self._candidates, self._tried, answered)
+        meter = replace(call.meter, attempts=encode_attempts(self._candidates, self._tried))
+        return replace(call, draft=draft, meter=meter)
+
+    async def _show(self, reached: Reached[Made]) -> Answer:
+        """What was reached, as an Answer. Raises UpstreamFailed for what no client can read."""
+        call = self._told(self._by(reached.target), reached.target)
+        call = replace(call, draft=_verified(call.draft, call.route, reached.answer))
+        if reached.streams:
+            headers = headers_of(self._candidates, self._tried, reached.target, 200)
+            return Answer(200, STREAM_TYPE, call.draft.receipt_id, self._relay(call, reached), headers=headers)
+        self._call = call
+        if reached.made is None:
+            return await self._pass_refusal(call, reached)
+        body, seen = reached.made
+        returned = replace(whole(200, body), complete=seen.whole)
+        await self._audit.close(call.draft, returned, seen.chat_id or None, call.meter.read(200, seen.usage))
+        return self._answer(200, body, None, reached.target)
+
+    async def _pass_refusal(self, call: Call, reached: Reached[Made]) -> Answer:
+        """The provider's own refusal, as it said it, if it is one that a client can read. Raises UpstreamFailed."""
+        answer = reached.answer
+        if answer.status in OUR_KEY_STATUSES:
+            raise refused_key()
+        if answer.status < 400 or answer.kind != JSON_TYPE:
+            raise UpstreamFailed(f"The provider answered with status {answer.status} and no JSON.")
+        body, wait = call.exchange.refusal(reached.body, answer.status)
+        activity = call.meter.read(answer.status, None)
+        await self._audit.close(call.draft, whole(answer.status, body), None, activity)
+        return self._answer(answer.status, body, answer.retry_after or wait, reached.target)
+
+    async def _refuse(self, error: GatewayError) -> Answer:
+        """A refusal of ours, with its receipt."""
+        call = self._told(self._call, None)
+        body = call.exchange.surface.encode_error(failure_of(error), error.status)
+        await self._audit.close(call.draft, whole(error.status, body), None, call.meter.read(error.status, None))
+        return self._answer(error.status, body, None if error.retry_after is None else f"{error.retry_after:g}", None)
+
+    def _answer(self, status: int, body: bytes, retry_after: str | None, answered: int | None) -> Answer:
+        headers = headers_of(self._candidates, self._tried, answered, status)
+        return Answer(status, JSON_TYPE, self._call.draft.receipt_id, body, retry_after, headers)
+
+    def _relay(self, call: Call, reached: Reached[Made]) -> Relay:
+        return Relay(call, reached, self._audit, call.exchange.passage(self._frame), self._after)
+
+    def _record_cut(self, usage: Usage | None) -> None:
+        """Nothing has left, and nothing will."""
+        call = self._told(self._call, None)
+        cut = Sent(0, "").returned(complete=False)
+        self._audit.submit_close(call.draft, cut, None, call.meter.read(CLIENT_LEFT, usage))
+
+    async def _settle(self, reaching: asyncio.Future[Reached[Made]]) -> None:
+        """Learn what the answer used, though its client has left."""
+        reached: Reached[Made] | None = None
+        try:
+            with suppress(GatewayError, TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    reached = await reaching
+        finally:
+            if reached is not None and reached.streams:
+                await self._relay(self._told(self._by(reached.target), reached.target), reached).close()
+            else:
+                self._record_cut(None if reached is None or reached.made is None else reached.made[1].usage)
+
+
+def _verified(draft: ReceiptDraft, route: Route, answer: UpstreamAnswer) -> ReceiptDraft:
+    """What is known of the upstream that answered: TLS at most, never a false `verified`."""
+    if answer.tls is not None:
+        draft = draft.with_event("upstream.tls", **answer.tls)
+    return draft.with_event(
+        "upstream.verified", required=False, result="not_attested", model_id=route.model.upstream_model
+    )

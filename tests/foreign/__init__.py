@@ -1,0 +1,1 @@
+"""Clients of other makers, unmodified, against a live gateway."""
