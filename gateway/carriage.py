@@ -75,7 +75,9 @@ class Carriage:
         return self._candidates.exchange(at).answer(body, self._by(at).attestation_wanted())
 
     def _by(self, at: int) -> Call:
-        """The call as this candidate answers it."""
+        """The call as this candidate answers it; as it is, if that is the one that was asked for."""
+        if at == 0:
+            return self._call
         route = self._candidates.routes[at]
         meter = replace(self._call.meter, provider=route.connector.id)
         return replace(self._call, exchange=self._candidates.exchange(at), route=route, meter=meter)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
@@ -22,6 +21,7 @@ from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.random_hex import random_hex
 from gateway.routing.route import PublicModel
 from gateway.stopwatch import stopwatch
 from gateway.storage.calls import LoggedReceipt
@@ -170,7 +170,7 @@ def _demands(headers: Mapping[str, str]) -> Demands:
 
 def _head(answer: Answer, more: Mapping[str, str]) -> Message:
     """The start of an answer, with both vendors' request ids, and the receipt's."""
-    request_id = "req_" + secrets.token_hex(12)
+    request_id = "req_" + random_hex(12)
     headers = {
         "x-request-id": request_id,
         "request-id": request_id,
