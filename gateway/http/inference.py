@@ -82,9 +82,8 @@ async def _relay(answer: Answer, body: StreamedBody, send: Send) -> None:
         await send(_head(answer, STREAM_HEADERS))
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": chunk, "more_body": not body.ended})
                 watch.sent()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         await body.close()
 
