@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         if status < 200:
             self.headers = []
             return
-        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+        if sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEAD:
             raise ValueError(f"a head of more than {MAX_HEAD} bytes")
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         lengths = sum([name == b"content-length" for name, _ in self.headers])
