@@ -110,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._loose = 0 if self._moved or len(self._parts) > parts else self._loose + len(data)
         if self._loose > MAX_HEAD:
             self._fail(httpx2.RemoteProtocolError(f"The answer's head or trailers pass {MAX_HEAD} bytes"))
+            return
         self._size += len(data)
         if self._size > WAITING_BODY and not self._paused:
             self._paused = True
