@@ -26,6 +26,7 @@ from gateway.routing.retry import (
     judge_status,
     read_retry_after,
 )
+from gateway.stopwatch import note_attempt
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
 
@@ -229,7 +230,9 @@ class Attempts:
             watch.begun = _now()
             if ended is None or ended.reached is None or not ended.reached.streams:
                 watch.done(None if ended is None else counts_as(ended.verdict))
-            call.finished(_attempt(at, ended, watch))
+            attempt = _attempt(at, ended, watch)
+            note_attempt(key.id, attempt.status, attempt.failure)
+            call.finished(attempt)
         return ended
 
     async def _ask(self, call: _Call[T], at: int, asked: Asked, key: Connector, watch: _Watch) -> _Ended[T]:
