@@ -79,7 +79,6 @@ class Reached(Generic[T]):
     """
 
     target: int
-    asked: Asked
     answer: UpstreamAnswer
     deadline: float
     done: Callable[[bool | None], None]
@@ -168,13 +167,6 @@ class Attempts:
         now = _now()
         return {place: health.snapshot(now) for place, health in self._health.items()}
 
-    def health_of(self, connector: Connector, model: str) -> Health:
-        """The record of one target."""
-        place = connector.id, model
-        if place not in self._health:
-            self._health[place] = Health(self._breaker)
-        return self._health[place]
-
     def _order(self, plan: Sequence[Target]) -> list[int]:
         """The places of the plan: first who is well, then who is ailing, last who is to be left alone."""
         if len(plan) == 1:
@@ -183,7 +175,7 @@ class Attempts:
         return sorted(range(len(plan)), key=lambda at: self._rank(plan[at], now))
 
     def _rank(self, target: Target, now: float) -> int:
-        health = self.health_of(target.connector, target.model)
+        health = self._health_of(target.connector, target.model)
         return rank_of(health, now, resting=self._rest_of(self._pick(target.connector)) > now)
 
     async def _walk(self, call: _Call[T], at: int, *, last: bool) -> _Ended[T]:
@@ -194,7 +186,7 @@ class Attempts:
         except GatewayError as error:
             return _Ended(_HOLDS, error=error)
         # Whoever is to be left alone is tried once, where nobody else is left: a breaker steers and never refuses.
-        most = self._retry.attempts if self.health_of(target.connector, target.model).admits(_now()) else 1
+        most = self._retry.attempts if self._health_of(target.connector, target.model).admits(_now()) else 1
         failed, used = 0, set()
         while True:
             key = self._pick(target.connector)
@@ -221,7 +213,7 @@ class Attempts:
 
     async def _once(self, call: _Call[T], at: int, asked: Asked, key: Connector) -> _Ended[T]:
         """One attempt, bounded in time, told to `finished` and to the target's health."""
-        watch = _Watch(self.health_of(key, call.plan[at].model), _now())
+        watch = _Watch(self._health_of(key, call.plan[at].model), _now())
         until = min(call.deadline, watch.began + self._limits.first_token_seconds) if call.stream else call.deadline
         call.left -= 1
         call.started(at)
@@ -255,11 +247,18 @@ class Attempts:
                 body = await answer.read()
             answers = not streams and 200 <= answer.status < 300
             made = call.read(at, body) if answers else None
-            reached = Reached(at, asked, answer, call.deadline, watch.done, streams, body, made)
+            reached = Reached(at, answer, call.deadline, watch.done, streams, body, made)
             return _Ended(_HOLDS if streams or answers else _judge_refusal(asked.provider, answer, body), reached)
         finally:
             if not streams:
                 await answer.close()
+
+    def _health_of(self, connector: Connector, model: str) -> Health:
+        """The record of one target."""
+        place = connector.id, model
+        if place not in self._health:
+            self._health[place] = Health(self._breaker)
+        return self._health[place]
 
     def _pick(self, connector: Connector) -> Connector:
         """The first of a provider's keys that does not rest; else the one that will have rested first."""

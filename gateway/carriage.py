@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -47,28 +46,34 @@ class Carriage:
         self._frame = config.limits.frame
         self._after = after if config.drain else None
         self._tried: list[Attempt] = []
+        self._left = False  # the client has gone, and the attempts go on without it
 
     async def answer(self) -> Answer:
         """The answer, or the refusal. A stream goes on as a Relay; a call that is cancelled still gets its receipt."""
-        reaching: Awaitable[Reached[Made]] = self._attempts.reach(
-            self._candidates.targets(),
-            self._read,
-            stream=self._call.exchange.request.stream,
-            finished=self._tried.append,
-        )
         try:
-            if self._after is not None:
-                reaching = asyncio.ensure_future(reaching)
-                return await self._show(await asyncio.shield(reaching))
-            return await self._show(await reaching)
+            return await self._show(await self._reach())
         except GatewayError as error:
             return await self._refuse(error)
         except BaseException:
             # Cancelled, or a fault of ours: the receipt is owed either way.
-            if self._after is not None and isinstance(reaching, asyncio.Future) and not reaching.done():
-                self._after(self._settle(reaching))
-            else:
+            if not self._left:
                 self._record_cut(None)
+            raise
+
+    async def _reach(self) -> Reached[Made]:
+        """What the attempts come to. Raises GatewayError."""
+        asks = self._call.exchange.request.stream
+        reaching = self._attempts.reach(
+            self._candidates.targets(), self._read, stream=asks, finished=self._tried.append
+        )
+        if self._after is None:
+            return await reaching
+        going_on = asyncio.ensure_future(reaching)
+        try:
+            return await asyncio.shield(going_on)
+        except asyncio.CancelledError:
+            self._left = True
+            self._after(self._settle(going_on))
             raise
 
     def _read(self, at: int, body: bytes) -> Made:

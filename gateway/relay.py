@@ -16,6 +16,7 @@ from gateway.storage.calls import Activity, Progress
 from gateway.stream_checkpoints import StreamCheckpoints
 
 _TOOK_TOO_LONG = UpstreamFailed("The answer took too long as a whole.", code="upstream_timeout")
+SLICE = 16 << 10  # bytes of what was held back: what comes whole before a fault is given, and a fault ends a slice
 DRAIN_SECONDS = 120.0  # for which an answer is read on that nobody waits for any more
 Aftermath = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -33,7 +34,7 @@ class Relay:
         self._aftermath = aftermath
         self._next = reached.answer.next if aftermath is None else self._next_unshaken
         self._reading: asyncio.Future[bytes] | None = None
-        self._closing: asyncio.Future[None] | None = None
+        self._closing: asyncio.Future[None] | None = None  # held, since a task that nobody holds may vanish
         self._begun = self._expired = False
         self._audit = audit
         self._passage = passage
@@ -52,8 +53,9 @@ class Relay:
         self._begun = True
         clock = asyncio.get_running_loop().call_at(self._reached.deadline, self._expire)
         try:
-            piece = self._reached.body
-            while piece:
+            held = self._reached.body
+            while piece := held[:SLICE] or await self._next():
+                held = held[SLICE:]
                 if ready := self._passage.push(piece):
                     yield ready
                     self._sent.add(ready)  # the reader came back for more, so these were taken
@@ -61,7 +63,6 @@ class Relay:
                     if comment := self._checkpoints.comment():
                         yield comment
                         self._sent.add(comment)
-                piece = await self._next()
             tail, complete = self._ending()
         except UpstreamFailed as error:
             failure = failure_of(_TOOK_TOO_LONG if self._expired else error)
