@@ -135,6 +135,12 @@ def test_reads_a_full_request() -> None:
     assert request.extra == {"metadata": {"user_id": "u"}, "service_tier": "auto", "sf_policy": "p"}
 
 
+def test_a_placeholder_is_no_tool() -> None:
+    tool: dict[str, object] = {"name": "f", "input_schema": {"type": "object"}, "defer_loading": True}
+    request = decode_request(body(tools=[{**tool, "name": "DeferredToolPlaceholder"}, tool]))
+    assert [one.name for one in request.tools or () if isinstance(one, Tool)] == ["f"]
+
+
 def test_the_form_of_the_answer_has_an_older_place() -> None:
     form: dict[str, object] = {"type": "json_schema", "schema": {"type": "object"}}
     request = decode_request(body(output_format=form))

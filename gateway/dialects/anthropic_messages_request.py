@@ -110,7 +110,7 @@ def _decode(fields: dict[str, object], *, counting: bool) -> InferenceRequest:
         dialect=NAME,
         model=read_model(fields),
         messages=_messages(fields),
-        tools=None if tools is None else tuple(map(decode_tool, tools)),
+        tools=None if tools is None else tuple(decode_tool(tool) for tool in tools if not _is_placeholder(tool)),
         tool_choice=_tool_choice(choice),
         parallel_tool_calls=False if choice and choice.get("disable_parallel_tool_use") is True else None,
         max_tokens=max_tokens or None,
@@ -141,6 +141,11 @@ def _messages(fields: dict[str, object]) -> tuple[Message, ...]:
             raise InvalidRequest.at(f"messages[{number}]", kind_of(turn), "an object")
         messages += decode_turn(turn, f"messages[{number}]")
     return tuple(messages)
+
+
+def _is_placeholder(tool: dict[str, object]) -> bool:
+    """What Claude Code sends beside its tools, for Anthropic never to show: a model of another vendor would call it."""
+    return tool.get("defer_loading") is True and tool.get("name") == "DeferredToolPlaceholder"
 
 
 def _is_billing(block: Block) -> bool:

@@ -40,12 +40,13 @@ _PYDANTIC = Environment(
 )
 _INSTRUCTOR = Environment("instructor", False, ("instructor[anthropic]==1.17.0", "openai==3.3.0", "anthropic==0.93.0"))
 _LLM = Environment("llm", False, ("llm==0.36", "llm-anthropic==0.30", "openai==3.54.0", "anthropic==1.17.0"))
-_SDKS_JS = Environment("sdks-javascript", True, ("openai@6.49.0", "@anthropic-ai/sdk@1.12.0", "zod@4.6.7"))
+_NODE = "node@22.23.3"  # of npm's own: what these packages ask for, whatever the machine has
+_SDKS_JS = Environment("sdks-javascript", True, (_NODE, "openai@7.55.0", "@anthropic-ai/sdk@1.12.0", "zod@4.6.7"))
 _VERCEL = Environment(
-    "vercel", True, ("ai@6.0.326", "@ai-sdk/openai@3.0.141", "@ai-sdk/anthropic@3.0.138", "zod@4.6.7")
+    "vercel", True, (_NODE, "ai@7.0.173", "@ai-sdk/openai@4.0.118", "@ai-sdk/anthropic@4.0.105", "zod@4.6.7")
 )
 _CODEX = Environment("codex", True, ("@openai/codex@0.169.0",))
-_CLAUDE = Environment("claude-code", True, ("@anthropic-ai/claude-code@2.1.197",))
+_CLAUDE = Environment("claude-code", True, (_NODE, "@anthropic-ai/claude-code@2.1.328"))
 
 CLIENTS = (
     Client("OpenAI SDK (Python)", _SDKS, "openai_sdk.py", ("chat", "responses"), ("openai",)),
@@ -55,7 +56,7 @@ CLIENTS = (
     Client(
         "LangChain",
         _LANGCHAIN,
-        "langchain.py",
+        "langchain_client.py",
         ("chat", "responses", "messages"),
         ("langchain-openai", "langchain-anthropic"),
         "`stream_usage=True` if a stream is to tell its usage: at an address of one's own it does not ask for it.",
