@@ -110,7 +110,7 @@ def test_ctrl_c_ends_open_streams_at_once_and_leaves_their_receipts(
     with capsys.disabled():
         print(f"\nCtrl-C with {STOPPED_STREAMS} open streams: gone after {seconds:.2f} s")
     assert code == 0
-    assert seconds < 2.0
+    assert seconds < 6.0  # and not the 25 of a gentle stop
     gateway.start()
     for stream in streams:
         receipt = receipt_of(gateway, stream)

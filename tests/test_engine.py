@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import struct
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,13 @@ import pytest
 
 from gateway.engine import (
     Completed,
+    Endpoint,
     ExecutionTarget,
     GatewayError,
+    InferenceRequest,
+    InMemoryDriverRegistry,
     InvalidRequest,
+    Limits,
     Message,
     MessageRole,
     NoRoute,
@@ -26,6 +31,7 @@ from gateway.engine import (
     ProxyResponsesRequest,
     RequestKind,
     StreamAborted,
+    StreamEvent,
     Streaming,
     TextDelta,
     UniGatewayEngine,
@@ -38,6 +44,7 @@ from tests.worlds.pools import (
     KEY,
     NO_PAUSE,
     TARGET,
+    Echo,
     Memory,
     Upstreams,
     ask,
@@ -446,6 +453,51 @@ def test_no_answer_takes_for_ever(two: Upstreams) -> None:
             await session.into_completion()
         assert whole.value.code == cut.value.code == "upstream_timeout"
         assert (await session.completion).outcome is Outcome.FAILED
+
+    run(work())
+
+
+def test_time_passes_while_nobody_reads(two: Upstreams) -> None:
+    """R109: a stream that its reader leaves lying is over in time, too."""
+
+    class Endless(Echo):
+        driver_id = "endless"
+
+        async def execute(self, endpoint: Endpoint, request: InferenceRequest) -> AsyncGenerator[StreamEvent, None]:
+            while True:
+                yield TextDelta("more")
+
+    registry = InMemoryDriverRegistry()
+    registry.register(Endless())
+
+    async def work() -> None:
+        builder = UniGatewayEngine.builder().with_driver_registry(registry)
+        engine = builder.with_limits(Limits(total_seconds=1)).build()
+        await engine.upsert_pool(pool(endpoint(two[0], driver_id="endless")))
+        session = await started(engine)
+        await anext(session.stream)  # what had come before is there
+        await anext(session.stream)
+        await asyncio.sleep(1.1)
+        with pytest.raises(StreamAborted) as caught:
+            await session.into_completion()
+        assert caught.value.code == "upstream_timeout"
+
+    run(work())
+
+
+def test_a_reader_that_is_cancelled_is_not_told_of_a_timeout(two: Upstreams) -> None:
+    """R96, R109"""
+
+    async def work() -> None:
+        engine = slow_engine(TextDelta("so far"))
+        await engine.upsert_pool(pool(endpoint(two[0], driver_id="slow")))
+        session = await started(engine)
+        reader = asyncio.create_task(session.into_completion())
+        await asyncio.sleep(0.05)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        assert (await session.completion).outcome is Outcome.ABORTED
 
     run(work())
 

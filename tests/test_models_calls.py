@@ -313,7 +313,7 @@ def test_cancelling_ends_the_call_wherever_it_is(moment: str, provider: Scripted
     assert isinstance(last, ErrorEmission) and last.error.kind is GatewayErrorKind.ABORTED
     assert shown == ([TextEmission("Hi")] if moment == "body" else [])
     if moment == "before":
-        assert last.error.message == "request aborted before it was sent" and provider.received == []
+        assert last.error.message == "cancelled before the request was sent" and provider.received == []
         return
     assert " while " in last.error.message
     assert provider.abandoned.wait(20)

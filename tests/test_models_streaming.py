@@ -230,9 +230,9 @@ def test_cancelling_says_whether_reading_had_begun(framer: Callable[..., AsyncIt
         asyncio.get_running_loop().call_soon(token.cancel)
         await anext(events)
 
-    assert caught_in(before).message == f"request aborted before reading the {what}"
+    assert caught_in(before).message == f"cancelled before the {what} was read"
     assert ended == []
-    assert caught_in(meanwhile).message == f"request aborted while reading the {what}"
+    assert caught_in(meanwhile).message == f"cancelled while the {what} was read"
     assert ended == ["ended"]
 
 

@@ -116,8 +116,9 @@ async def follow(opened: Opened, flight: Flight) -> AsyncGenerator[StreamEvent, 
     for known in opened.head:
         finished = finished or isinstance(known, Finish)
         yield known
+    clock = _Clock(opened.deadline - time.monotonic())
     try:
-        while (event := await _next(opened)) is not None:
+        while (event := await clock.next(opened.rest)) is not None:
             if isinstance(event, Failure):
                 raise error_of(event)
             flight.see(event)
@@ -127,6 +128,8 @@ async def follow(opened: Opened, flight: Flight) -> AsyncGenerator[StreamEvent, 
             raise error_of(CUT)
     except GatewayError as error:
         raise StreamAborted(error.message, code=error.code, retry_after=error.retry_after) from error
+    finally:
+        clock.stop()
 
 
 def judge(error: GatewayError) -> Verdict:
@@ -138,13 +141,37 @@ def judge(error: GatewayError) -> Verdict:
     return judge_status(error.status, error.code, error.retry_after)
 
 
-async def _next(opened: Opened) -> StreamEvent | None:
-    """The next event, None after the last. Raises: GatewayError."""
-    try:
-        async with asyncio.timeout(opened.deadline - time.monotonic()):
-            return await anext(opened.rest, None)
-    except TimeoutError:
-        raise UpstreamFailed("The provider did not end its answer in time.", code="upstream_timeout") from None
+class _Clock:
+    """The end of a stream's time: one timer for all its events, which cancels whoever waits for the next one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._waiting: asyncio.Task[object] | None = None
+        self._over = False
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._end)
+
+    async def next(self, events: AsyncGenerator[StreamEvent, None]) -> StreamEvent | None:
+        """The next event, None after the last. Raises: UpstreamFailed when the time is over."""
+        task = self._waiting = asyncio.current_task()
+        assert task is not None
+        others = task.cancelling()
+        try:
+            if not self._over:
+                return await anext(events, None)
+        except asyncio.CancelledError:
+            if not self._over or task.uncancel() > others:
+                raise  # somebody else's
+        finally:
+            self._waiting = None
+        raise UpstreamFailed("The provider did not end its answer in time.", code="upstream_timeout")
+
+    def stop(self) -> None:
+        """The stream has ended."""
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self._over = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
 
 def _pause(verdict: Verdict, policy: RetryPolicy, failed: int, last: bool) -> float | None:

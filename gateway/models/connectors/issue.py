@@ -40,13 +40,13 @@ async def issue(
     projection = Projection(card.id, card.provider)
     try:
         if cancel is not None and cancel.cancelled:
-            raise aborted("request aborted before it was sent")
+            raise aborted("cancelled before the request was sent")
         prepared = await prepare()
         response = await transport.post(
             prepared.request,
             card.provider,
             f"{card.provider} could not be reached",
-            f"request aborted while waiting for {card.provider}",
+            f"cancelled while {card.provider} was waited for",
         )
         async with aclosing(_events(prepared, response, card.provider, cancel)) as arriving:
             async for events in arriving:

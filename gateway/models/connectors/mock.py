@@ -34,7 +34,7 @@ class MockConnector:
             projection = Projection(model.id, model.provider)
             for event in _events(conversation):
                 if options.cancel is not None and options.cancel.cancelled:
-                    yield ErrorEmission(aborted("request aborted while the mock was answering"))
+                    yield ErrorEmission(aborted("cancelled while the mock was answering"))
                     return
                 for emission in projection.push((event,)):
                     yield emission

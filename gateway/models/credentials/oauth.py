@@ -120,7 +120,10 @@ async def _ask(
     headers = {"content-type": _FORM, "accept": "application/json"}
     request = HttpRequest(config.token_url, headers, body)
     response = await transport.post(
-        request, config.provider, "the token endpoint could not be reached", "the token request was aborted"
+        request,
+        config.provider,
+        "the token endpoint could not be reached",
+        "cancelled while the token endpoint was waited for",
     )
     fields = read_json_object(await response.read()) or {}
     if not response.ok:

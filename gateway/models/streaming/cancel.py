@@ -42,8 +42,8 @@ async def guarded(
     iterator = aiter(chunks)
     try:
         if cancel is not None and cancel.cancelled:
-            raise aborted(f"request aborted before reading the {what}")
-        while (chunk := await race(_next(iterator), cancel, f"request aborted while reading the {what}")) is not None:
+            raise aborted(f"cancelled before the {what} was read")
+        while (chunk := await race(_next(iterator), cancel, f"cancelled while the {what} was read")) is not None:
             yield chunk
     finally:
         if isinstance(iterator, AsyncGenerator):
