@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, bindparam, insert, select
 
 from gateway.storage.engine import API_KEYS
 from gateway.tenancy.tenant import ApiKey
+
+_FIND = select(API_KEYS.c.id, API_KEYS.c.tenant).where(
+    API_KEYS.c.sha256 == bindparam("sha256"), API_KEYS.c.revoked_at.is_(None)
+)
 
 
 def add_api_key(engine: Engine, key: ApiKey, sha256: str, created_at: int) -> None:
@@ -17,7 +21,6 @@ def add_api_key(engine: Engine, key: ApiKey, sha256: str, created_at: int) -> No
 
 def find_api_key(engine: Engine, sha256: str) -> ApiKey | None:
     """The live key of that hash, or None."""
-    query = select(API_KEYS.c.id, API_KEYS.c.tenant).where(API_KEYS.c.sha256 == sha256, API_KEYS.c.revoked_at.is_(None))
     with engine.connect() as connection:
-        row = connection.execute(query).one_or_none()
+        row = connection.execute(_FIND, {"sha256": sha256}).one_or_none()
     return None if row is None else ApiKey(row.id, row.tenant)
