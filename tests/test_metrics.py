@@ -180,6 +180,14 @@ def test_who_was_sent_by_others_needs_the_token(gateway: RunningGateway, header:
     assert status(authorization=f"Bearer {TOKEN}") == 200
 
 
+def test_a_whole_url_over_http2_is_no_way_around_who_may_read(gateway: RunningGateway) -> None:
+    """The keeper would take its path, and takes every caller for one of this machine."""
+    with httpx2.Client(http1=False, http2=True, **PLAIN) as client:
+        for target, status in ((b"/metrics", 200), (b"http://x/metrics", 404), (b"http://x/v1/models", 404)):
+            request = client.build_request("GET", f"{gateway.url}/", extensions={"target": target})
+            assert client.send(request).status_code == status
+
+
 @pytest.mark.parametrize(
     ("host", "local"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True)]
