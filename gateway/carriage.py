@@ -62,12 +62,15 @@ class Carriage:
             return await self._show(await reaching)
         except GatewayError as error:
             return await self._refuse(error)
-        except BaseException:
-            # Cancelled, or a fault of ours: the receipt is owed either way.
-            if self._after is not None and isinstance(reaching, asyncio.Future) and not reaching.done():
+        except asyncio.CancelledError:
+            # An answer may be there already, and nobody has seen it yet: its provider is let go of all the same.
+            if self._after is not None and isinstance(reaching, asyncio.Future):
                 self._after(self._settle(reaching))
             else:
                 self._record_cut(None)
+            raise
+        except BaseException:  # a fault of ours: the receipt is owed all the same
+            self._record_cut(None)
             raise
 
     def _read(self, at: int, body: bytes) -> Made:
@@ -88,10 +91,14 @@ class Carriage:
         meter = replace(call.meter, attempts=encode_attempts(self._candidates, self._tried))
         return replace(call, draft=draft, meter=meter)
 
+    def _answered_by(self, reached: Reached[Made]) -> Call:
+        """The call as it is now, with what was tried and what is known of the upstream in its receipt."""
+        call = self._told(self._by(reached.target), reached.target)
+        return replace(call, draft=_verified(call.draft, call.route, reached.answer))
+
     async def _show(self, reached: Reached[Made]) -> Answer:
         """What was reached, as an Answer. Raises UpstreamFailed for what no client can read."""
-        call = self._told(self._by(reached.target), reached.target)
-        call = replace(call, draft=_verified(call.draft, call.route, reached.answer))
+        call = self._answered_by(reached)
         if reached.streams:
             headers = headers_of(self._candidates, self._tried, reached.target, 200)
             return Answer(200, STREAM_TYPE, call.draft.receipt_id, self._relay(call, reached), headers=headers)
@@ -144,7 +151,7 @@ class Carriage:
                     reached = await reaching
         finally:
             if reached is not None and reached.streams:
-                await self._relay(self._told(self._by(reached.target), reached.target), reached).close()
+                await self._relay(self._answered_by(reached), reached).close()
             else:
                 self._record_cut(None if reached is None or reached.made is None else reached.made[1].usage)
 
