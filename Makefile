@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-vm check docs vectors web bench soak foreign clean
+.PHONY: run test test-vm check docs vectors web bench soak soak-faults foreign clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/gateway.stamp
@@ -41,6 +41,10 @@ bench: $(VENV)/dev.stamp
 # The load of tests/test_load.py at full size: tens of minutes.
 soak: $(VENV)/dev.stamp
 	SAFEROUTER_LOAD_CALLS=20000 SAFEROUTER_LOAD_KILLS=20 $(BIN)/python -m pytest tests/test_load.py
+
+# Every fault of tests/test_faults.py 10,000 times: an hour or two.
+soak-faults: $(VENV)/dev.stamp
+	SAFEROUTER_FAULT_REPEATS=10000 $(BIN)/python -m pytest tests/test_faults.py
 
 # Clients of other makers, installed into .foreign and run against a gateway; writes docs/clients.md. Minutes, and the network.
 foreign: $(VENV)/dev.stamp

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.config import Limits
@@ -26,11 +26,13 @@ from gateway.routing.retry import (
     judge_status,
     read_retry_after,
 )
+from gateway.stopwatch import note_attempt
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
 
 MAX_ATTEMPTS = 16  # of one call, over all targets and keys: a caller must not become a storm
 T = TypeVar("T")
+_HOLDS = Verdict(Move.RETURN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ class Attempts:
         try:
             asked = target.prepare()
         except GatewayError as error:
-            return _Ended(Verdict(Move.RETURN), error=error)
+            return _Ended(_HOLDS, error=error)
         # Whoever is to be left alone is tried once, where nobody else is left: a breaker steers and never refuses.
         most = self._retry.attempts if self.health_of(target.connector, target.model).admits(_now()) else 1
         failed, used = 0, set()
@@ -236,24 +238,27 @@ class Attempts:
             watch.begun = _now()
             if ended is None or ended.reached is None or not ended.reached.streams:
                 watch.done(None if ended is None else counts_as(ended.verdict))
-            call.finished(_attempt(at, ended, watch))
+            attempt = _attempt(at, ended, watch)
+            note_attempt(key.id, attempt.status, attempt.failure)
+            call.finished(attempt)
         return ended
 
     async def _ask(self, call: _Call[T], at: int, asked: Asked, key: Connector, watch: _Watch) -> _Ended[T]:
         """Send, and read until the answer has begun. Raises GatewayError."""
         answer = await self._upstream.call(key, asked.url, asked.body, await self._unseal(key), asked.headers)
-        reached: Reached[T] = Reached(at, asked, answer, call.deadline, watch.done)
+        streams = False
         try:
             if answer.status == 200 and answer.kind == asked.provider.stream_type:
-                held = await read_to_first_event(answer, asked.provider.decoder(self._limits.frame))
-                reached = replace(reached, streams=True, body=held)
-                return _Ended(Verdict(Move.RETURN), reached)
-            reached = replace(reached, body=await answer.read())
-            if 200 <= answer.status < 300:
-                return _Ended(Verdict(Move.RETURN), replace(reached, made=call.read(at, reached.body)))
-            return _Ended(_judge_refusal(asked.provider, answer, reached.body), reached)
+                body = await read_to_first_event(answer, asked.provider.decoder(self._limits.frame))
+                streams = True
+            else:
+                body = await answer.read()
+            answers = not streams and 200 <= answer.status < 300
+            made = call.read(at, body) if answers else None
+            reached = Reached(at, asked, answer, call.deadline, watch.done, streams, body, made)
+            return _Ended(_HOLDS if streams or answers else _judge_refusal(asked.provider, answer, body), reached)
         finally:
-            if not reached.streams:
+            if not streams:
                 await answer.close()
 
     def _pick(self, connector: Connector) -> Connector:

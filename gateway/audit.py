@@ -81,7 +81,7 @@ class AuditRecord:
     def follow(self, draft: ReceiptDraft, progress: Callable[[], Progress]) -> None:
         """Note a stream's draft now, and its progress until it is closed."""
         text = self._coded(draft)
-        self._writer.submit(lambda transaction: advance_call(transaction.connection, draft.receipt_id, text))
+        self._writer.note(lambda transaction: advance_call(transaction.connection, draft.receipt_id, text))
         self._streams[draft.receipt_id] = progress
 
     def sign_checkpoint(self, sent: Progress, keyset_digest: str) -> dict[str, Any]:
@@ -111,8 +111,7 @@ class AuditRecord:
             rows = [progress() for progress in self._streams.values()]
             rows = [replace(row, code=self._progress_code(row)) for row in rows]
             if rows:
-                # Not awaited: a failing disk shows where a call is opened or closed.
-                self._writer.submit(partial(_record_progress, rows))
+                self._writer.note(partial(_record_progress, rows))
 
     def finish_cut_calls(self, cut: list[OpenCall]) -> None:
         """After a crash: sign `complete:false` for the calls it cut, up to their last durable prefix.

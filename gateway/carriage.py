@@ -15,6 +15,7 @@ from gateway.dialects.dialect import Seen
 from gateway.draft import ReceiptDraft
 from gateway.errors import GatewayError, UpstreamFailed, failure_of
 from gateway.inference import Usage
+from gateway.jsonbody import read_json_object
 from gateway.record import CallRecord
 from gateway.relay import DRAIN_SECONDS, Aftermath, Relay
 from gateway.routing.route import Route
@@ -79,6 +80,8 @@ class Carriage:
 
     def _by(self, at: int) -> Call:
         """The call as this candidate answers it."""
+        if at == 0:
+            return self._call
         route = self._candidates.routes[at]
         meter = replace(self._call.meter, provider=route.connector.id)
         return replace(self._call, exchange=self._candidates.exchange(at), route=route, meter=meter)
@@ -115,7 +118,9 @@ class Carriage:
         answer = reached.answer
         if answer.status in OUR_KEY_STATUSES:
             raise refused_key()
-        if answer.status < 400 or answer.kind != JSON_TYPE:
+        # DeepSeek was seen to send its errors without a type.
+        readable = answer.kind == JSON_TYPE or read_json_object(reached.body) is not None
+        if answer.status < 400 or not readable:
             raise UpstreamFailed(f"The provider answered with status {answer.status} and no JSON.")
         body, wait = call.exchange.refusal(reached.body, answer.status)
         activity = call.meter.read(answer.status, None)

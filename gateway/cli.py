@@ -61,14 +61,9 @@ def serve(
     loaded = read()
     import uvloop
 
-    from gateway.config import read_credential
     from gateway.http.server import run
 
-    for provider in loaded.models.connectors.values():
-        # Who signs for AWS may be the machine's role, which is not asked before it is needed.
-        if provider.needs_credential and provider.aws_service is None and read_credential(provider) is None:
-            place = provider.credential_file or " or ".join(provider.credential_env)
-            typer.echo(f"Warning: provider {provider.id} has no key yet: {place}. Its calls get 503.", err=True)
+    _warn_of_missing_keys(loaded)
 
     async def on_ready(instance: Instance) -> None:
         if demo and instance.desk.tee_type == "mock":
@@ -101,6 +96,21 @@ def keys_create(tenant: Annotated[str, typer.Argument(help="Whose key it is.")],
     make_state(loaded.state)
     typer.echo(_mint(loaded.database_url, tenant))
     typer.echo(f"Stored, as its hash, in {loaded.state}.", err=True)
+
+
+def _warn_of_missing_keys(config: Config) -> None:
+    """Who signs for AWS may be the machine's role, which is not asked before it is needed."""
+    from gateway.config import read_credential
+
+    for provider in config.models.connectors.values():
+        if not provider.needs_credential or provider.aws_service is not None:
+            continue
+        keys = (provider, *provider.spares)
+        missing = [key for key in keys if read_credential(key) is None]
+        then = "Its calls get 503." if len(missing) == len(keys) else "Its other keys are used."
+        for key in missing:
+            place = key.credential_file or " or ".join(key.credential_env)
+            typer.echo(f"Warning: provider {provider.id} has no key yet: {place}. {then}", err=True)
 
 
 def _load(path: Path | None) -> Config:

@@ -105,7 +105,7 @@ class Config:
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
-    metrics_token_file: Path | None = None  # who shows its token reads /metrics from afar; None: nobody does
+    metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     drain: bool = False  # read an answer to its end for what it used, though its client has left

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.dialects.dialect import CUT, Decoder
 from gateway.errors import UpstreamFailed
 from gateway.inference import (
@@ -19,7 +21,7 @@ from gateway.translate import refused_key
 from gateway.upstream import UpstreamAnswer
 
 MAX_HELD = 256 << 10  # bytes of a stream in which no answer has begun; who has sent so many is not failing
-STEP = 1024  # bytes that are decoded at a time: of what comes in one piece, only the beginning need be
+STEP = 256  # bytes that are decoded at a time: of what comes in one piece, only the beginning need be
 # With any of these an answer has begun.
 _SEMANTIC = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta, Media, Finish)
 
@@ -50,10 +52,21 @@ def _has_begun(events: list[StreamEvent]) -> bool:
 
 def _failed(failure: Failure) -> UpstreamFailed:
     """What a provider said in a stream, as if it had said so at once."""
-    if failure.status in KEY_STATUSES:
+    status = _status_of(failure)
+    if status in KEY_STATUSES:
         return refused_key()
     words = f"The provider failed: {failure.message}"
     error = UpstreamFailed(words, code=failure.code, retry_after=failure.retry_after)
-    if failure.status is not None and 400 <= failure.status < 600:
-        error.status = failure.status
+    if status is not None:
+        error.status, error.error_type = status, ""  # the kind of error follows from the status
     return error
+
+
+def _status_of(failure: Failure) -> int | None:
+    """The HTTP status that it would have had, if it tells."""
+    if failure.status is not None and 400 <= failure.status < 600:
+        return failure.status
+    code = failure.code or ""
+    if re.fullmatch("[45][0-9][0-9]", code):  # vLLM's own words for what it refuses once a stream is open
+        return int(code)
+    return 400 if failure.error_type == "invalid_request_error" else None

@@ -29,9 +29,12 @@ class MeasuredRecord:
 
     async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
         """Open a call, durably. Raises GatewayError."""
-        stopwatch().receipt_id = draft.receipt_id
+        watch = stopwatch()
+        watch.receipt_id = draft.receipt_id
         with self._waiting("open"):
-            return await self._record.open(draft, key_id)
+            leaf = await self._record.open(draft, key_id)
+        watch.owed = True
+        return leaf
 
     async def close(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
@@ -62,8 +65,11 @@ class MeasuredRecord:
 def _note(returned: Returned, activity: Activity | None) -> None:
     watch = stopwatch()
     watch.complete, watch.stream = returned.complete, returned.content_type == STREAM_TYPE
-    if activity is None:
-        return
-    watch.status, watch.model, watch.provider = activity.status, activity.model or "", activity.provider or ""
-    if activity.prompt_tokens is not None:
-        watch.usage = Usage(**{name: getattr(activity, name) or 0 for name in Usage.__slots__})
+    if activity is not None:
+        watch.status, watch.model, watch.provider = activity.status, activity.model or "", activity.provider or ""
+        watch.broken_lines = activity.skipped
+        if activity.prompt_tokens is not None:
+            watch.usage = Usage(**{name: getattr(activity, name) or 0 for name in Usage.__slots__})
+    watch.owed = False
+    if watch.then is not None:
+        watch.then()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from gateway.access_log import AccessLog
 from gateway.call import CLIENT_LEFT
@@ -62,7 +63,13 @@ class CallMeters:
             self._access_log.close()
 
     def _finish(self, watch: Stopwatch) -> None:
-        seconds = time.monotonic() - watch.began
+        tell = partial(self._tell, watch, time.monotonic() - watch.began)
+        if watch.owed:
+            watch.then = tell  # its client has left, and its answer is read on
+        else:
+            tell()
+
+    def _tell(self, watch: Stopwatch, seconds: float) -> None:
         model = self._ids.get(watch.model, UNKNOWN)
         provider = watch.provider if watch.provider in self._families else NOBODY
         status = watch.status or CLIENT_LEFT

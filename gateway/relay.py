@@ -33,6 +33,7 @@ class Relay:
         self._aftermath = aftermath
         self._next = reached.answer.next if aftermath is None else self._next_unshaken
         self._reading: asyncio.Future[bytes] | None = None
+        self._closing: asyncio.Future[None] | None = None
         self._begun = self._expired = False
         self._audit = audit
         self._passage = passage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -31,6 +31,8 @@ class Stopwatch:
     complete: bool = False
     attempts: list[tuple[str, str]] = field(default_factory=list)  # provider and outcome, in order
     broken_lines: int = 0
+    owed: bool = False  # the call's record is open
+    then: Callable[[], None] | None = None  # what is to be done once it is closed, where the call ended before
 
     def sent(self) -> None:
         """A piece of the answer has left."""
@@ -62,3 +64,8 @@ def waiting_for_provider() -> Iterator[None]:
         yield
     finally:
         watch.waited_provider += time.monotonic() - began
+
+
+def note_attempt(provider: str, status: int | None, failure: str | None) -> None:
+    """One attempt of the call has ended: with this status, or in a failure of which this is our own word."""
+    stopwatch().attempts.append((provider, failure or f"{(status or 0) // 100}xx"))

@@ -61,9 +61,9 @@ class CallTracer:
 
 
 def find_tracer() -> CallTracer | None:
-    """The tracer; None where OpenTelemetry is not installed, and then nothing of it is loaded."""
+    """The tracer; None where OpenTelemetry is not installed, then nothing of it is loaded, or not configured."""
     try:
         from opentelemetry import trace
     except ModuleNotFoundError:
         return None
-    return CallTracer(trace)
+    return None if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider) else CallTracer(trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
 from gateway.posting import LeanPoster, Poster, Reply, StockPoster, new_stock_transport
-from gateway.stopwatch import waiting_for_provider
+from gateway.stopwatch import stopwatch, waiting_for_provider
 from gateway.upstream_tls import handshake_facts, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
@@ -42,11 +43,15 @@ class UpstreamAnswer:
 
     async def next(self) -> bytes:
         """More of the body as it arrives; nothing at its end. Raises UpstreamFailed when it breaks off."""
+        watch = stopwatch()
+        asked = time.monotonic() if watch.to_first_byte is None else 0.0  # what comes later is no part of the overhead
         try:
-            with waiting_for_provider():
-                return await self._reply.read()
+            return await self._reply.read()
         except _FAULTS as error:
             raise _failure(error) from None
+        finally:
+            if asked:
+                watch.waited_provider += time.monotonic() - asked
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """What `next` gives, to its end. Raises UpstreamFailed."""

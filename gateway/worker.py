@@ -16,7 +16,8 @@ from gateway.build import source_digest
 from gateway.config import Config, decode_config
 from gateway.http import connections
 from gateway.http.pass_on import KeeperDoor, build_worker_app
-from gateway.http.server import STOP_SECONDS, SharedListener, serve_app, settle_memory
+from gateway.http.server import STOP_SECONDS, serve_app, settle_memory
+from gateway.http.shared_listener import SharedListener, SharingLoop
 from gateway.measured_record import MeasuredRecord
 from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
@@ -107,7 +108,8 @@ def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a stop is the keeper's to order: calls are cut in its time
     try:
-        asyncio.run(run())
+        with asyncio.Runner(loop_factory=SharingLoop) as runner:
+            runner.run(run())
     except Malformed as error:
         LOG.error("A worker cannot start. %s.", error)
         raise SystemExit(1) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tee.attest.mock import load_chip_secrets
 from tests.worlds.gateway import RunningGateway
@@ -14,6 +15,9 @@ from tests.worlds.pools import said
 from tests.worlds.upstream import UPSTREAM_CREDENTIAL, ScriptedUpstream, scripted_upstream, wired_config
 
 ROOT = Path(__file__).resolve().parent.parent
+# What an example takes says more of the machine than of the code.
+settings.register_profile("saferouter", deadline=None, print_blob=True)
+settings.load_profile("saferouter")
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.config import Config, decode_config
+from gateway.config import Config, Limits, decode_config
 from gateway.routing.retry import RetryPolicy
 from tee.errors import Malformed
 
+DOC = Path(__file__).parent.parent / "docs" / "fallback.md"
 PROVIDERS = [
     {"id": "gpt", "family": "openai"},
     {"id": "claude", "family": "anthropic"},
@@ -79,6 +83,15 @@ def test_a_fallback_that_cannot_stand_in_is_refused_by_name(models: Any, field: 
 def test_a_fallback_may_do_more_than_its_model() -> None:
     assert configured({"id": "a", "capabilities": ["chat", "tools"], "fallback": ["b"]}, PAINTER)
     assert configured({"id": "a", **EMBEDDER, "fallback": ["b"]}, {"id": "b", "provider": "local", **EMBEDDER})
+
+
+def test_the_documented_configuration_loads_and_its_numbers_are_the_defaults() -> None:
+    document = tomllib.loads(DOC.read_text().split("```toml\n")[1].split("```")[0])
+    config = decode_config(document, {})
+    assert [route.model.id for route in config.models.fallbacks(config.models.route("gpt-5"))] == ["claude"]
+    assert len(config.models.connectors["openai"].spares) == 1
+    assert (asdict(config.retry), asdict(config.breaker)) == (document["retry"], document["breaker"])
+    assert config.limits == Limits()
 
 
 def keys(**row: Any) -> list[tuple[tuple[str, ...], str | None]]:

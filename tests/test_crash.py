@@ -110,7 +110,7 @@ def test_ctrl_c_ends_open_streams_at_once_and_leaves_their_receipts(
     with capsys.disabled():
         print(f"\nCtrl-C with {STOPPED_STREAMS} open streams: gone after {seconds:.2f} s")
     assert code == 0
-    assert seconds < 2.0
+    assert seconds < 6.0  # and not the 25 of a gentle stop
     gateway.start()
     for stream in streams:
         receipt = receipt_of(gateway, stream)
@@ -146,6 +146,13 @@ def test_a_death_in_the_middle_of_a_write_leaves_nothing_behind(gateway: Running
     gateway.start()
 
 
+# A closed call keeps no draft. Under this one does, and is open again once its receipt is gone.
+KEEP_DRAFTS = """
+CREATE TRIGGER keep AFTER UPDATE OF draft ON calls WHEN NEW.draft = ''
+BEGIN UPDATE calls SET draft = OLD.draft WHERE id = OLD.id; END
+"""
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -162,10 +169,10 @@ def test_a_record_that_takes_no_receipt_ends_the_start_with_a_sentence(
     tmp_path: Path, chip_file: Path, damage: str, words: str
 ) -> None:
     with RunningGateway(tmp_path / "state", chip=chip_file) as gateway:
+        write_record(gateway, KEEP_DRAFTS)
         gateway.ask("one call")
         gateway.kill()
-        with closing(sqlite3.connect(gateway.state / "gateway.sqlite3")) as record:
-            record.executescript(damage)
+        write_record(gateway, damage)
         with pytest.raises(RuntimeError) as caught:
             gateway.start()
     assert words in str(caught.value)
@@ -186,12 +193,26 @@ def test_what_somebody_wrote_to_the_disk_is_never_signed(
     tmp_path: Path, chip_file: Path, forgery: str, words: str
 ) -> None:
     with RunningGateway(tmp_path / "state", chip=chip_file) as gateway:
+        write_record(gateway, KEEP_DRAFTS)
         gateway.ask("one call")
         gateway.kill()
-        with closing(sqlite3.connect(gateway.state / "gateway.sqlite3")) as record:
-            record.executescript(forgery)
+        write_record(gateway, forgery)
         gateway.start()
         assert "No receipt is signed for call rcpt-" in gateway.log.read_text()
         assert words in gateway.log.read_text()
         with closing(sqlite3.connect(gateway.state / "gateway.sqlite3")) as record:
             assert record.execute("SELECT receipt FROM calls").fetchall() == [(None,)]
+
+
+def test_a_closed_call_whose_receipt_was_removed_gets_no_other(tmp_path: Path, chip_file: Path) -> None:
+    with RunningGateway(tmp_path / "state", chip=chip_file) as gateway:
+        gateway.ask("one call")
+        gateway.kill()
+        write_record(gateway, "UPDATE calls SET receipt = NULL")
+        gateway.start()
+        assert "calls.draft: found another text" in gateway.log.read_text()
+
+
+def write_record(gateway: RunningGateway, script: str) -> None:
+    with closing(sqlite3.connect(gateway.state / "gateway.sqlite3")) as record:
+        record.executescript(script)

@@ -146,7 +146,7 @@ def test_a_crowd_reaches_the_device_at_the_configured_rate(machine: SevGuestMach
             assert times[last] - times[first] > (last - first) * spacing - 0.05
     # What a refusal at once takes under this load is the way through the socket; no wait is longer than the deadline.
     way = max(caller.seconds for caller in refused)
-    assert max(caller.seconds for caller in served) < deadline + way + 0.5
+    assert max(caller.seconds for caller in served) < deadline + way + 2.0
     assert all(int(caller.headers["retry-after"]) >= 1 for caller in refused)
 
 

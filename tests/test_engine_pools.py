@@ -210,7 +210,7 @@ def test_a_stream_outlives_the_removal_of_its_pool(two: Upstreams) -> None:
     assert run(work()) == "stillhere"
 
 
-def test_a_pool_is_what_the_seed_says() -> None:
+def test_a_pool_has_the_members_asked_for() -> None:
     """R101, R103, R104, R105: members and defaults; the key shows itself only to who asks for it by name."""
     key = SecretString("sk-very-secret")
     one = Endpoint(

@@ -282,9 +282,9 @@ def test_an_error_in_a_stream_that_is_the_requests_own_fault_has_its_status(worl
     fault = b'data: {"error":{"message":"no such tool","type":"BadRequestError","code":400}}\n\n'
     world.first.play(Recording(fault))
     answered = world.gateway.ask("hi", "in-stream-400-alone", stream=True)
-    assert answered.status in (400, 502)
+    assert (answered.status, answered.json["error"]["type"]) == (400, "invalid_request_error")
     assert "no such tool" in answered.json["error"]["message"]
-    world.gateway.verified(answered)
+    assert len(world.gateway.verified(answered).events["attempts"]["tried"]) == 1
 
 
 def test_a_broken_line_in_a_stream_costs_itself_alone(world: Providers) -> None:

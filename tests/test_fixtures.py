@@ -190,3 +190,19 @@ def test_a_call_of_plain_text_streams_whole_into_every_language(path: str) -> No
     again = fold_events(decoded(PROVIDERS[surface.name], streamed(surface, events), 7))
     assert calls(again) == [("run", {"input": "".join(program)}), ("weather", {"city": "Oslo"})]
     assert (b'"custom"' in streamed(surface, events)) is (path == "/v1/chat/completions")
+
+
+def test_a_damaged_line_is_skipped_and_counted_in_every_language_of_lines() -> None:
+    seen: Counter[str] = Counter()
+    for row in (row for row in answers() if row.streamed and row.language != "bedrock_converse"):
+        provider, raw = PROVIDERS[row.language], row.raw
+        lines = row.language == "ollama"
+        damage = b'{"mess\n' if lines else b'data: {"choi\n\n'
+        ends = [at + len(end) for end in ((b"\n",) if lines else (b"\n\n", b"\r\n\r\n"))
+                for at in range(len(raw)) if raw.startswith(end, at)]  # fmt: skip
+        middle = min(ends)  # after the first frame: some recordings were spliced, and end before their end
+        decoder = provider.decoder(1 << 24)
+        events = [*decoder.push(raw[:middle] + damage), *decoder.push(raw[middle:]), *decoder.finish()]
+        assert (events, decoder.skipped) == (events_of(row), 1), row
+        seen[row.language] += 1
+    assert len(seen) == 5, seen

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 import pytest
@@ -29,6 +30,7 @@ from tests.worlds.workers import kill, wait_for, workers_of
 TOKEN = "metrics-token-5eed"
 SECRET = "hunter2-planted-secret"
 LONG = chat_body("mock:slow=60 mock:chunks=600", stream=True)
+DRAINING = 'drain = true\n[[providers]]\nid = "mock"\nfamily = "mock"\n[[models]]\nid = "mock-1"\nprovider = "mock"\n'
 CONFIGURED = {"mock-1", "mock-reasoner", "wire-1", "wire/renamed", "absent-1", "keyless-1", "claude-1", "mini-1"}
 CONFIGURED |= {"gpt-1", "pro-1", "llama-1"}
 
@@ -50,6 +52,7 @@ def gateway(
         chip=chip_file,
         environ={"WIRE_KEY": UPSTREAM_CREDENTIAL},
     ) as running:
+        running.metrics_token = TOKEN
         yield running
 
 
@@ -169,10 +172,11 @@ def test_no_secret_of_a_caller_shows_anywhere(gateway: RunningGateway, upstream:
     assert gateway.api_key not in shown.replace(str(gateway.demo["api_key"]), "", shown.count("API key  ") * 2)
 
 
-@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via", "x-real-ip", "origin"])
-def test_who_was_sent_by_others_needs_the_token(gateway: RunningGateway, header: str) -> None:
+def test_where_a_token_is_configured_everybody_shows_it(gateway: RunningGateway) -> None:
+    """Also who is on this machine: it may be a proxy that says nothing of whom it serves."""
+
     def status(**headers: str) -> int:
-        return httpx2.get(f"{gateway.url}/metrics", headers={header: "192.0.2.1"} | headers, **PLAIN).status_code
+        return httpx2.get(f"{gateway.url}/metrics", headers=headers, **PLAIN).status_code
 
     assert status() == 403
     assert status(authorization=f"Bearer {TOKEN}x") == 403
@@ -191,25 +195,30 @@ def test_a_whole_url_over_http2_is_no_way_around_who_may_read(gateway: RunningGa
 @pytest.mark.parametrize(
     ("host", "local"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True)]
-    + [(host, False) for host in ("192.0.2.7", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "::", "somewhere")],
+    + [(host, False) for host in ("192.0.2.7", "10.0.0.1", "::ffff:10.0.0.1", "fe80::1", "::", "somewhere", "")],
 )
 def test_only_this_machine_reads_without_a_token(host: str, local: bool, tmp_path: Path) -> None:
-    def read(token_file: Path | None, *headers: tuple[bytes, bytes]) -> bool:
-        scope = {"type": "http", "client": (host, 1), "headers": list(headers)}
-        try:
-            require_reader(Request(scope), token_file)
-        except Forbidden:
-            return False
-        return True
-
     empty, missing, token = tmp_path / "empty", tmp_path / "missing", tmp_path / "token"
     empty.write_text("\n")
     token.write_text(TOKEN)
-    assert read(None) == local
-    for file in (None, empty, missing):
-        assert read(file, (b"authorization", b"Bearer ")) == local
-    assert read(token, (b"authorization", b"Bearer " + TOKEN.encode()))
-    assert read(token, (b"authorization", b"Basic " + TOKEN.encode())) == local
+    assert reads(None, host) == local
+    for name in ("x-forwarded-for", "forwarded", "via", "x-real-ip", "origin"):
+        assert not reads(None, host, {name: "192.0.2.1"})
+    for file in (empty, missing, token):
+        assert not reads(file, host, {"authorization": "Bearer "})
+        assert not reads(file, host)
+    assert reads(token, host, {"authorization": f"Bearer {TOKEN}"})
+    assert not reads(token, host, {"authorization": f"Basic {TOKEN}"})
+
+
+def reads(token_file: Path | None, host: str, headers: Mapping[str, str] = MappingProxyType({})) -> bool:
+    rows = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "client": (host, 1), "headers": rows}
+    try:
+        require_reader(Request(scope), token_file)
+    except Forbidden:
+        return False
+    return True
 
 
 def test_counts_outlive_the_worker_that_made_them(gateway: RunningGateway) -> None:
@@ -231,21 +240,32 @@ def test_counts_outlive_the_worker_that_made_them(gateway: RunningGateway) -> No
 
 
 def test_each_call_is_a_span_where_the_host_traces(tmp_path: Path, chip_file: Path) -> None:
-    command = (sys.executable, "-m", "tests.worlds.traced_gateway")
-    with RunningGateway(tmp_path / "state", chip=chip_file, command=command) as gateway:
+    command, spans = (sys.executable, "-m", "tests.worlds.traced_gateway"), tmp_path / "spans.jsonl"
+    with RunningGateway(tmp_path / "state", config=DRAINING, chip=chip_file, command=command) as gateway:
         answered = gateway.ask(f"{SECRET} mock:chunks=3", stream=True)
         refused = gateway.ask(SECRET, model=SECRET)
-        spans = tmp_path / "spans.jsonl"
-        wait_for(lambda: spans.read_text().count("\n") >= 2, PATIENCE, "no spans")
+        leave_early(gateway)
+        wait_for(lambda: spans.read_text().count("\n") >= 3, PATIENCE, "no spans")
+        shown = scrape(gateway)  # of who is on this machine no token is wanted
     assert SECRET not in spans.read_text()
-    whole, failed = sorted((json.loads(line) for line in spans.read_text().splitlines()), key=lambda span: span["name"])
-    assert whole["name"] == "chat mock-1"
-    assert whole["attributes"]["gen_ai.provider.name"] == "mock"
-    assert whole["attributes"]["gen_ai.usage.output_tokens"] > 0
-    assert whole["attributes"]["saferouter.receipt.id"] == answered.receipt_id
-    assert whole["start_time"] < whole["end_time"]
-    assert failed["name"] == "chat unknown"
-    assert failed["attributes"]["error.type"] == str(refused.status)
+    told = [json.loads(line) for line in spans.read_text().splitlines()]
+    whole, failed, left = (span["attributes"] for span in told)
+    assert [span["name"] for span in told] == ["chat mock-1", "chat unknown", "chat mock-1"]
+    assert all(span["start_time"] < span["end_time"] for span in told)
+    assert whole["gen_ai.provider.name"] == "mock"
+    assert whole["saferouter.receipt.id"] == answered.receipt_id
+    assert failed["error.type"] == str(refused.status)
+    # Whoever left has used what the provider said all the same, once that was read to its end.
+    assert left["gen_ai.usage.output_tokens"] > whole["gen_ai.usage.output_tokens"] > 0
+    used = shown.sum("saferouter_tokens_total", **{"class": "output"})
+    assert used == left["gen_ai.usage.output_tokens"] + whole["gen_ai.usage.output_tokens"]
+
+
+def leave_early(gateway: RunningGateway) -> None:
+    body = chat_body("mock:slow=1 mock:chunks=40", stream=True)
+    with gateway.client() as client, client.stream("POST", "/v1/chat/completions", content=body) as response:
+        pieces = response.iter_raw()
+        next(pieces)
 
 
 def test_nothing_of_opentelemetry_is_loaded_where_it_is_absent() -> None:

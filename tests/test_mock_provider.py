@@ -158,6 +158,9 @@ def test_which_tool_is_called() -> None:
     assert json.loads(told["tool_calls"][0]["function"]["arguments"]) == {"days": 1}
     assert called(tools=tools, messages=loop) is None
     assert called(tools=tools, messages=loop, tool_choice="required") == "final"
+    again = [{**call, "tool_calls": [{"function": {"name": "echo"}}]} if one is call else one for one in loop]
+    assert called(tools=[ECHO, *tools], messages=again, tool_choice="required") == "weather"
+    assert called(tools=tools[:1], messages=loop, tool_choice="required") == "weather"
     assert called(tools=tools, messages=[*loop, {"role": "user", "content": "and this"}]) is None
     told = [*loop, {"role": "assistant", "content": "done"}, {"role": "user", "content": "again"}]
     assert called(tools=tools, messages=told) == "weather"
@@ -165,6 +168,21 @@ def test_which_tool_is_called() -> None:
         assert called(model="mock-text", tools=tools[1:], tool_choice=mode) == expected
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}}
     assert called(model="mock-text", tools=tools, tool_choice=allowed) == "final"
+
+
+def test_tools_are_called_at_once_on_request() -> None:
+    streamed = events(tools=[TOOL, ECHO], said="mock:parallel")
+    calls = [event for event in streamed if isinstance(event, ToolCallDelta)]
+    for index, (name, arguments) in enumerate(
+        (("weather", {"city": "mock", "days": 1}), ("echo", {"text": "mock:parallel"}))
+    ):
+        pieces = [call for call in calls if call.index == index]
+        assert pieces[0].name == name
+        assert json.loads("".join(call.arguments for call in pieces)) == arguments
+    flat = [{"type": "function", **tool["function"]} for tool in (TOOL, ECHO)]
+    items = [event for event in respond("mock:parallel", tools=flat) if isinstance(event, ToolCallDelta) and event.name]
+    assert [event.name for event in items] == ["weather", "echo"]
+    assert len({event.id for event in items}) == 2
 
 
 @pytest.mark.parametrize(("model", "status"), [("mock-503", 503), ("mock-429", 429)])
@@ -198,6 +216,10 @@ def test_json_of_the_shape_that_the_prompt_shows() -> None:
             {"role": "user", "content": "x"}]  # fmt: skip
     answer = ask(messages=told, response_format={"type": "json_object"}).json()["choices"][0]["message"]["content"]
     assert json.loads(answer) == {"n": 4}
+    unasked = ask(messages=told).json()["choices"][0]["message"]["content"]
+    assert json.loads(unasked) == {"n": 4}
+    assert ask(messages=told[::-1][:1]).json()["choices"][0]["message"]["content"].endswith("You said: x")
+    assert "x" in ask(messages=told, tools=[TOOL], tool_choice="none").json()["choices"][0]["message"]["content"]
 
 
 def test_reasoning_length_and_json() -> None:

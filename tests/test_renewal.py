@@ -113,8 +113,8 @@ class World:
         asyncio.run(run())
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for it, at most five seconds."""
-        async with asyncio.timeout(5):
+        """Wait for it, at most thirty seconds."""
+        async with asyncio.timeout(30):
             while not holds():
                 await asyncio.sleep(0.005)
 

@@ -49,7 +49,7 @@ class Provider:
                 self.threads.append(thread)
 
     def _serve(self, client: socket.socket) -> None:
-        client.settimeout(5)
+        client.settimeout(30)
         with client, suppress(OSError):
             number = 0
             while request := read_request(client):

@@ -136,6 +136,16 @@ def test_a_stream_that_was_cut_is_metered_by_what_was_said_and_marked(
                 live_gateway.verified(answered, complete=False)
 
 
+def test_a_damaged_line_is_skipped_and_counted(live_gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+    damaged = stream(SAID, '{"id":"c-1","choi', {**ENDED, "usage": USED}, "[DONE]")
+    upstream.play(Recording(damaged, piece=29))
+    answered = live_gateway.post(chat_body("hi", "wire-1", stream=True, max_tokens=9), MESSAGES)
+    assert b"message_stop" in answered.raw and b"error" not in answered.raw
+    row = activity(live_gateway, answered)
+    assert (row["skipped"], row["partial"], row["prompt_tokens"]) == (1, 0, 90)
+    live_gateway.verified(answered)
+
+
 def test_a_stream_whose_client_left_is_metered_by_what_was_said_and_marked(
     live_gateway: RunningGateway, upstream: ScriptedUpstream
 ) -> None:

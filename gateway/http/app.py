@@ -24,7 +24,7 @@ from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.metrics import PATH as METRICS
-from gateway.http.metrics import Gauges, MetricsEndpoint
+from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
 from gateway.http.shortcut import Shortcut
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
@@ -69,7 +69,10 @@ def build_app(instance: Instance) -> ASGIApp:
     log = TransparencyEndpoints(instance.epochs)
     found = partial(last_sample, instance.engine), partial(list_samples, instance.engine)
     audit = AuditEndpoints(pipeline, instance.epochs, config.audit_per_million, *found)
-    metrics = MetricsEndpoint(instance.meters.tally, _gauges(instance), config.metrics_token_file)
+    judge = partial(require_reader, token_file=config.metrics_token_file)
+    metrics = MetricsEndpoint(
+        instance.meters.tally, _gauges(instance), judge if config.workers == 1 else _judged_by_a_worker
+    )
     routes: list[Route | Mount] = [
         *inference_routes(pipeline, config, instance.meters),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
@@ -172,6 +175,10 @@ def _handlers() -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]
         HTTPException: problems.on_http_error,
         Exception: problems.on_unexpected,
     }
+
+
+def _judged_by_a_worker(_request: Request) -> None:
+    """At the keeper's own door a worker asks, which has refused whom it had to."""
 
 
 def _gauges(instance: Instance) -> Gauges:

@@ -26,17 +26,17 @@ Gauges = Mapping[str, tuple[str, Callable[[], float]]]
 
 
 def require_reader(request: Request, token_file: Path | None) -> None:
-    """Refuse whoever may not read the counts. Raises Forbidden."""
-    if not (_is_local(request) or _has_token(request, token_file)):
-        words = "/metrics is for this machine, and elsewhere for `Authorization: Bearer` with the metrics token."
+    """Refuse whoever may not read the counts: where a token is configured, whoever has not sent it; else whoever is
+    not on this machine. Raises Forbidden.
+    """
+    if not (_is_local(request) if token_file is None else _has_token(request, token_file)):
+        words = "/metrics is for this machine, or for `Authorization: Bearer` with the token of metrics_token_file."
         raise Forbidden(words, code="metrics_forbidden")
 
 
 def _is_local(request: Request) -> bool:
-    if any(name in request.headers for name in _SENT_BY_OTHERS):
+    if request.client is None or any(name in request.headers for name in _SENT_BY_OTHERS):
         return False
-    if request.client is None or not request.client.host:
-        return True  # the keeper's own door, which is of this user only: a worker has judged
     try:
         address = ipaddress.ip_address(request.client.host)
     except ValueError:
@@ -45,30 +45,30 @@ def _is_local(request: Request) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def _has_token(request: Request, token_file: Path | None) -> bool:
+def _has_token(request: Request, token_file: Path) -> bool:
     """Whether the file's token was sent: read each time, so that it can be changed. An empty one opens nothing."""
     scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-    if token_file is None or scheme.lower() != "bearer":
-        return False
     try:
         with token_file.open("rb") as file:
             wanted = file.read(MAX_TOKEN + 1).strip()
     except OSError:
         return False
-    return 0 < len(wanted) <= MAX_TOKEN and hmac.compare_digest(sent.strip().encode(), wanted)
+    right = hmac.compare_digest(sent.strip().encode(), wanted)
+    return scheme.lower() == "bearer" and 0 < len(wanted) <= MAX_TOKEN and right
 
 
 class MetricsEndpoint:
     """The counts of all processes, and how full the gateway is now."""
 
-    def __init__(self, tally: Tally, gauges: Gauges, token_file: Path | None) -> None:
+    def __init__(self, tally: Tally, gauges: Gauges, require: Callable[[Request], None]) -> None:
+        """`require` refuses whoever may not read."""
         self._tally = tally
         self._gauges = gauges
-        self._token_file = token_file
+        self._require = require
 
     async def text(self, request: Request) -> Response:
         """Everything. Raises Forbidden."""
-        require_reader(request, self._token_file)
+        self._require(request)
         # Here, so that a gateway which nobody scrapes does not carry it.
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
         from prometheus_client.registry import CollectorRegistry

@@ -1,9 +1,9 @@
 """A provider for demonstrations and tests: OpenAI's API without a model, deterministic, with faults on request.
 
 The last user message may order a fault, a pace or a tool: `mock:error=429|500|503|401|400`, `mock:cut`, `mock:stall`,
-`mock:midstream-error`, `mock:endless-line`, `mock:slow=SECONDS`, `mock:chunks=N`, `mock:call=TOOL`. The models
-`mock-503`, `mock-429`, `mock-cut`, `mock-stall` and `mock-slow` do so unasked, and `mock-text` calls no tool unless it
-is forced to.
+`mock:midstream-error`, `mock:endless-line`, `mock:slow=SECONDS`, `mock:chunks=N`, `mock:call=TOOL`,
+`mock:parallel` (every tool at once). The models `mock-503`, `mock-429`, `mock-cut`, `mock-stall` and `mock-slow` do so
+unasked, and `mock-text` calls no tool unless it is forced to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.mock_script import MODELS, number_of, read_orders, reply_to
-from gateway.http.mock_wires import COMPLETIONS, RESPONSES, Reply, Wire, embeddings, frame
+from gateway.http.mock_wires import COMPLETIONS, RESPONSES, Reply, Wire, call_id, embeddings, frame
 from gateway.transcripts import fragments
 
 CREATED = 1_760_000_000  # A fixed time: equal requests get equal answers.
@@ -148,16 +148,17 @@ def _fault(status: int, message: str | None = None, param: str | None = None, co
 def _completion(reply: Reply, head: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": "".join(reply.text) if reply.text or not reply.tool else None,
+        "content": "".join(reply.text) if reply.text or not reply.calls else None,
         "refusal": None,
         "annotations": [],
     }
     if reply.reasoning:
         message["reasoning_content"] = "".join(reply.reasoning)
-    if reply.tool:
-        name, arguments = reply.tool
-        call = {"id": _call_id(head), "type": "function", "function": {"name": name, "arguments": arguments}}
-        message["tool_calls"] = [call]
+    if reply.calls:
+        message["tool_calls"] = [
+            {"id": call_id(head, at), "type": "function", "function": {"name": name, "arguments": arguments}}
+            for at, (name, arguments) in enumerate(reply.calls)
+        ]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
     return {**head, "object": "chat.completion", "choices": [choice], "usage": reply.usage()}
 
@@ -176,17 +177,16 @@ def _frames(reply: Reply, head: dict[str, Any], with_usage: bool) -> Iterator[by
 
 
 def _deltas(reply: Reply, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield {"role": "assistant", "content": "" if reply.text or not reply.tool else None, "refusal": None}
+    yield {"role": "assistant", "content": "" if reply.text or not reply.calls else None, "refusal": None}
     for token in reply.reasoning:
         yield {"reasoning_content": token}
     for token in reply.text:
         yield {"content": token}
-    if reply.tool:
-        name, arguments = reply.tool
+    for at, (name, arguments) in enumerate(reply.calls):
         function = {"name": name, "arguments": ""}
-        yield {"tool_calls": [{"index": 0, "id": _call_id(head), "type": "function", "function": function}]}
+        yield {"tool_calls": [{"index": at, "id": call_id(head, at), "type": "function", "function": function}]}
         for fragment in fragments(arguments):
-            yield {"tool_calls": [{"index": 0, "function": {"arguments": fragment}}]}
+            yield {"tool_calls": [{"index": at, "function": {"arguments": fragment}}]}
 
 
 async def _paced(frames: list[bytes], orders: Mapping[str, str], pause: float) -> AsyncIterator[bytes]:
@@ -230,10 +230,6 @@ def _wants_usage(body: dict[str, Any]) -> bool:
 def _chat_id(body: dict[str, Any]) -> str:
     said = json.dumps([body["model"], body["messages"]], sort_keys=True).encode()
     return "chatcmpl-mock-" + hashlib.sha256(said).hexdigest()[:24]
-
-
-def _call_id(head: dict[str, Any]) -> str:
-    return "call_" + str(head["id"])[-24:]
 
 
 CHAT = Wire(lambda body: body, _completion, _frames)

@@ -37,13 +37,13 @@ def reply_to(body: dict[str, Any], orders: dict[str, str]) -> Reply:
     words = sum(len(_text_of(message.get("content")).split()) for message in body["messages"])
     effort = body.get("reasoning_effort")
     thinks = effort != "none" and (effort is not None or body["model"] == "mock-reasoner")
-    tool, text = _scene(body, orders)
-    if "chunks" in orders and not tool:
+    calls, text = _scene(body, orders)
+    if "chunks" in orders and not calls:
         text = ["mock", *(f" {number}" for number in range(1, int(min(number_of(orders["chunks"], 1), MAX_CHUNKS))))]
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    most = max(0, int(limit)) if isinstance(limit, int | float) else len(text)
-    finish = "tool_calls" if tool else "length" if len(text) > most else "stop"
-    return Reply(list(tokens(_REASONING)) if thinks else [], text[:most], tool, finish, words)
+    most = int(max(0, min(limit, len(text)))) if isinstance(limit, int | float) else len(text)
+    finish = "tool_calls" if calls else "length" if len(text) > most else "stop"
+    return Reply(list(tokens(_REASONING)) if thinks else [], text[:most], calls, finish, words)
 
 
 def number_of(text: str, default: float) -> float:
@@ -55,19 +55,21 @@ def number_of(text: str, default: float) -> float:
     return value if math.isfinite(value) else default
 
 
-def _scene(body: dict[str, Any], orders: dict[str, str]) -> tuple[tuple[str, str] | None, list[str]]:
-    """The call, if a tool is to be called, and the text beside it or instead."""
+def _scene(body: dict[str, Any], orders: dict[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """The tools to call, and the text beside that or instead."""
     said, result = _said(body), _result(body)
-    tool = _chosen_tool(body, orders, result)
-    if tool is not None:
-        name, schema = tool
-        text = list(choose_transcript(said, [name], None).text) if name == ECHO else []
-        arguments = sample_object(_needed(schema), said if name == ECHO else "mock")
-        if name == ECHO and not arguments:
-            arguments = dict(echo_arguments(said))
-        return (name, json.dumps(arguments)), text
+    tools = _chosen_tools(body, orders, result)
+    if tools:
+        text = choose_transcript(said, tools, None).text if ECHO in tools else ()
+        return [(name, json.dumps(_arguments(name, schema, said))) for name, schema in tools.items()], list(text)
     shaped = _shaped(body, said)
-    return None, list(choose_transcript(said, [], result).text if shaped is None else tokens(json.dumps(shaped)))
+    return [], list(choose_transcript(said, [], result).text if shaped is None else tokens(json.dumps(shaped)))
+
+
+def _arguments(name: str, schema: Any, said: str) -> dict[str, Any]:
+    if name != ECHO:
+        return sample_object(_needed(schema))
+    return sample_object(_needed(schema), said) or dict(echo_arguments(said))
 
 
 def _needed(schema: Any) -> Any:
@@ -80,18 +82,20 @@ def _needed(schema: Any) -> Any:
     return {**schema, "properties": {name: part for name, part in schema["properties"].items() if name in required}}
 
 
-def _chosen_tool(body: dict[str, Any], orders: dict[str, str], result: str | None) -> tuple[str, Any] | None:
-    """Name and parameters of the tool to call: the one that is forced or ordered, else `echo`, else the first that the
-    conversation has not called yet. `auto` calls one in answer to a user only, and never calls one of `mock-text`.
+def _chosen_tools(body: dict[str, Any], orders: dict[str, str], result: str | None) -> dict[str, Any]:
+    """Name and parameters of the tool to call, of those that the conversation has not called yet: the ordered one, else
+    `echo`, else the first. `auto` calls one in answer to a user only, and of `mock-text` none.
     """
     mode, names = _choice(body.get("tool_choice"))
     tools = {name: schema for name, schema in _tools(body.get("tools")).items() if not names or name in names}
     if mode == "none" or (mode == "auto" and (result is not None or body["model"] == "mock-text")):
-        return None
+        return {}
+    if "parallel" in orders:
+        return tools
     called = _called(body)
-    wanted = (orders.get("call"), ECHO, *(name for name in tools if name not in called), *tools)
-    name = next((name for name in wanted if name in tools), None)
-    return None if name is None else (name, tools[name])
+    left = [name for name in tools if name not in called] or list(tools)
+    name = next((name for name in (orders.get("call"), ECHO, *left) if name in left), None)
+    return {} if name is None else {name: tools[name]}
 
 
 def _choice(choice: Any) -> tuple[str, list[Any]]:
@@ -145,11 +149,17 @@ def _shaped(body: dict[str, Any], said: str) -> Any:
         named = wanted.get("json_schema")
         schema = named.get("schema") if isinstance(named, dict) else None
         return sample(schema) if isinstance(schema, dict) else {}
-    if wanted.get("type") != "json_object":
-        return None
-    shown = (schema_in_text(_text_of(message.get("content"))) for message in body["messages"])
-    schema = next((schema for schema in shown if schema is not None), None)
-    return {"mock": True, "echo": said} if schema is None else sample_object(schema)
+    if wanted.get("type") == "json_object":
+        schema = _shown_schema(body, ("system", "developer", "user"))
+        return {"mock": True, "echo": said} if schema is None else sample_object(schema)
+    # Some libraries ask by words alone; an agent's words about its tools are no such thing.
+    schema = None if _tools(body.get("tools")) else _shown_schema(body, ("system", "developer"))
+    return None if schema is None else sample_object(schema)
+
+
+def _shown_schema(body: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any] | None:
+    texts = (_text_of(message.get("content")) for message in body["messages"] if message.get("role") in roles)
+    return next((schema for schema in map(schema_in_text, texts) if schema is not None), None)
 
 
 def _said(body: dict[str, Any]) -> str:

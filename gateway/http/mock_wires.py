@@ -19,17 +19,17 @@ _DIMENSIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the mock will say: reasoning and text as tokens, and one tool call perhaps."""
+    """What the mock will say: reasoning and text as tokens, and the calls of tools, each its name and its arguments."""
 
     reasoning: list[str]
     text: list[str]
-    tool: tuple[str, str] | None
+    calls: list[tuple[str, str]]
     finish_reason: str
     prompt_tokens: int
 
     def usage(self) -> dict[str, Any]:
         """OpenAI's usage object; a token is a word."""
-        tool_tokens = len(fragments(self.tool[1])) if self.tool else 0
+        tool_tokens = sum(len(fragments(arguments)) for _, arguments in self.calls)
         completion = len(self.text) + len(self.reasoning) + tool_tokens
         return {
             "prompt_tokens": self.prompt_tokens,
@@ -49,6 +49,11 @@ class Wire:
     frames: Callable[[Reply, dict[str, Any], bool], Iterator[bytes]]
 
 
+def call_id(head: dict[str, Any], at: int) -> str:
+    """The id of a call: one answer's calls differ, and an equal question gets equal ones."""
+    return f"call_{str(head['id'])[-24:]}{at or ''}"
+
+
 def frame(value: dict[str, Any]) -> bytes:
     """One server-sent event."""
     return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
@@ -62,7 +67,7 @@ def embeddings(body: dict[str, Any]) -> dict[str, Any] | None:
     if not value or not isinstance(inputs, list) or not all(isinstance(one, str | list) for one in inputs):
         return None
     size = body.get("dimensions")
-    size = min(int(size), MOST_DIMENSIONS) if isinstance(size, int | float) and size >= 1 else _DIMENSIONS
+    size = int(min(size, MOST_DIMENSIONS)) if isinstance(size, int | float) and size >= 1 else _DIMENSIONS
     rows = []
     for at, one in enumerate(inputs):
         vector: Any = _vector(one, size)
@@ -182,14 +187,13 @@ def _items(reply: Reply, head: dict[str, Any]) -> list[dict[str, Any]]:
     if reply.reasoning:
         summary = [{"type": "summary_text", "text": "".join(reply.reasoning)}]
         items.append({"id": f"rs_{token}", "type": "reasoning", "summary": summary})
-    if reply.text or not reply.tool:
+    if reply.text or not reply.calls:
         part = {"type": "output_text", "text": "".join(reply.text), "annotations": [], "logprobs": []}
         said = {"id": f"msg_{token}", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
         items.append(said)
-    if reply.tool:
-        name, arguments = reply.tool
-        call = {"id": f"fc_{token}", "type": "function_call", "status": "completed", "call_id": f"call_{token}"}
-        items.append({**call, "name": name, "arguments": arguments})
+    for at, (name, arguments) in enumerate(reply.calls):
+        call = {"id": f"fc_{token}{at or ''}", "type": "function_call", "status": "completed"}
+        items.append({**call, "call_id": call_id(head, at), "name": name, "arguments": arguments})
     return items
 
 

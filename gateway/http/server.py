@@ -25,28 +25,11 @@ from gateway.http.pass_on import open_door
 from gateway.http.stopping import Stop
 from gateway.instance import Instance, start_instance
 from gateway.pipeline import Embedded
-from gateway.places import Turns
 from gateway.reload import reload_when_asked
 from gateway.supervisor import BACKLOG, Supervisor
 from tee.errors import Unavailable
 
 STOP_SECONDS = 0.3  # for connections to close by themselves once every call is cut
-
-
-class SharedListener(socket.socket):
-    """A listening socket on which several processes accept, each in its turn."""
-
-    def __init__(self, handle: int, turns: Turns) -> None:
-        super().__init__(fileno=handle)
-        self.turns = turns
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """The next caller. Raises BlockingIOError also where another process shall take it."""
-        if not self.turns.mine():
-            raise BlockingIOError
-        accepted = super().accept()
-        self.turns.took()
-        return accepted
 
 
 async def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import DatabaseError
 
 from gateway.storage.engine import ACTIVITY, CALLS, unusable
@@ -106,6 +106,7 @@ _CLOSE = Prepared(
     update(CALLS)
     .where(CALLS.c.receipt_id == bindparam("_receipt_id"), CALLS.c.receipt.is_(None))
     .values(
+        draft=literal_column("''"),  # its receipt says all of it
         receipt=bindparam("_text"),
         receipt_epoch=bindparam("_epoch"),
         receipt_leaf=bindparam("_leaf"),

@@ -13,7 +13,7 @@ Values = dict[str, Any]
 
 
 class Prepared:
-    """A statement of at least two parameters and no other literals; values are text, whole numbers, bytes or None."""
+    """A statement of two parameters or more, and no literals. Values are text, integers, bytes, booleans or None."""
 
     def __init__(self, statement: UpdateBase, *columns: str) -> None:
         """`columns` are those that an insert fills; an update names its parameters itself, other than its columns."""

@@ -36,23 +36,13 @@ class NotRecorded(GatewayError):
     status, error_type, code = 503, "server_error", "record_unavailable"
 
 
+Waiter = Future[Any] | asyncio.Future[Any]
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     operation: Operation
-    done: Future[Any] | asyncio.Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    done: Future[Any] | asyncio.Future[Any]
-    result: Any
-    error: NotRecorded | None
-
-    def settle(self) -> None:
-        if self.error is None:
-            self.done.set_result(self.result)
-        else:
-            self.done.set_exception(self.error)
+    done: Waiter | None  # None where nobody waits
 
 
 class GroupCommit:
@@ -75,6 +65,10 @@ class GroupCommit:
         done: Future[Any] = Future()
         self._jobs.put(_Job(operation, done))
         return done
+
+    def note(self, operation: Operation) -> None:
+        """Queue an operation that nobody waits for: a failing disk shows in those that somebody does."""
+        self._jobs.put(_Job(operation, None))
 
     async def durable(self, operation: Operation) -> Any:
         """Submit and wait. A cancelled caller stops waiting; the operation is carried out all the same."""
@@ -121,27 +115,36 @@ class GroupCommit:
         except Exception as error:  # the rim of this thread: if it died, every later call would wait for ever
             self._hang_up()  # the next batch must not meet the same broken connection
             words = f"The call could not be recorded ({type(error).__name__})."
-            _tell([_Told(job.done, None, NotRecorded(words)) for job in jobs])
+            _tell(jobs, [NotRecorded(words) for _ in jobs])
             return
         self._sequencer.adopt(sequence)
         self._noted(len(jobs), sequence.kinds)
-        _tell([_Told(job.done, result, None) for job, result in zip(jobs, results, strict=True)])
+        _tell(jobs, results)
 
 
-def _tell(told: list[_Told]) -> None:
+def _tell(jobs: list[_Job], outcomes: list[Any]) -> None:
     """Tell each job's waiter: threads from here, a loop from within, which is woken once for all of its own."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
-    for each in told:
-        if not isinstance(each.done, Future):
-            by_loop.setdefault(each.done.get_loop(), []).append(each)
-        elif each.done.set_running_or_notify_cancel():
-            each.settle()
-    for loop, its_own in by_loop.items():
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiter, Any]]] = {}
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if job.done is None:
+            continue
+        if not isinstance(job.done, Future):
+            by_loop.setdefault(job.done.get_loop(), []).append((job.done, outcome))
+        elif job.done.set_running_or_notify_cancel():
+            _settle(job.done, outcome)
+    for loop, told in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle, its_own)
+            loop.call_soon_threadsafe(_settle_all, told)
 
 
-def _settle(told: list[_Told]) -> None:
-    for each in told:
-        if not each.done.cancelled():  # its caller may have gone
-            each.settle()
+def _settle_all(told: list[tuple[Waiter, Any]]) -> None:
+    for done, outcome in told:
+        if not done.cancelled():  # its caller may have gone
+            _settle(done, outcome)
+
+
+def _settle(done: Waiter, outcome: Any) -> None:
+    if isinstance(outcome, NotRecorded):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)

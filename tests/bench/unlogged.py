@@ -17,6 +17,7 @@ def _append_starts_only(sequence: gateway.sequencer.Sequence, kind: str, body: d
 
 gateway.sequencer.Sequence.append = _append_starts_only  # type: ignore[method-assign, assignment]
 gateway.audit.digest = lambda value: NO_COMMITMENT  # type: ignore[attr-defined]
+gateway.audit.digest_bytes = lambda raw: NO_COMMITMENT  # type: ignore[attr-defined]
 
 if __name__ == "__main__":
     tee.cli.main()

@@ -12,12 +12,14 @@ HEAD = """# Clients
 
 These clients of other makers run unmodified against the gateway: they are installed in the versions named here and told
 its address and a key, nothing else. `make foreign` installs and runs them anew, against the mock provider, and writes
-this page; it is no part of `make test`. A dash is a feature that the client does not have there.
+this page; it is no part of `make test`. For every other address they are given a proxy where nobody listens. A dash is
+a feature that the client does not have there.
 
 - *answer*: a plain answer. *stream*: text as it comes, and its usage where the client shows it.
 - *tools*: a tool is called with arguments that fit its schema, run, and its result answered.
 - *structured*: an object of a given schema, as the client's own type where it has one.
-- *errors*: status 503, status 429 and an answer that its provider cut are each told as what they are.
+- *parallel*: two tools are called at once. *errors*: status 503, status 429 and an answer that its provider cut are
+  each told as what they are.
 
 """
 NOTES = """
@@ -50,7 +52,7 @@ def _row(client: Client, surface: str, found: dict[str, bool | None]) -> str:
     more = [name.replace("_", " ") for name in found if name not in (*COLUMNS, "all")]
     failed = [name for name in found if name not in COLUMNS and found[name] is False]
     beside = ", ".join(more) + (f" (FAILED: {', '.join(failed)})" if failed else "")
-    cells = [client.title, _versions(client), f"`{SURFACES[surface]}`", *cells, beside]
+    cells = [client.title, versions(client), f"`{SURFACES[surface]}`", *cells, beside]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -58,7 +60,7 @@ def _word(ok: bool | None) -> str:
     return {True: "yes", False: "FAILED", None: "not installed"}[ok]
 
 
-def _versions(client: Client) -> str:
+def versions(client: Client) -> str:
     """`name version` of the packages that matter, as they are pinned."""
     shown = []
     for package in client.environment.packages:

@@ -50,6 +50,7 @@ class RunningGateway:
         chosen = {"SAFEROUTER_AUDIT_RATE": "0", **(environ or {})}
         self._environ = {**os.environ, **chosen, "SAFEROUTER_STATE": str(state), "PORT": str(self.port)}
         self._options: list[str] = []
+        self.metrics_token: str | None = None  # what is configured, if /metrics wants one
         self._process: subprocess.Popen[bytes] | None = None
         if chip is not None:
             state.mkdir(mode=0o700)

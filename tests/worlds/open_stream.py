@@ -43,7 +43,7 @@ class OpenStream:
     @property
     def receipt_id(self) -> str | None:
         """X-Receipt-Id, once the head has arrived."""
-        return self._header(b"x-receipt-id")
+        return self.header(b"x-receipt-id")
 
     @property
     def body(self) -> bytes:
@@ -55,14 +55,15 @@ class OpenStream:
         """Whether the answer came to the end that HTTP demands."""
         return self._read()[1]
 
-    def _header(self, wanted: bytes) -> str | None:
+    def header(self, wanted: bytes) -> str | None:
+        """The header of this name, in lower case."""
         head, end, _ = bytes(self.raw).partition(b"\r\n\r\n")
         rows = [row.split(b":", 1) for row in head.split(b"\r\n")[1:]] if end else []
         return next((value.strip().decode() for name, value in rows if name.lower() == wanted), None)
 
     def _read(self) -> tuple[bytes, bool]:
         rest = bytes(self.raw).partition(b"\r\n\r\n")[2]
-        if (length := self._header(b"content-length")) is not None:
+        if (length := self.header(b"content-length")) is not None:
             return rest, len(rest) == int(length)
         whole = b""
         while True:

@@ -65,14 +65,15 @@ def recorded_answers() -> tuple[tuple[Recorded, ...], tuple[str, ...]]:
     """All recordings of answers and refusals; and the names of those that are neither."""
     folder = find_vectors() / "dialects"
     rows = map(json.loads, (folder / "index.jsonl").read_text().splitlines())
-    statuses = {row["response"]: row.get("status") for row in rows if row.get("response")}
+    indexed = {row["response"]: row for row in rows if row.get("response")}
     found, others = [], []
     for path in sorted(folder.glob("*/*.response.*")):
         name = f"{path.parent.name}/{path.name}"
         if any(part in name for part in NOT_ANSWERS):
             others.append(name)
         else:
-            found.append(_read(path, statuses.get(name) or 200))
+            row = indexed.get(name, {})
+            found.append(_read(path, row.get("status") or 200, row.get("content_type") or "application/json"))
     return tuple(found), tuple(others)
 
 
@@ -87,7 +88,7 @@ def recorded_requests() -> list[tuple[Path, Any]]:
     return found
 
 
-def _read(path: Path, status: int) -> Recorded:
+def _read(path: Path, status: int, content_type: str) -> Recorded:
     vendor, raw = path.parent.name, path.read_bytes()
     stream = _STREAMS.get(path.suffix)
     if stream == "application/vnd.amazon.eventstream":
@@ -100,7 +101,7 @@ def _read(path: Path, status: int) -> Recorded:
     family = {"openai-chat": "openai", "bedrock-openai": "vllm"}.get(family, family)
     if (vendor, language) == ("azure", "openai_responses"):
         family = "azure-responses"
-    return Recorded(path, status, stream or "application/json", language, family)
+    return Recorded(path, status, stream or content_type, language, family)
 
 
 def _language(answer: Any) -> str:

@@ -31,8 +31,9 @@ class Scrape:
         return {sample.labels[label] for sample in self.samples if label in sample.labels}
 
 
-def scrape(gateway: RunningGateway, **headers: str) -> Scrape:
+def scrape(gateway: RunningGateway) -> Scrape:
     """As Prometheus would."""
+    headers = {"authorization": f"Bearer {gateway.metrics_token}"} if gateway.metrics_token else {}
     response = httpx2.get(f"{gateway.url}/metrics", headers=headers, **PLAIN)
     assert response.status_code == 200, response.text
     return Scrape(response.text)

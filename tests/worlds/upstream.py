@@ -184,7 +184,8 @@ def scripted_upstream(context: ssl.SSLContext | None = None) -> Iterator[Scripte
 def wired_config(base_url: str) -> str:
     """A gateway's configuration: the embedded mock, a provider at `base_url`, and two that cannot answer.
 
-    The provider's credential is in the environment as WIRE_KEY.
+    The provider's credential is in the environment as WIRE_KEY. What one test makes fail must not be spared in the
+    next, so no breaker opens.
     """
     providers = [
         ("mock", "mock", None, None),
@@ -217,4 +218,5 @@ def wired_config(base_url: str) -> str:
         rows += ['auth_header = "authorization"', 'api_version = "2026-10-21"'] if name == "mini" else []
     for name, provider, theirs in models:
         rows += ["[[models]]", f'id = "{name}"', f'provider = "{provider}"', f'upstream_model = "{theirs}"']
+    rows += ["[retry]", "base_milliseconds = 1", "[breaker]", "failures = 64", "window_seconds = 1"]
     return "\n".join(rows) + "\n"

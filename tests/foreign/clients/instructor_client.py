@@ -47,7 +47,7 @@ def several():
 
 
 if sys.argv[1] == "messages":
-    run(tools=structured(instructor.Mode.TOOLS), stream=stream)
+    run(tools=structured(instructor.Mode.TOOLS), structured=structured(instructor.Mode.JSON_SCHEMA), stream=stream)
 else:
     run(tools=structured(instructor.Mode.TOOLS), structured=structured(instructor.Mode.JSON_SCHEMA),
         structured_by_prompt=structured(instructor.Mode.JSON), stream=stream, several=several)  # fmt: skip

@@ -58,6 +58,22 @@ def tools():
     return within(SUNNY, said)
 
 
+def parallel():
+    agent = Agent(model("mock-1"))
+
+    @agent.tool_plain
+    def rome(day: int) -> str:
+        """The weather of Rome."""
+        return f"{SUNNY} in rome"
+
+    @agent.tool_plain
+    def oslo(day: int) -> str:
+        """The weather of Oslo."""
+        return f"{SUNNY} in oslo"
+
+    return within("sunny in rome sunny in oslo", agent.run_sync("mock:parallel").output)
+
+
 def structured(form):
     return lambda: same(
         Agent(model("mock-1"), output_type=form).run_sync("hello").output, Weather(city="mock", unit="celsius")
@@ -79,5 +95,5 @@ def structured_after_tool():
 
 
 more = {} if sys.argv[1] == "messages" else {"structured_by_prompt": structured(PromptedOutput(Weather))}
-run(answer=answer, stream=stream, tools=tools, structured=structured(NativeOutput(Weather)),
+run(answer=answer, stream=stream, tools=tools, parallel=parallel, structured=structured(NativeOutput(Weather)),
     structured_by_tool=structured(Weather), structured_after_tool=structured_after_tool, **more)  # fmt: skip

@@ -35,6 +35,15 @@ await run({
     same(called, [expected]);
     return within(SUNNY, said);
   },
+  async parallel() {
+    const called = [];
+    const note = (name) => tool({ inputSchema: schema, execute: async () => (called.push(name), `${SUNNY} in ${name}`) });
+    const tools = { rome: note("rome"), oslo: note("oslo") };
+    const result = streamText({ model: model("mock-1"), prompt: "mock:parallel", tools, stopWhen: stepCountIs(3) });
+    const said = await result.text;
+    same(called, ["rome", "oslo"]);
+    return within("sunny in rome sunny in oslo", said);
+  },
   async structured() {
     return same((await generateText({ model: model("mock-1"), prompt, output: Output.object({ schema }) })).output, expected);
   },
