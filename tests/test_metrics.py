@@ -185,9 +185,9 @@ def test_where_a_token_is_configured_everybody_shows_it(gateway: RunningGateway)
 
 
 def test_a_whole_url_over_http2_is_no_way_around_who_may_read(gateway: RunningGateway) -> None:
-    """The keeper would take its path, and takes every caller for one of this machine."""
+    """The keeper would take its path, and judges nobody who comes by a worker."""
     with httpx2.Client(http1=False, http2=True, **PLAIN) as client:
-        for target, status in ((b"/metrics", 200), (b"http://x/metrics", 404), (b"http://x/v1/models", 404)):
+        for target, status in ((b"/metrics", 403), (b"http://x/metrics", 404), (b"http://x/v1/models", 404)):
             request = client.build_request("GET", f"{gateway.url}/", extensions={"target": target})
             assert client.send(request).status_code == status
 
