@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import json
 import logging
-import secrets
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
 from gateway.errors import KEYSET_ENDED, KeysetExpired
+from gateway.random_hex import random_hex
 from gateway.sampling import Sampler
 from gateway.sequencer import Authenticate
 from gateway.storage.calls import (
@@ -177,7 +177,7 @@ class AuditRecord:
         self._streams.pop(draft.receipt_id, None)
         signer = self._keys.signer(draft.keyset_digest)
         signed = self._keys.sign_receipt(close_draft(draft, returned, chat_id, signer))
-        text, salt, sample = signed.decode(), secrets.token_hex(32), self._sampler.draw(signed)
+        text, salt, sample = signed.decode(), random_hex(32), self._sampler.draw(signed)
         commitment = digest({"receipt_id": draft.receipt_id, "receipt_digest": digest_bytes(signed), "salt": salt})
 
         def closing(transaction: Transaction) -> None:

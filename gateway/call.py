@@ -107,6 +107,9 @@ def whole(status: int, body: bytes) -> Returned:
 class StreamedBody(Protocol):
     """A body that is made while it is sent."""
 
+    ended: bool
+    """Whether what `chunks` gave last ends the stream."""
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, in order; the last ones only once the receipt is durable."""
 

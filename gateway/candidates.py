@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from gateway.connectors.quirks_table import quirks_of
 from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
+from gateway.random_hex import random_hex
 from gateway.routing.route import Route, tier_observed
 from gateway.translate import Exchange
 from tee.canonical import digest_bytes
@@ -28,7 +28,7 @@ class Question:
     request: InferenceRequest
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    token: str = field(default_factory=lambda: secrets.token_hex(12))
+    token: str = field(default_factory=lambda: random_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
 

@@ -79,7 +79,7 @@ class Carriage:
         return self._candidates.exchange(at).answer(body, self._by(at).attestation_wanted())
 
     def _by(self, at: int) -> Call:
-        """The call as this candidate answers it."""
+        """The call as this candidate answers it; as it is, if that is the one that was asked for."""
         if at == 0:
             return self._call
         route = self._candidates.routes[at]

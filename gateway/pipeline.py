@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
 from gateway.places import Places, own_places
+from gateway.random_hex import random_hex
 from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
 from gateway.routing.route import ModelTable, Route
@@ -93,7 +93,7 @@ class Pipeline:
         surface = service.surface
         meter = Meter(key.id, None, None)
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
-        draft = new_draft("rcpt-" + secrets.token_hex(16), "route-" + secrets.token_hex(8), endpoint, body, keyset)
+        draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
@@ -218,7 +218,7 @@ def _routed(draft: ReceiptDraft, routes: Sequence[Route], leak_scan: str) -> Rec
     others = {"fallback": [describe(route) for route in routes[1:]]} if len(routes) > 1 else {}
     return draft.with_event(
         "route",
-        salt=secrets.token_hex(32),  # the log commits to this event, and its other members can be guessed
+        salt=random_hex(32),  # the log commits to this event, and its other members can be guessed
         decision_id=draft.decision_id,
         policy_id=POLICY_ID,
         leak_scan=leak_scan,

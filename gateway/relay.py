@@ -38,7 +38,7 @@ class Relay:
         self._audit = audit
         self._passage = passage
         self._sent = sent = Sent(200, STREAM_TYPE)
-        self._recorded = False
+        self.ended = False
         draft = call.draft  # the signer does not hold this relay: each would wait for the garbage collector
         self._checkpoints = StreamCheckpoints(
             sent,
@@ -71,14 +71,14 @@ class Relay:
         self._reached.done(complete)
         activity = self._activity(200, partial=not complete)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
-        self._recorded = True
+        self.ended = True
         yield tail
 
     async def close(self) -> None:
         """Let go of the provider; a stream that was cut gets its receipt now, or once it is read to its end."""
         self._reached.done(None)
-        if not self._recorded:
-            self._recorded = True
+        if not self.ended:
+            self.ended = True
             if self._aftermath is not None:
                 self._aftermath(self._read_on())
                 return

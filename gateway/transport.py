@@ -111,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._loose = 0 if self._moved or len(self._parts) > parts else self._loose + len(data)
         if self._loose > MAX_HEAD:
             self._fail(httpx2.RemoteProtocolError(f"The answer's head or trailers pass {MAX_HEAD} bytes"))
+            return
         self._size += len(data)
         if self._size > WAITING_BODY and not self._paused:
             self._paused = True
@@ -152,7 +153,7 @@ class Connection(asyncio.Protocol):
         if status < 200:
             self.headers = []
             return
-        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+        if sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEAD:
             raise ValueError(f"a head of more than {MAX_HEAD} bytes")
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         lengths = sum([name == b"content-length" for name, _ in self.headers])

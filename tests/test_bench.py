@@ -95,7 +95,7 @@ def test_table_and_plot_show_each_target() -> None:
     targets = [Target(name, "1", 1, {}) for name in names]
     size = Size(rounds=2, seconds=1.0, warm=0.0, concurrency=(16,))
     report = Report(
-        "now", size, targets, {"portkey": "no node"}, results, [(9_000, 80.0), (100_000, 88.0)], ("a part",)
+        "now", 0.5, size, targets, {"portkey": "no node"}, results, [(9_000, 80.0), (100_000, 88.0)], ("a part",)
     )
     text = report.to_markdown()
     assert "| litellm | 25.00 | 25.00 | 1.50 | at least 20: met |" in text

@@ -22,7 +22,7 @@ from tests.worlds.gateway import Answered, chat_body
 from tests.worlds.open_stream import OpenStream
 
 REPEATS = int(os.environ.get("SAFEROUTER_FAULT_REPEATS", "12"))
-WARM = max(12, REPEATS // 10)  # before anything is measured: threads, pools and caches come to their size
+WARM = max(12, REPEATS // 2)  # before anything is measured: threads, pools, caches and garbage come to their size
 CLIENTS, WAITING_CLIENTS = 24, 400  # at once; the latter where nothing is done but to wait
 SETTLE_SECONDS = 60.0
 SOAKED = 1000  # repeats from which on memory is judged: a few calls prove nothing
@@ -68,7 +68,8 @@ def check(fault: Fault, heard: OpenStream) -> None:
     failed = [row["error"]["code"] for row in found if "error" in row]
     assert failed == ([fault.code] if fault.in_band else []), f"{fault}: {heard.body!r}"
     assert (b"[DONE]" in heard.body) is not fault.in_band, fault
-    assert said == ("aa" if fault.family == "ollama" else "aaa"), fault
+    whole = "aa" if fault.family == "ollama" else "aaa"
+    assert said in ([whole[:size] for size in range(4)] if fault.either else [whole]), f"{fault}: {heard.body!r}"
 
 
 async def meet(gateway: WatchedGateway, fault: Fault, times: int) -> list[OpenStream]:

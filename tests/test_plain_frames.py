@@ -27,6 +27,7 @@ CHAT = [
     b'event: x\ndata: {"id":"c","error":{"message":"m"}}\n\n',
     b'data: {"id":"c","choices":[{"delta":\ndata: {},"finish_reason":"stop"}]}\n\n',
     b"data: [DONE]\n\n",
+    b'data: {"id":"c", broken\n\n',
     b": note\n\n",
     b"\n",
     b"\r\n",
@@ -35,6 +36,7 @@ MESSAGES = [
     event("message_start", '{"type":"message_start","message":{"id":"m","usage":{"input_tokens":1}}}'),
     event("content_block_delta", '{"type":"content_block_delta","index":0,"delta":{"text":"hi"}}'),
     event("content_block_delta", '{"type":"error"}\nevent: content_block_delta'),
+    event("content_block_delta", "{broken"),
     event("message_delta", '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}'),
     event("message_stop", '{"type":"message_stop"}'),
     event("error", '{"type":"error","error":{"type":"overloaded_error","message":"m"}}'),
@@ -44,6 +46,7 @@ MESSAGES = [
 RESPONSES = [
     event("response.created", '{"type":"response.created","response":{"id":"r","model":"m"}}'),
     event("response.output_text.delta", '{"type":"response.output_text.delta","delta":"hi"}'),
+    event("response.output_text.delta", "{broken"),
     event("response.output_text.done", '{"type":"response.output_text.done","text":"hi"}'),
     event("response.completed", '{"type":"response.completed","response":{"id":"r","usage":{"input_tokens":1}}}'),
     event("error", '{"type":"error","message":"m"}'),

@@ -74,8 +74,9 @@ def test_frames_that_pass_in_one_piece_are_those_that_pass_one_by_one(stream: by
 def test_a_piece_beyond_the_bound_is_looked_at() -> None:
     splitter = FrameSplitter(10)
     assert splitter.take_plain(b"data: 12345\n\n", len) == (b"", b"data: 12345\n\n")
+    assert splitter.push(b"data: 12345\n\n") == []
     with pytest.raises(UpstreamFailed):
-        splitter.push(b"data: 12345\n\n")
+        splitter.finish()
 
 
 @given(STREAMS)
@@ -105,10 +106,17 @@ def test_overlong_frame_is_refused_whole_or_in_pieces() -> None:
     assert split([exact, exact], 100) == ([exact, exact], b"")
     for chunks in ([b"y" + exact], [b"y" * 60, b"y" * 60]):
         splitter = FrameSplitter(100)
-        with pytest.raises(UpstreamFailed, match="longer than 100 bytes"):
-            [splitter.push(chunk) for chunk in chunks]
-        with pytest.raises(UpstreamFailed):
-            splitter.push(b"data: 1\n\n")
+        assert [splitter.push(chunk) for chunk in chunks] == [[] for _ in chunks]
+        for ending in (splitter.finish, lambda: splitter.push(b"data: 1\n\n")):
+            with pytest.raises(UpstreamFailed, match="longer than 100 bytes"):
+                ending()
+
+
+def test_what_came_whole_before_an_overlong_frame_is_given() -> None:
+    splitter = FrameSplitter(100)
+    assert splitter.push(b"data: 1\n\n" + b"y" * 101) == [b"data: 1\n\n"]
+    with pytest.raises(UpstreamFailed, match="longer than 100 bytes"):
+        splitter.push(b"y")
 
 
 def test_endless_line_costs_linear_time() -> None:
@@ -116,6 +124,7 @@ def test_endless_line_costs_linear_time() -> None:
     started = time.perf_counter()
     for _ in range(1 << 17):
         splitter.push(b"\rx\rx\rx\rx")
+    splitter.push(b"x" * (1 << 21))
     with pytest.raises(UpstreamFailed):
-        splitter.push(b"x" * (1 << 21))
+        splitter.finish()
     assert time.perf_counter() - started < 5

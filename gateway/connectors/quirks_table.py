@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from gateway.dialects.quirks import PLAIN, Quirks
 
@@ -99,6 +100,7 @@ _TABLE: tuple[tuple[str, str, Quirks], ...] = (
 _COMPILED = tuple((family, re.compile(pattern), quirks) for family, pattern, quirks in _TABLE)
 
 
+@lru_cache(512)  # one for each model of each provider
 def quirks_of(family: str, upstream_model: str) -> Quirks:
     """The quirks of a family's model, by the id that its provider knows it by."""
     return next(

@@ -15,7 +15,7 @@ from gateway.jsonbody import encode_json, read_json_object
 
 # Nearly all frames of a stream; nothing in them is worth decoding.
 _PLAIN = b"event: content_block_delta\n"
-_PLAIN_FRAMES = re.compile(rb"(?:event: content_block_delta\ndata: [^\n]*+\n\n)*+")
+_PLAIN_FRAMES = re.compile(rb"(?:event: content_block_delta\ndata: [^\n]*+(?<=\})\n\n)*+")
 
 
 class MessagesPassage:
@@ -40,7 +40,6 @@ class MessagesPassage:
         plain = b""
         if not self._held:
             plain, chunk = self._splitter.take_plain(chunk, _plain_end)
-            self._skipped += count_unreadable(plain)
         return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 
     def closing(self, attestation: Attestation | None, cut: Failure | None = None) -> bytes:

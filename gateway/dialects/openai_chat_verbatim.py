@@ -20,7 +20,7 @@ from gateway.jsonbody import encode_json, read_json_object
 _USAGE_OPTION = b'"stream_options":{"include_usage":true},'
 # OpenAI writes `"usage":null` and `"finish_reason":null` into every chunk; only a value makes them worth decoding.
 _TELLING = [re.compile(sign) for sign in (rb'"usage"\s*+:\s*+[^n\s]', rb'"finish_reason"\s*+:\s*+"', rb'"error"')]
-_JSON_LINES = re.compile(rb"(?:data: ?+\{[^\n]*+\n\n)*+")
+_JSON_LINES = re.compile(rb"(?:data: ?+\{[^\n]*+(?<=\})\n\n)*+")
 _LONGEST_END = 4  # bytes of CR LF CR LF
 # Azure opens with a frame without an id; a provider that never sends one must not cost a decode per frame.
 _ID_ATTEMPTS = 4
@@ -94,7 +94,6 @@ class VerbatimStream:
             first, chunk = self._pass_all(chunk[:cut]), chunk[cut:]
         if not (self._held or self._id_attempts or self.done_seen):
             plain, chunk = self._splitter.take_plain(chunk, _plain_end)
-            self.skipped += count_unreadable(plain)
         return first + plain + self._pass_all(chunk)
 
     def finish(self) -> None:

@@ -90,4 +90,7 @@ def encode_error(failure: Failure, status: int) -> bytes:
 
 
 def _first_count(*values: object) -> int:
-    return next((found for value in values if (found := count(value)) is not None), 0)
+    for value in values:
+        if (found := count(value)) is not None:
+            return found
+    return 0

@@ -17,7 +17,9 @@ from gateway.jsonbody import encode_json, read_json_object
 _NOT_STORED = b'"store":false,'
 # Nearly all frames of a stream; nothing in them is worth decoding.
 _PLAIN = (b"event: response.output_text.delta\n", b"event: response.function_call_arguments.delta\n")
-_PLAIN_FRAMES = re.compile(rb"(?:event: response\.(?:output_text|function_call_arguments)\.delta\ndata: [^\n]*+\n\n)*+")
+_PLAIN_FRAMES = re.compile(
+    rb"(?:event: response\.(?:output_text|function_call_arguments)\.delta\ndata: [^\n]*+(?<=\})\n\n)*+"
+)
 _WHOLE = frozenset({"response.completed", "response.incomplete"})
 _FAILED = frozenset({"response.failed", "response.cancelled", "error"})
 
@@ -55,7 +57,6 @@ class ResponsesPassage:
         plain = b""
         if not self._held:
             plain, chunk = self._splitter.take_plain(chunk, _plain_end)
-            self._skipped += count_unreadable(plain)
             self._frames += count_events(plain)
         return plain + b"".join([self._pass(frame) for frame in self._splitter.push(chunk)])
 

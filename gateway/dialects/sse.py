@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
 
 from gateway.errors import UpstreamFailed
 
@@ -43,22 +42,24 @@ class FrameSplitter:
     def push(self, chunk: bytes) -> list[bytes]:
         """Take the next bytes and give the frames that they complete.
 
-        Raises: UpstreamFailed if a frame is longer than the bound; from then on every push raises.
+        Raises: UpstreamFailed once a frame has been longer than the bound: not at once, since of the same bytes what
+        came whole before it is still to be given, but at every push and at the end from then on.
         """
         if self._overlong:
-            self._refuse()
+            raise self._too_long()
         self._buffer += chunk
         frames: list[bytes] = []
         start = 0
         while end := self._find_end(start):
             if end - start > self._max_frame:
-                self._refuse()
+                self._give_up()
+                return frames
             frames.append(bytes(self._buffer[start:end]))
             start = self._scanned = end
         del self._buffer[:start]
         self._scanned -= start
         if len(self._buffer) > self._max_frame:
-            self._refuse()
+            self._give_up()
         return frames
 
     def take_plain(self, chunk: bytes, plain_end: Callable[[bytes], int]) -> tuple[bytes, bytes]:
@@ -76,7 +77,9 @@ class FrameSplitter:
         return data[:end], data[end:]
 
     def finish(self) -> bytes:
-        """Give what followed the last whole frame."""
+        """Give what followed the last whole frame. Raises: UpstreamFailed if that was too long."""
+        if self._overlong:
+            raise self._too_long()
         leftover = bytes(self._buffer)
         self._buffer.clear()
         self._scanned = 0
@@ -95,10 +98,12 @@ class FrameSplitter:
             return 0
         return end
 
-    def _refuse(self) -> NoReturn:
+    def _give_up(self) -> None:
         self._overlong = True
         self._buffer.clear()
-        raise UpstreamFailed(
+
+    def _too_long(self) -> UpstreamFailed:
+        return UpstreamFailed(
             f"stream: found a frame longer than {self._max_frame} bytes, wanted a blank line before that",
             code="upstream_frame_too_long",
         )

@@ -186,7 +186,7 @@ def _gauges(instance: Instance) -> Gauges:
     return {
         "saferouter_open_calls": ("Calls that run now, in all processes.", lambda: instance.open_calls()),
         "saferouter_places": ("How many calls may run at once.", lambda: instance.config.limits.open_calls),
-        "saferouter_workers": ("Processes that carry calls.", lambda: instance.config.workers),
+        "saferouter_workers": ("Processes that carry calls, as configured.", lambda: instance.config.workers),
         "saferouter_keyset_expires_seconds": (
             "Until the keyset ends, after which nothing is answered.",
             lambda: instance.keys.life_left,

@@ -130,7 +130,7 @@ class Http1(asyncio.Protocol):
             return
         self._in_head, self._moved = False, True
         headers, self._headers = self._headers, []
-        if sum(len(name) + len(value) for name, value in headers) + len(self._url) > self._max_head:
+        if sum([len(name) + len(value) for name, value in headers]) + len(self._url) > self._max_head:
             raise Refused("431 Request Header Fields Too Large")
         version = self._parser.get_http_version()
         expects = _check(version, headers)
@@ -292,16 +292,17 @@ def _check(version: str, headers: list[tuple[bytes, bytes]]) -> bool:
 
     Raises Refused.
     """
+    names = [name for name, _ in headers]
     codings = [value for name, value in headers if name == b"transfer-encoding"]
-    lengths = sum(name == b"content-length" for name, _ in headers)
-    hosts = sum(name == b"host" for name, _ in headers)
+    lengths, hosts = names.count(b"content-length"), names.count(b"host")
     if version not in ("1.0", "1.1"):
         raise Refused("505 HTTP Version Not Supported")
     if codings and (codings != [b"chunked"] or version != "1.1"):
         raise Refused("501 Not Implemented")
     if lengths + len(codings) > 1 or hosts > 1 or (version == "1.1" and hosts == 0):
         raise Refused("400 Bad Request")
-    return version == "1.1" and any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+    expects = [value.lower() for name, value in headers if name == b"expect"]
+    return version == "1.1" and b"100-continue" in expects
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
@@ -22,6 +21,7 @@ from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.languages import Service
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.random_hex import random_hex
 from gateway.routing.route import PublicModel
 from gateway.stopwatch import stopwatch
 from gateway.storage.calls import LoggedReceipt
@@ -82,9 +82,8 @@ async def _relay(answer: Answer, body: StreamedBody, send: Send) -> None:
         await send(_head(answer, STREAM_HEADERS))
         async with aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": chunk, "more_body": not body.ended})
                 watch.sent()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         await body.close()
 
@@ -170,7 +169,7 @@ def _demands(headers: Mapping[str, str]) -> Demands:
 
 def _head(answer: Answer, more: Mapping[str, str]) -> Message:
     """The start of an answer, with both vendors' request ids, and the receipt's."""
-    request_id = "req_" + secrets.token_hex(12)
+    request_id = "req_" + random_hex(12)
     headers = {
         "x-request-id": request_id,
         "request-id": request_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def _run(names: list[str], size: Size, *, quick: bool) -> Report:
-    now, skipped = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", dict[str, str]()
+    now, busy, skipped = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", os.getloadavg()[0], dict[str, str]()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ports = stack.enter_context(running_provider(KEPT / "bin"))
@@ -53,7 +54,7 @@ def _run(names: list[str], size: Size, *, quick: bool) -> Report:
         results = run_rounds(targets, size, KEPT / "bin")
         ours = [target for target in targets if target.gateway]
         memory = memory_over_time(ours[0], KEPT / "bin") if ours and not quick else []
-    return Report(now, size, targets, skipped, results, memory, () if quick else log_share())
+    return Report(now, busy, size, targets, skipped, results, memory, () if quick else log_share())
 
 
 def _write(report: Report) -> None:

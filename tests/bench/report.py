@@ -15,6 +15,7 @@ from tests.bench.rounds import SCENARIOS, Results, Size, failures
 OURS = "saferouter"
 BARS = (("litellm", 20.0), ("portkey", 2.0))
 MOST_CPU_MS = {"buffered": 0.35, "streamed": 0.8}
+MOST_ADDED_MS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Report:
     """One run of the bench."""
 
     time: str
+    busy: float  # the machine's load average as it began: above 0 somebody else was at work
     size: Size
     targets: Sequence[Target]
     skipped: Mapping[str, str]
@@ -46,7 +48,7 @@ class Report:
             for target in self.targets
         }
         size = {"rounds": self.size.rounds, "seconds": self.size.seconds, "concurrency": list(self.size.concurrency)}
-        shown = {"time": self.time, "machine": machine(), "size": size, "targets": targets}
+        shown = {"time": self.time, "machine": machine(), "busy": self.busy, "size": size, "targets": targets}
         return shown | {"skipped": dict(self.skipped), "memory": list(self.memory), "parts": list(self.parts)}
 
     def to_markdown(self) -> str:
@@ -56,7 +58,9 @@ class Report:
             "# What the gateway costs",
             "",
             f"{self.time}, {machine()}. {self.size.rounds} round(s) of {self.size.seconds:g} s each, all targets in "
-            f"turns; medians. Each target has one worker on one core, provider and clients have another. {names}.",
+            f"turns; medians; load average {self.busy:.1f} as it began. "
+            "Each target has one worker on one core, provider and clients have another. "
+            f"{names}.",
             "",
             *(f"- {scenario.name}: {scenario.words}" for scenario in SCENARIOS),
             *(f"- **skipped: {name}**, {reason}" for name, reason in self.skipped.items()),
@@ -118,7 +122,20 @@ class Report:
                 lines.append(
                     f"- {case}: {found:.3f} ms CPU; aim at most {most} ms: {'met' if found <= most else 'MISSED'}"
                 )
-        return [*lines, ""]
+        return [*lines, *self._added(), ""]
+
+    def _added(self) -> list[str]:
+        """What a caller of a provider that thinks waits longer, and for what."""
+        case = f"thinking/{self.middle}"
+        names = ("added_latency_p50_ms", "durable_ms", "overhead_ms")
+        added, durable, own = (self.results.value(OURS, case, name) for name in names)
+        if added is None or durable is None or own is None:
+            return []
+        verdict = "met" if added < MOST_ADDED_MS else "MISSED"
+        return [
+            f"- added to the median of a provider that takes 50 ms: {added:.2f} ms; aim under {MOST_ADDED_MS:g} ms: "
+            f"{verdict}. Means: waiting for durability {durable:.2f}, our own part {own:.2f}"
+        ]
 
     def ratio(self, above: str, case: str, name: str, below: str = OURS) -> float | None:
         """One target's value to another's, at the middle concurrency."""
