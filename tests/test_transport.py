@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from gateway import transport
+from gateway.posting import LeanPoster, Poster, StockPoster
 from gateway.transport import LeanTransport, key_of
 
 Script = Callable[[socket.socket, int], None]
@@ -476,3 +477,23 @@ def test_a_connection_whose_last_answer_is_still_read_is_not_used() -> None:
     with provider(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n") as world:
         asyncio.run(run(world.url))
     assert world.connections == 2
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("stock", [False, True])
+def test_a_post_names_its_host_once(stock: bool, signed: bool) -> None:
+    """Also where a signature brings along the host that it holds for, as AWS's do: servers refuse two (RFC 9112)."""
+
+    async def run(url: str) -> None:
+        context = ssl.create_default_context()
+        poster: Poster = StockPoster(httpx2.AsyncHTTPTransport(), 2, 2) if stock else LeanPoster(context, 2, 2)
+        reply = await poster.post(url, {"host": "signed.test", "x": "y"} if signed else {"x": "y"}, b"question")
+        assert await reply.read() == b"ok"
+        await reply.aclose()
+        await poster.aclose()
+
+    with provider(OK) as world:
+        asyncio.run(run(world.url))
+        wanted = "signed.test" if signed else httpx2.URL(world.url).netloc.decode()
+    head = world.requests[0].partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
+    assert [row for row in head if row.startswith(b"host:")] == [f"host: {wanted}".encode()]
