@@ -107,7 +107,7 @@ def test_overlong_frame_is_refused_whole_or_in_pieces() -> None:
     for chunks in ([b"y" + exact], [b"y" * 60, b"y" * 60]):
         splitter = FrameSplitter(100)
         assert [splitter.push(chunk) for chunk in chunks] == [[] for _ in chunks]
-        for ending in (splitter.finish, lambda: splitter.push(b"data: 1\n\n")):
+        for ending in (splitter.finish, lambda splitter=splitter: splitter.push(b"data: 1\n\n")):
             with pytest.raises(UpstreamFailed, match="longer than 100 bytes"):
                 ending()
 
