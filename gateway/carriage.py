@@ -59,6 +59,9 @@ class Carriage:
             if not self._left:
                 self._record_cut(None)
             raise
+        except BaseException:  # a fault of ours: the receipt is owed all the same
+            self._record_cut(None)
+            raise
 
     async def _reach(self) -> Reached[Made]:
         """What the attempts come to. Raises GatewayError."""
@@ -96,10 +99,14 @@ class Carriage:
         meter = replace(call.meter, attempts=encode_attempts(self._candidates, self._tried))
         return replace(call, draft=draft, meter=meter)
 
+    def _answered_by(self, reached: Reached[Made]) -> Call:
+        """The call as it is now, with what was tried and what is known of the upstream in its receipt."""
+        call = self._told(self._by(reached.target), reached.target)
+        return replace(call, draft=_verified(call.draft, call.route, reached.answer))
+
     async def _show(self, reached: Reached[Made]) -> Answer:
         """What was reached, as an Answer. Raises UpstreamFailed for what no client can read."""
-        call = self._told(self._by(reached.target), reached.target)
-        call = replace(call, draft=_verified(call.draft, call.route, reached.answer))
+        call = self._answered_by(reached)
         if reached.streams:
             headers = headers_of(self._candidates, self._tried, reached.target, 200)
             return Answer(200, STREAM_TYPE, call.draft.receipt_id, self._relay(call, reached), headers=headers)
@@ -154,7 +161,7 @@ class Carriage:
                     reached = await reaching
         finally:
             if reached is not None and reached.streams:
-                await self._relay(self._told(self._by(reached.target), reached.target), reached).close()
+                await self._relay(self._answered_by(reached), reached).close()
             else:
                 self._record_cut(None if reached is None or reached.made is None else reached.made[1].usage)
 

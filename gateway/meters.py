@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,11 @@ class CallMeters:
             yield watch
         except GatewayError as error:
             watch.status = error.status
+            raise
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # a fault of ours, which the rim answers: no client has left
+            watch.status = 500
             raise
         finally:
             self._finish(watch)

@@ -136,12 +136,12 @@ class Pipeline:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
-        self._places.hold(len(self._running))
+        self._hold_places()
         try:
             yield
         finally:
             self._running.discard(task)
-            self._places.hold(len(self._running))
+            self._hold_places()
 
     async def finish(self, seconds: float) -> None:
         """Admit nobody, and wait until no call is open, at most that long."""
@@ -165,7 +165,16 @@ class Pipeline:
         """Have something done for a call whose client has left."""
         task = asyncio.create_task(work)
         self._left.add(task)
-        task.add_done_callback(self._left.discard)
+        task.add_done_callback(self._finished)
+        self._hold_places()
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._left.discard(task)
+        self._hold_places()
+
+    def _hold_places(self) -> None:
+        """What is read on holds a place too: else callers who leave could open as many calls as they like."""
+        self._places.hold(len(self._running) + len(self._left))
 
     def _route(self, request: InferenceRequest, service: Service, demands: Demands) -> list[Route]:
         """Step 3: the model that is asked for, and who may stand in. A demand that cannot be met is refused."""

@@ -51,7 +51,8 @@ class LeanPoster:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Send `body` as it stands."""
-        key, opening = _opening(url)
+        key, opening, host = _opening(url)
+        headers = {"host": host, **headers}  # AWS's are signed with one of their own, and two are refused
         rows = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if not rows.count("\r") == rows.count("\n") == len(headers):
             raise httpx2.LocalProtocolError("a header of the request holds a line break")
@@ -106,7 +107,7 @@ class _StockReply:
 
 
 @lru_cache(512)  # one for each model of each provider
-def _opening(url: str) -> tuple[Key, bytes]:
-    """Where a URL leads, and how a request for it begins."""
+def _opening(url: str) -> tuple[Key, bytes, str]:
+    """Where a URL leads, how a request for it begins, and the host that it names."""
     parsed = httpx2.URL(url)
-    return key_of(parsed), b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (parsed.raw_path, parsed.netloc)
+    return key_of(parsed), b"POST %b HTTP/1.1\r\n" % parsed.raw_path, parsed.netloc.decode("ascii")

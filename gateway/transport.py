@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, cast
 
 import httptools
@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         """Whether another request may follow: both messages ended where they said they would."""
         # Bytes that nobody has read belong to the last answer: whoever came next would take them for its own.
         clean = self.done and self._keeps_alive and self._failure is None and not self._parts and not self._paused
+        clean = clean and self._waiter is None  # who still reads the last answer would read on in the next
         return clean and not self.transport.is_closing() and self.transport.get_write_buffer_size() == 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -203,13 +204,18 @@ class LeanReply:
     was not read whole.
     """
 
-    __slots__ = ("_connection", "_transport", "headers", "read", "status")
+    __slots__ = ("_connection", "_transport", "headers", "status")
 
     def __init__(self, connection: Connection, transport: LeanTransport) -> None:
         self.status, self.headers = connection.status, connection.headers
-        self.read = connection.read
         self._connection = connection
         self._transport: LeanTransport | None = transport
+
+    def read(self) -> Coroutine[Any, Any, bytes]:
+        """More of the body; nothing at its end. Raises httpx2.ReadError once it is closed."""
+        if self._transport is None:  # the connection may already bring another caller's answer
+            raise httpx2.ReadError("The answer is closed")
+        return self._connection.read()
 
     def header(self, name: bytes) -> str:
         """A header by its name in lower case; empty if absent, joined by commas if it came several times."""

@@ -13,6 +13,7 @@ import pytest
 from tests.test_fallback import ANSWER, CHUNK, DONE, FINISH, JSON, OTHER, OTHER_STREAM, ROLE, failing, outcomes
 from tests.worlds.fallback import Providers, running_providers
 from tests.worlds.gateway import chat_body
+from tests.worlds.scrape import scrape_until
 from tests.worlds.upstream import Recording
 
 USAGE = b'data: {"id":"c-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}\n\n'
@@ -124,6 +125,7 @@ def test_a_stream_whose_client_left_is_read_on_for_what_it_used(impatient: Provi
             got += next(pieces)
         receipt_id = response.headers["x-receipt-id"]
     impatient.gateway.ask("hi", "gone")  # what reads this has seen the other leave
+    scrape_until(impatient.gateway, lambda now: now.sum("saferouter_open_calls") == 1)  # what is read on holds a place
     impatient.first.gate.set()
     row = impatient.wait_for_activity(receipt_id)
     assert (row["status"], row["prompt_tokens"], row["completion_tokens"], row["partial"]) == (499, 3, 2, True)
@@ -146,3 +148,5 @@ def test_an_answer_whose_client_left_before_it_began_is_read_for_what_it_used(
     receipt_id = impatient.newest_call("their-unread-keys")
     row = impatient.wait_for_activity(receipt_id)
     assert (row["status"], row["prompt_tokens"], row["completion_tokens"]) == (499, 3, 2)
+    events = [event["type"] for event in json.loads(impatient.gateway.fetch_receipt(receipt_id))["event_log"]]
+    assert not stream or "upstream.verified" in events

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +20,9 @@ from starlette.requests import Request
 from gateway.access_log import MAX_WAITING, AccessLog
 from gateway.errors import Forbidden
 from gateway.http.metrics import require_reader
+from gateway.meters import CallMeters
 from gateway.metrics import DURATION, LOST_LINES, REQUESTS, new_tally
+from gateway.routing.route import ModelTable
 from gateway.tally import MAX_SERIES
 from tee.errors import Malformed
 from tests.worlds.gateway import PLAIN, RunningGateway, chat_body
@@ -184,6 +187,14 @@ def test_where_a_token_is_configured_everybody_shows_it(gateway: RunningGateway)
     assert status(authorization=f"Bearer {TOKEN}") == 200
 
 
+def test_a_whole_url_over_http2_is_no_way_around_who_may_read(gateway: RunningGateway) -> None:
+    """The keeper would take its path, and judges nobody who comes by a worker."""
+    with httpx2.Client(http1=False, http2=True, **PLAIN) as client:
+        for target, status in ((b"/metrics", 403), (b"http://x/metrics", 404), (b"http://x/v1/models", 404)):
+            request = client.build_request("GET", f"{gateway.url}/", extensions={"target": target})
+            assert client.send(request).status_code == status
+
+
 @pytest.mark.parametrize(
     ("host", "local"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True)]
@@ -323,6 +334,19 @@ def test_what_no_process_tells_is_refused(row: object) -> None:
     tally = new_tally()
     with pytest.raises(Malformed):
         tally.merge([ROW, row])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "outcome"),
+    [(KeyError("x"), "5xx", "failed"), (Forbidden("x"), "4xx", "refused"), (CancelledError(), "4xx", "client_left")],
+)
+def test_a_call_that_ends_in_an_error_is_counted_by_whose_it_is(
+    error: BaseException, status: str, outcome: str
+) -> None:
+    tally = new_tally()
+    with pytest.raises(type(error)), CallMeters(tally, ModelTable((), {}), None, None).call("chat/completions"):
+        raise error
+    assert dict(tally.rows(REQUESTS)) == {("chat/completions", "none", "unknown", status, outcome): [1.0]}
 
 
 def test_counts_that_are_no_list_are_refused() -> None:

@@ -14,10 +14,12 @@ import httpx2
 import pytest
 
 from gateway import transport
-from gateway.transport import LeanTransport
+from gateway.posting import LeanPoster, Poster, StockPoster
+from gateway.transport import LeanTransport, key_of
 
 Script = Callable[[socket.socket, int], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
 BOTH = pytest.mark.parametrize("make", [httpx2.AsyncHTTPTransport, LeanTransport], ids=["httpx2", "ours"])
 TIMEOUT = httpx2.Timeout(0.5, connect=2)
 
@@ -434,3 +436,64 @@ def test_a_trailer_is_no_header() -> None:
     with provider(raw) as world:
         (answer,) = ask(LeanTransport, world.url)
     assert (answer.content, "retry-after" in answer.headers) == (b"ok", False)
+
+
+def test_an_answer_that_was_closed_gives_nothing_of_the_next() -> None:
+    """As where time is up for a stream whose client is slow: the connection is another caller's by then."""
+
+    async def run(url: str) -> None:
+        transport, key = LeanTransport(), key_of(httpx2.URL(url))
+        first = await transport.exchange(key, POST, 2, 2)
+        assert await first.read() == b"ok"
+        await first.aclose()
+        second = await transport.exchange(key, POST, 2, 2)
+        with pytest.raises(httpx2.ReadError):
+            await first.read()
+        assert await second.read() == b"ok"
+        await transport.aclose()
+
+    with provider(OK) as world:
+        asyncio.run(run(world.url))
+    assert world.connections == 1
+
+
+def test_a_connection_whose_last_answer_is_still_read_is_not_used() -> None:
+    """Its end has come, and its reader was not woken yet."""
+
+    async def run(url: str) -> None:
+        transport, key = LeanTransport(), key_of(httpx2.URL(url))
+        first = await transport.exchange(key, POST, 2, 2)
+        assert await first.read() == b"o"
+        reading = asyncio.ensure_future(first.read())
+        await asyncio.sleep(0)
+        first._connection.data_received(b"0\r\n\r\n")
+        await first.aclose()
+        second = await transport.exchange(key, POST, 2, 2)
+        with suppress(httpx2.ReadError):
+            assert await reading == b""
+        assert await second.read() == b"o"
+        await transport.aclose()
+
+    with provider(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n") as world:
+        asyncio.run(run(world.url))
+    assert world.connections == 2
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("stock", [False, True])
+def test_a_post_names_its_host_once(stock: bool, signed: bool) -> None:
+    """Also where a signature brings along the host that it holds for, as AWS's do: servers refuse two (RFC 9112)."""
+
+    async def run(url: str) -> None:
+        context = ssl.create_default_context()
+        poster: Poster = StockPoster(httpx2.AsyncHTTPTransport(), 2, 2) if stock else LeanPoster(context, 2, 2)
+        reply = await poster.post(url, {"host": "signed.test", "x": "y"} if signed else {"x": "y"}, b"question")
+        assert await reply.read() == b"ok"
+        await reply.aclose()
+        await poster.aclose()
+
+    with provider(OK) as world:
+        asyncio.run(run(world.url))
+        wanted = "signed.test" if signed else httpx2.URL(world.url).netloc.decode()
+    head = world.requests[0].partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
+    assert [row for row in head if row.startswith(b"host:")] == [f"host: {wanted}".encode()]

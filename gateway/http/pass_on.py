@@ -16,7 +16,7 @@ from gateway.errors import GatewayError, KeeperGone
 from gateway.http.app import inference_routes, starlette_app, with_shortcut
 from gateway.http.caller import headers_of, read_body, send_in_time, while_connected
 from gateway.http.metrics import PATH, require_reader
-from gateway.http.problems import problem
+from gateway.http.problems import NotFound, problem
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 
@@ -58,6 +58,9 @@ class KeeperDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request and its answer."""
         try:
+            # HTTP/2 lets a path be a whole URL, of which the keeper would take the path.
+            if not scope["raw_path"].startswith(b"/"):
+                raise NotFound("Nothing is served at what is no path.")
             if scope["path"] == PATH:
                 require_reader(Request(scope), self._token_file)  # the keeper does not see where a caller comes from
             body = await read_body(scope, receive, headers_of(scope), MAX_BODY)
