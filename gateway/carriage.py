@@ -59,9 +59,6 @@ class Carriage:
             if not self._left:
                 self._record_cut(None)
             raise
-        except BaseException:  # a fault of ours: the receipt is owed all the same
-            self._record_cut(None)
-            raise
 
     async def _reach(self) -> Reached[Made]:
         """What the attempts come to. Raises GatewayError."""
