@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,7 +142,7 @@ def _check_route(
         hex_bytes(event.get("salt"), 32, "receipt.event_log.route.salt")
         decided = open_leaf(shown_leaf, "route", key)
         require_commitment(decided, "route", committed)
-        _require_planned(event, receipt.events.get("attempts"))
+        _require_planned(event, receipt.events)
         reason = _require_order(decided, place, route_indices(response or b""))
     except Malformed as error:
         return failed(ROUTE, f"{error.field}: {error.found}", error.wanted), None
@@ -149,17 +150,28 @@ def _check_route(
     return passed(ROUTE, found, f"a leaf that commits to {committed}", reason), decided
 
 
-def _require_planned(route: dict[str, Any], attempts: dict[str, Any] | None) -> None:
-    """That only those were asked whom the logged decision names. Raises Malformed."""
+def _require_planned(route: dict[str, Any], events: Mapping[str, dict[str, Any]]) -> None:
+    """That only those were asked whom the logged decision names, and that the one who answered was sent what was
+    forwarded. Raises Malformed.
+    """
+    attempts = events.get("attempts")
     if attempts is None:
         return
     log = "receipt.event_log"
     others = _rows(route.get("fallback", []), f"{log}.route.fallback")
     planned = [_asked(row, f"{log}.route") for row in (route, *others)]
-    for at, row in enumerate(_rows(attempts.get("tried"), f"{log}.attempts.tried")):
+    tried = _rows(attempts.get("tried"), f"{log}.attempts.tried")
+    for at, row in enumerate(tried):
         place = f"{log}.attempts.tried[{at}]"
         if _asked(row, place) not in planned:
             raise Malformed(place, "a provider or a model that the route does not name", "one that it names")
+    answered, place = attempts.get("answered"), f"{log}.attempts.answered"
+    if answered is None:
+        return
+    if isinstance(answered, bool) or answered not in range(len(tried)):
+        raise Malformed(place, "another value", "the number of an attempt, or null")
+    if tried[int(answered)].get("body_hash") != events.get("request.forwarded", {}).get("body_hash"):
+        raise Malformed(place, "an attempt with another body", "the one whose body is that of request.forwarded")
 
 
 def _rows(value: Any, path: str) -> list[Any]:

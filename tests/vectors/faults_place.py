@@ -334,6 +334,7 @@ def routes() -> Iterator[Vector]:
 def attempts() -> Iterator[Vector]:
     """Who was asked is whom the logged decision names."""
     first, second = ({"provider_id": name, "upstream_model": f"model of {name}"} for name in ("first", "second"))
+    ours, other = first | {"body_hash": digest_of(ASKED)}, second | {"body_hash": "sha256:" + "0" * 64}
     cases: list[tuple[str, str, Expect, Json, Json]] = [
         ("planned", "The first fails, and the second stands in.", VERIFIED, [second], [first, first, second]),
         ("none", "Nobody was asked.", VERIFIED, [second], []),
@@ -354,9 +355,22 @@ def attempts() -> Iterator[Vector]:
         ("fallback-null", "Those who may stand in are null.", ROUTE, None, [first]),
         ("fallback-number", "One who may stand in is a number.", ROUTE, [2], [first]),
     ]
-    for slug, about, expect, others, tried in cases:
+    answers: list[tuple[str, str, Expect, Json]] = [
+        ("answered", "The one who answered was sent what was forwarded.", VERIFIED, 1),
+        ("answered-other", "The one who answered was sent another body.", ROUTE, 0),
+        ("answered-bare", "The one who answered was sent nothing that is known.", ROUTE, 2),
+        ("answered-beyond", "One answered who was not asked.", ROUTE, 3),
+        ("answered-before", "One answered before the first.", ROUTE, -1),
+        ("answered-true", "Who answered is no number.", ROUTE, True),
+        ("answered-text", "Who answered is text.", ROUTE, "1"),
+    ]
+    rows: list[tuple[str, str, Expect, Json, Json, Json]] = [
+        *((slug, about, expect, others, tried, None) for slug, about, expect, others, tried in cases),
+        *((slug, about, expect, [second], [other, ours, second], number) for slug, about, expect, number in answers),
+    ]
+    for slug, about, expect, others, tried, answered in rows:
         event = route(**first, fallback=others)
-        log = [*signed(RESPONSE, event)["event_log"], {"type": "attempts", "answered": None, "tried": tried}]
+        log = [*signed(RESPONSE, event)["event_log"], {"type": "attempts", "answered": answered, "tried": tried}]
         document = receipt(workload_keyset_digest=KEYS, event_log=log)
         leaves = {ROUTE_AT: leaf("route", event, ROUTE_AT), RECEIPT_AT: leaf("receipt", named(document), RECEIPT_AT)}
         book = Grown(leaves)

@@ -152,7 +152,7 @@ async function checkRoute(key, receipt, shownLeaf, place, response) {
     hexBytes(event.salt, 32, "receipt.event_log.route.salt");
     decided = await openLeaf(shownLeaf, "route", key);
     requireCommitment(decided, "route", committed);
-    requirePlanned(event, receipt.events.get("attempts"));
+    requirePlanned(event, receipt.events);
     reason = requireOrder(decided, place, routeIndices(response ?? new Uint8Array()));
   } catch (error) {
     return [unparsed(ROUTE, error), null];
@@ -161,19 +161,31 @@ async function checkRoute(key, receipt, shownLeaf, place, response) {
   return [passed(ROUTE, found, `a leaf that commits to ${committed}`, reason), decided];
 }
 
-/** That only those were asked whom the logged decision names. */
-function requirePlanned(route, attempts) {
+/** That only those were asked whom the logged decision names, and that the one who answered was sent what was forwarded. */
+function requirePlanned(route, events) {
+  const attempts = events.get("attempts");
   if (attempts === undefined) return;
   const log = "receipt.event_log";
   const others = Object.hasOwn(route, "fallback") ? requireRows(route.fallback, `${log}.route.fallback`) : [];
   const planned = [route, ...others].map((row) => asked(row, `${log}.route`));
-  requireRows(attempts.tried ?? null, `${log}.attempts.tried`).forEach((row, at) => {
+  const tried = requireRows(attempts.tried ?? null, `${log}.attempts.tried`);
+  tried.forEach((row, at) => {
     const place = `${log}.attempts.tried[${at}]`;
     const [provider, model] = asked(row, place);
     if (!planned.some((each) => each[0] === provider && each[1] === model)) {
       throw new Malformed(place, "a provider or a model that the route does not name", "one that it names");
     }
   });
+  const answered = attempts.answered ?? null;
+  if (answered === null) return;
+  const place = `${log}.attempts.answered`;
+  if (!Number.isInteger(answered) || answered < 0 || answered >= tried.length) {
+    throw new Malformed(place, "another value", "the number of an attempt, or null");
+  }
+  const forwarded = events.get("request.forwarded") ?? {};
+  if ((tried[answered].body_hash ?? null) !== (forwarded.body_hash ?? null)) {
+    throw new Malformed(place, "an attempt with another body", "the one whose body is that of request.forwarded");
+  }
 }
 
 function requireRows(value, path) {
