@@ -104,6 +104,9 @@ def _require_match(model: PublicModel, other: PublicModel, place: str, connector
     if missing := [each for each in model.capabilities if each not in other.capabilities]:
         wanted = f"a model that has them, as {model.id} does: declare its capabilities, or leave it out"
         raise Malformed(place, f"{other.id} without {', '.join(missing)}", wanted)
+    if connectors[model.provider].authenticated and not connectors[other.provider].authenticated:
+        found = f"{other.id}, whose provider {other.provider} is reached without TLS"
+        raise Malformed(place, found, f"one reached by https, as the provider of {model.id} is")
     for surface, service in SERVICES.items():
         needed = service.capability in model.capabilities and service.offers(connectors[model.provider])
         if needed and not service.offers(connectors[other.provider]):

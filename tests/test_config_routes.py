@@ -17,7 +17,8 @@ DOC = Path(__file__).parent.parent / "docs" / "fallback.md"
 PROVIDERS = [
     {"id": "gpt", "family": "openai"},
     {"id": "claude", "family": "anthropic"},
-    {"id": "local", "family": "vllm"},
+    {"id": "local", "family": "vllm", "base_url": "https://vllm.example"},
+    {"id": "plain", "family": "vllm"},
 ]
 
 
@@ -74,6 +75,11 @@ EMBEDDER = {"capabilities": ["embeddings"]}
             "fallback[0]",
             "b, whose provider claude does not offer /v1/embeddings",
         ),
+        (
+            [{"id": "a", "fallback": ["b"]}, {"id": "b", "provider": "plain"}],
+            "fallback[0]",
+            "b, whose provider plain is reached without TLS",
+        ),
     ],
 )
 def test_a_fallback_that_cannot_stand_in_is_refused_by_name(models: Any, field: str, found: str) -> None:
@@ -83,6 +89,7 @@ def test_a_fallback_that_cannot_stand_in_is_refused_by_name(models: Any, field: 
 def test_a_fallback_may_do_more_than_its_model() -> None:
     assert configured({"id": "a", "capabilities": ["chat", "tools"], "fallback": ["b"]}, PAINTER)
     assert configured({"id": "a", **EMBEDDER, "fallback": ["b"]}, {"id": "b", "provider": "local", **EMBEDDER})
+    assert configured({"id": "a", "provider": "plain", "fallback": ["b"]}, {"id": "b"})
 
 
 def test_the_documented_configuration_loads_and_its_numbers_are_the_defaults() -> None:

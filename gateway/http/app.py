@@ -43,7 +43,8 @@ _CORS: dict[str, Any] = {
     "allow_headers": ["*"],
     "expose_headers": [
         *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"),
-        *("content-digest", "signature", "signature-input"),
+        *("content-digest", "signature", "signature-input", "x-should-retry"),
+        *("x-saferouter-fallback-from", "x-saferouter-fallback-to", "x-sf-fallback-from", "x-sf-fallback-to"),
     ],
 }
 
