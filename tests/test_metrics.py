@@ -96,6 +96,7 @@ def test_every_way_in_which_a_call_ends_is_counted(gateway: RunningGateway) -> N
     assert came("saferouter_durable_wait_seconds_count", step="close") == 6
     assert came("saferouter_log_leaves_total", type="receipt") == 6
     assert came("saferouter_log_batch_size_count") > 0
+    assert 3600 < after.sum("saferouter_keyset_expires_seconds") <= 24 * 3600
     usage = answered[0].json["usage"]
     assert came("saferouter_tokens_total", **{"class": "input", "model": "mock-1"}) >= usage["prompt_tokens"]
     receipts = {each.receipt_id for each in answered}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -190,7 +191,7 @@ def _gauges(instance: Instance) -> Gauges:
         "saferouter_workers": ("Processes that carry calls, as configured.", lambda: instance.config.workers),
         "saferouter_keyset_expires_seconds": (
             "Until the keyset ends, after which nothing is answered.",
-            lambda: instance.keys.life_left,
+            lambda: instance.keys.keyset.not_after - time.time(),
         ),
     }
 
