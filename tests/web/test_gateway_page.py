@@ -143,7 +143,7 @@ def test_one_changed_byte_of_an_answer(
 ) -> None:
     files = _files(live, answered)
     if changed == "receipt.json":
-        files[changed] = files[changed].replace(b'"model": "mock-1"', b'"model": "mock-2"')
+        files[changed] = files[changed].replace(b'"model":"mock-1"', b'"model":"mock-2"')
         assert b"mock-2" in files[changed]
     elif changed:
         files[changed] = files[changed].replace(b"mock-1", b"mock-2", 1)
