@@ -147,7 +147,7 @@ def test_kills_at_any_moment_never_make_a_second_tree(owner: ReleaseOwner) -> No
         command = [sys.executable, "-c", DRIVER, str(owner.folder), str(owner.key), str(turn)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            for line, _ in zip(process.stdout, range(chance.randrange(1, 12)), strict=False):
+            for _, line in zip(range(chance.randrange(1, 12)), process.stdout, strict=False):
                 signed.append(line.split())
             time.sleep(chance.random() / 50)
             process.kill()

@@ -121,6 +121,8 @@ def test_a_killed_worker_costs_no_receipt_and_no_other_call(
 ) -> None:
     async def kill_one() -> tuple[list[OpenStream], list[OpenStream], float]:
         streams, tasks = await open_streams(gateway, SHORT)
+        unsaid = "SELECT count(*) FROM calls WHERE receipt IS NULL AND sent_bytes = 0"
+        await asyncio.to_thread(wait_for, lambda: rows(gateway, unsaid) == [(0,)], 10.0, "something of each is durable")
         carried = shares(gateway, streams)
         victim = next(pid for pid, part in carried.items() if part)
         before = workers_of(gateway)
