@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from gateway.storage.engine import ACTIVITY, CALLS, LEAVES, SAMPLES, open_database
+from gateway.storage.engine import open_database
 from gateway.storage.prepared import Prepared
+from gateway.storage.schema import ACTIVITY, CALLS, LEAVES, SAMPLES
 
 _CALL = {
     "receipt_id": "rcpt-1",

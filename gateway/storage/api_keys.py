@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, bindparam, insert, select
 
-from gateway.storage.engine import API_KEYS
+from gateway.storage.schema import API_KEYS
 from gateway.tenancy.tenant import ApiKey
 
 _FIND = select(API_KEYS.c.id, API_KEYS.c.tenant).where(

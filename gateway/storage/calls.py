@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import DatabaseError
 
-from gateway.storage.engine import ACTIVITY, CALLS, unusable
+from gateway.storage.engine import unusable
 from gateway.storage.prepared import Prepared
+from gateway.storage.schema import ACTIVITY, CALLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from gateway.storage.engine import LEAVES, LOG_HEADS, SUBTREES
 from gateway.storage.prepared import Prepared
+from gateway.storage.schema import LEAVES, LOG_HEADS, SUBTREES
 from tee.log.entry import NO_LEAF, chain_hash
 from tee.log.merkle import Frontier, hash_children, load_frontier
 from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH

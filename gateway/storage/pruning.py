@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select, update
 
-from gateway.storage.engine import CALLS, SAMPLES
+from gateway.storage.schema import CALLS, SAMPLES
 
 
 def prune_calls(connection: Connection, closed_before: int, now: int, days: int, limit: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import DatabaseError
 
-from gateway.storage.engine import QUOTES, unusable
+from gateway.storage.engine import unusable
+from gateway.storage.schema import QUOTES
 
 
 def add_quote(engine: Engine, keyset_digest: str, document: str, created_at: int) -> None:

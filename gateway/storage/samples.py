@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, literal_column, select
 
-from gateway.storage.engine import CALLS, SAMPLES
 from gateway.storage.prepared import Prepared
+from gateway.storage.schema import CALLS, SAMPLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,129 @@
+"""The tables: what the database holds (SQLAlchemy Core)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA = MetaData()
+_ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+API_KEYS = Table(
+    "api_keys",
+    SCHEMA,
+    Column("sha256", String(64), primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("tenant", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+# One row per keyset: the evidence that lets its receipts be checked for ever.
+QUOTES = Table(
+    "quotes",
+    SCHEMA,
+    Column("keyset_digest", String(71), primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+# One row per call from the moment its caller may learn the receipt's id; `receipt` is null until it is signed.
+CALLS = Table(
+    "calls",
+    SCHEMA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("receipt_id", String(40), nullable=False, unique=True),
+    Column("key_id", String(40), nullable=False, index=True),
+    Column("draft", Text, nullable=False),
+    Column("status", Integer),
+    Column("content_type", String(128)),
+    Column("sent_bytes", BigInteger, nullable=False, default=0),
+    Column("sent_sha256", String(64)),
+    Column("sent_events", BigInteger),
+    Column("checkpoint", Text),  # the newest that was signed of the stream, JSON; empty if there is none yet
+    Column("sent_code", String(64)),  # over the six before it, by the gateway itself; `draft` begins with its own
+    Column("receipt", Text),
+    # Where the log has it: the route if an upstream was chosen, the receipt once it is signed, perhaps an epoch later.
+    Column("route_epoch", Integer),
+    Column("route_leaf", BigInteger),
+    Column("receipt_epoch", Integer),
+    Column("receipt_leaf", BigInteger),
+    Column("receipt_salt", String(64)),
+    # When the receipt was signed; when its texts were removed, and after how many days that was the policy.
+    Column("closed_at", BigInteger),
+    Column("pruned_at", BigInteger),
+    Column("pruned_days", Integer),
+    Index("calls_to_prune", "pruned_at", "closed_at"),
+)
+ACTIVITY = Table(
+    "activity",
+    SCHEMA,
+    Column("call_id", _ROW_ID, ForeignKey("calls.id"), primary_key=True),
+    Column("key_id", String(40), nullable=False, index=True),
+    Column("model", String(256)),
+    Column("provider", String(64)),
+    Column("status", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("started_at", BigInteger, nullable=False),
+    Column("milliseconds", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("cache_write_1h_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("audio_prompt_tokens", BigInteger),
+    Column("audio_completion_tokens", BigInteger),
+    Column("partial", Boolean, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("attempts", Text),
+)
+# One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
+SAMPLES = Table(
+    "samples",
+    SCHEMA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("receipt_id", String(40), nullable=False, unique=True),
+    Column("key_id", String(40), nullable=False, index=True),
+    Column("document", Text),
+    Column("epoch", Integer, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),  # among the samples of its epoch, from 0 on
+    UniqueConstraint("epoch", "leaf"),
+)
+# The log: its leaves in order, and the roots of its complete subtrees of 256, 256², … leaves.
+LEAVES = Table(
+    "leaves",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+SUBTREES = Table(
+    "subtrees",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+# How each epoch's log ended at its last commit, under a code that only the log's key can make.
+LOG_HEADS = Table(
+    "log_heads",
+    SCHEMA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("prev", LargeBinary(32), nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
+)
