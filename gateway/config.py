@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
+from gateway.config_database import decode_database
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
@@ -109,6 +110,7 @@ class Config:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
+    database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -118,8 +120,8 @@ class Config:
 
     @property
     def database_url(self) -> str:
-        """SQLite beside the keys."""
-        return f"sqlite:///{self.state / 'gateway.sqlite3'}"
+        """PostgreSQL where one is named, else SQLite beside the keys."""
+        return self.database or f"sqlite:///{self.state / 'gateway.sqlite3'}"
 
     def digests(self) -> dict[str, str]:
         """The configuration digests of the workload document (SPEC §4.3): what steers behaviour, attested."""
@@ -191,7 +193,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
     known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
     known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-    known |= {"access_log", "metrics_token_file"}
+    known |= {"access_log", "metrics_token_file", "database_url"}
     _refuse_unknown(document, known, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
@@ -234,6 +236,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         log_store=_log_store(document),
         receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
         workers=workers,
+        database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
 
