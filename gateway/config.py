@@ -50,6 +50,10 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
+_KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
+_KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
+_KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
+_KNOWN |= {"access_log", "metrics_token_file", "database_url"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +194,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
-    known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
-    known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-    known |= {"access_log", "metrics_token_file", "database_url"}
-    _refuse_unknown(document, known, "config")
+    _refuse_unknown(document, _KNOWN, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
