@@ -15,6 +15,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
+from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, with_keys
 from gateway.connectors.azure import at_resource
 from gateway.connectors.catalog import (
@@ -108,6 +109,7 @@ class Config:
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
@@ -159,7 +161,7 @@ class Config:
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
-            "breaker": asdict(self.breaker),
+            **{"breaker": asdict(self.breaker), "rates": self.rates.public()},
             "drain": self.drain,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
@@ -189,10 +191,9 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
     known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
+    known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "access_log"}
     known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-    known |= {"access_log", "metrics_token_file"}
-    _refuse_unknown(document, known, "config")
+    _refuse_unknown(document, known | RATES | {"metrics_token_file"}, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
@@ -228,6 +229,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
+        rates=decode_rates(document),
         drain=_typed(document, "drain", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),

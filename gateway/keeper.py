@@ -15,9 +15,12 @@ from sqlalchemy import Engine
 from gateway.audit import AuditRecord
 from gateway.draft import Returned, decode_draft
 from gateway.errors import GatewayError, InvalidRequest, NoRoute
+from gateway.rates import RateStore
+from gateway.remote_rates import decode_correction, decode_wants, encode_taken
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
+from gateway.tenancy.rates import Want
 from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_value
 from tee.canonical import kind_of
 from tee.errors import Malformed
@@ -46,9 +49,13 @@ class WorkerDesk:
         engine: Engine,
         most: int,
         tally: Tally,
+        rates: RateStore,
     ) -> None:
-        """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts."""
+        """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts.
+        `rates`: those of this node.
+        """
         self._tally = tally
+        self._rates = rates
         self._reader, self._writer = streams
         self._audit = audit
         self._engine = engine
@@ -105,6 +112,10 @@ class WorkerDesk:
                     self._close(message)
                 case "find_key":
                     self._start(message["n"], self._key(message["sha256"]))
+                case "take":
+                    self._start(message["n"], self._take(*decode_wants(message)))
+                case "correct":
+                    self._rates.correct(*decode_correction(message))
                 case "count":
                     self._tally.merge(message["rows"])
                 case "loaded":
@@ -166,6 +177,9 @@ class WorkerDesk:
     async def _key(self, sha256: str) -> Message:
         found = await asyncio.to_thread(find_api_key, self._engine, sha256)
         return {"key": None if found is None else encode_value(found)}
+
+    async def _take(self, wants: list[Want], more: int) -> Message:
+        return {"taken": encode_taken(await self._rates.take(wants, more))}
 
     def _start(self, number: int, work: Coroutine[Any, Any, Message]) -> asyncio.Task[Message]:
         task = asyncio.create_task(work)

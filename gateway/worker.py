@@ -22,6 +22,9 @@ from gateway.measured_record import MeasuredRecord
 from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
+from gateway.rates import Rates
+from gateway.redis_rates import RedisRates
+from gateway.remote_rates import RemoteRates
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.upstream import Upstream
 from gateway.wire import Message
@@ -51,7 +54,10 @@ async def run() -> None:
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     meters = new_meters(config)
     measured = MeasuredRecord(record, meters.tally)
-    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places)
+    counts = RemoteRates(link)
+    shared_counts = None if config.rates.url is None else RedisRates(config.rates, counts)
+    rates = Rates(shared_counts or counts)
+    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, rates)
     settle_memory()
     connections.use(stock=config.stock_http)
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
@@ -72,6 +78,8 @@ async def run() -> None:
     stop.set()
     await pipeline.drain()
     await upstream.close()
+    if shared_counts is not None:
+        await shared_counts.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     reporting.cancel()
     counting.cancel()
