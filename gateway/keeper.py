@@ -15,13 +15,13 @@ from sqlalchemy import Engine
 from gateway.audit import AuditRecord
 from gateway.draft import Returned, decode_draft
 from gateway.errors import GatewayError, InvalidRequest, NoRoute
+from gateway.key_book import KeyBook
 from gateway.rates import RateStore
 from gateway.remote_rates import decode_correction, decode_wants, encode_taken
-from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
 from gateway.tenancy.rates import Want
-from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_value
+from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_key
 from tee.canonical import kind_of
 from tee.errors import Malformed
 
@@ -49,12 +49,14 @@ class WorkerDesk:
         engine: Engine,
         most: int,
         tally: Tally,
+        key_book: KeyBook,
         rates: RateStore,
     ) -> None:
         """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts.
         `rates`: those of this node.
         """
         self._tally = tally
+        self._key_book = key_book
         self._rates = rates
         self._reader, self._writer = streams
         self._audit = audit
@@ -112,6 +114,8 @@ class WorkerDesk:
                     self._close(message)
                 case "find_key":
                     self._start(message["n"], self._key(message["sha256"]))
+                case "find_ended":
+                    self._start(message["n"], self._ended(message["ids"]))
                 case "take":
                     self._start(message["n"], self._take(*decode_wants(message)))
                 case "correct":
@@ -175,8 +179,11 @@ class WorkerDesk:
             held.opening.add_done_callback(closing)
 
     async def _key(self, sha256: str) -> Message:
-        found = await asyncio.to_thread(find_api_key, self._engine, sha256)
-        return {"key": None if found is None else encode_value(found)}
+        found = await self._key_book.find(sha256)
+        return {"key": None if found is None else encode_key(found)}
+
+    async def _ended(self, ids: Any) -> Message:
+        return {"ids": await self._key_book.find_ended(ids)}
 
     async def _take(self, wants: list[Want], more: int) -> Message:
         return {"taken": encode_taken(await self._rates.take(wants, more))}

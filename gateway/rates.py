@@ -83,8 +83,8 @@ class RateTicket:
         self._reserved = prompt + self._taken.more
 
     def settle(self, used: int | None, *, partial: bool = False) -> None:
-        """The call has ended: count what it used in truth; None, which nobody knows, is what was reserved. `partial`: its
-        answer was cut, and its last count never came.
+        """The call has ended: count what it used in truth; where nobody knows, as None says, it is what was reserved.
+        `partial`: its answer was cut, and its last count never came.
         """
         taken, self._taken = self._taken, None
         if taken is None or used is None:
@@ -112,7 +112,9 @@ class Rates:
 
     async def enter(self, key: ApiKey) -> RateTicket | None:
         """Count one request of the key; None if nothing limits it. Raises RateLimited."""
-        requests, tokens = _limits_of(key)
+        tenant = key.tenant
+        requests = _limits(REQUESTS, (key.id, key.requests_per_minute), (tenant.id, tenant.requests_per_minute))
+        tokens = _limits(TOKENS, (key.id, key.tokens_per_minute), (tenant.id, tenant.tokens_per_minute))
         if not requests and not tokens:
             return None
         ticket = RateTicket(self._store, tokens)
@@ -121,9 +123,9 @@ class Rates:
         return ticket
 
 
-def _limits_of(_key: ApiKey) -> tuple[Limits, Limits]:
-    """Of requests and of tokens. Keys have none yet."""
-    return (), ()
+def _limits(kind: str, key: tuple[str, int | None], tenant: tuple[str, int | None]) -> Limits:
+    rows = (("key", *key), ("tenant", *tenant))
+    return [(f"{whose}:{name}:{kind}", limit) for whose, name, limit in rows if limit is not None]
 
 
 def _remaining(standing: Standing) -> int:

@@ -180,3 +180,8 @@ class RedisRates:
         if failure is None and self._away is not None:
             LOG.warning("Redis of rates_url answers again: the limits are shared.")
         self._away = failure
+
+
+def shared_rates(settings: RateSettings, alone: RateStore) -> RedisRates | None:
+    """The counts of all nodes, if they have a place."""
+    return None if settings.url is None else RedisRates(settings, alone)

@@ -23,6 +23,7 @@ from gateway.call import Sent
 from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import GatewayError
 from gateway.keeper import WorkerDesk
+from gateway.key_book import KeyBook
 from gateway.metrics import new_tally
 from gateway.rates import LocalRates
 from gateway.remote_record import KeeperLink, RemoteRecord
@@ -69,6 +70,7 @@ async def keeper(folder: Path, most: int = 8) -> AsyncIterator[Keeper]:
         engine,
         most,
         new_tally(),
+        KeyBook(engine, writer),
         LocalRates(),
     )
     reader, worker = await asyncio.open_unix_connection(sock=theirs)
