@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +26,7 @@ from gateway.http import problems
 from gateway.http.admin import TenantEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
+from gateway.http.console import console_routes
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
@@ -106,7 +107,7 @@ def build_app(instance: Instance) -> ASGIApp:
     if page is not None:
         routes += [
             Mount("/verifier", _page_only(StaticFiles(directory=page, html=True))),
-            Route("/", _to_verifier, methods=["GET"]),
+            *console_routes(),  # its shield is the verifier's own code
         ]
     return with_shortcut(starlette_app(routes), routes, config)
 
@@ -224,7 +225,3 @@ async def _readyz(instance: Instance, _request: Request) -> Response:
 async def _openapi(document: dict[str, Any], _request: Request) -> Response:
     """Every endpoint, for programs."""
     return JSONResponse(document)
-
-
-async def _to_verifier(_request: Request) -> Response:
-    return RedirectResponse("/verifier/")
