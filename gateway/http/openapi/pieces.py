@@ -25,6 +25,7 @@ DIGEST: Schema = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
 PUBLIC: list[dict[str, list[str]]] = []
 ANY_KEY: list[dict[str, list[str]]] = [{name: []} for name in ("bearer", "routerKey", "xApiKey", "apiKey")]
 ADMIN: list[dict[str, list[str]]] = [{"adminToken": []}]
+MANAGED = (400, 401, 403, 408, 413, 503)  # how a management call may be refused
 _ERRORS = {
     400: "Malformed", 401: "Unauthenticated", 402: "InsufficientCredits", 403: "Forbidden", 404: "NotFound",
     405: "MethodNotAllowed", 408: "BodyStalled", 409: "Conflict", 410: "Pruned", 413: "BodyTooLarge",
@@ -82,6 +83,12 @@ def answer(description: str, schema: Schema, kind: str = JSON, headers: Sequence
     return {"description": description, "content": {kind: {"schema": schema}}, **({"headers": named} if named else {})}
 
 
+def _parameter(where: str, name: str, schema: Schema, description: str, required: bool, example: Any) -> Schema:
+    shown = {} if example is None else {"example": example}
+    needed = {"required": True} if required else {}
+    return {"name": name, "in": where, "description": description, "schema": schema, **needed, **shown}
+
+
 def query(name: str, schema: Schema, description: str, *, required: bool = False, example: Any = None) -> Schema:
     """A parameter of the query."""
     return _parameter("query", name, schema, description, required, example)
@@ -95,6 +102,12 @@ def header(name: str, schema: Schema, description: str, example: Any = None) -> 
 def in_path(name: str, schema: Schema, description: str, example: Any = None) -> Schema:
     """A part of the path."""
     return _parameter("path", name, schema, description, True, example)
+
+
+PAGE = [
+    _parameter("query", "limit", {"type": "string", "pattern": "^[1-9][0-9]?$|^100$"}, "1 to 100.", False, "20"),
+    _parameter("query", "after", STRING, "The `last_id` of the page before.", False, None),
+]
 
 
 def body(schema: Schema, *, required: bool = True, **examples: Any) -> Schema:
@@ -172,9 +185,3 @@ def _headers(code: int) -> Schema:
 RATE_HEADERS = tuple(
     f"x-ratelimit-{what}-{kind}" for kind in ("requests", "tokens") for what in ("limit", "remaining", "reset")
 )
-
-
-def _parameter(where: str, name: str, schema: Schema, description: str, required: bool, example: Any) -> Schema:
-    shown = {} if example is None else {"example": example}
-    needed = {"required": True} if required else {}
-    return {"name": name, "in": where, "description": description, "schema": schema, **needed, **shown}
