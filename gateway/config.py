@@ -16,6 +16,7 @@ from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
 from gateway.config_providers import decode_connector
+from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.routing.health import BreakerPolicy
@@ -45,7 +46,7 @@ _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Config:
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
     database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
@@ -162,6 +164,7 @@ class Config:
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
             "breaker": asdict(self.breaker),
+            "rates": self.rates.public(),
             "drain": self.drain,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
@@ -223,6 +226,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
+        rates=decode_rates(document),
         drain=_typed(document, "drain", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),

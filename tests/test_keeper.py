@@ -25,6 +25,7 @@ from gateway.errors import GatewayError
 from gateway.keeper import WorkerDesk
 from gateway.key_book import KeyBook
 from gateway.metrics import new_tally
+from gateway.rates import LocalRates
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.sampling import Sampler
 from gateway.sequencer import Sequencer
@@ -70,6 +71,7 @@ async def keeper(folder: Path, most: int = 8) -> AsyncIterator[Keeper]:
         most,
         new_tally(),
         KeyBook(engine, writer),
+        LocalRates(),
     )
     reader, worker = await asyncio.open_unix_connection(sock=theirs)
     link = KeeperLink(reader, worker)
