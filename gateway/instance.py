@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
 from gateway.epochs import Epochs, load_epochs
+from gateway.first_hashes import with_first_hashes
 from gateway.history import History, HistoryOpener, authenticator
 from gateway.log_copy import copy_log
 from gateway.measured_record import MeasuredRecord
@@ -40,6 +41,7 @@ from gateway.storage.engine import Engine, open_database
 from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
+from gateway.stored_routing import store_baselines
 from gateway.tally import Tally
 from gateway.upstream import Upstream
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
@@ -80,6 +82,7 @@ class Instance:
     meters: CallMeters
     open_calls: Callable[[], int]
     closing: bool = False
+    reloading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one at a time
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
@@ -108,6 +111,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     """Detect, attest, recover, and be ready to serve. Raises Unavailable, Malformed."""
     make_state(config.state)
     lock = lock_state(config.state)
+    read, config = config, with_first_hashes(config)
     remove_unfinished(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
@@ -148,6 +152,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
 
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
+    if config.rules.baselines != read.rules.baselines:
+        await asyncio.to_thread(store_baselines, config.state, config.rules.baselines)
     audit.finish_cut_calls(find_open_calls(engine))
     parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken
     return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts)

@@ -79,6 +79,11 @@ class Pipeline:
         """What new calls may name."""
         return self._config.models
 
+    @property
+    def policies(self) -> tuple[RoutingPolicy, ...]:
+        """By which new calls may be routed."""
+        return self._config.rules.policies
+
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
         self._config = config

@@ -131,7 +131,8 @@ class Supervisor:
                 raise Unavailable("a worker process", f"does not start: {error.strerror}", retryable=True) from None
         streams = await asyncio.open_unix_connection(sock=ours)
         engine, most = self._instance.engine, self._instance.config.limits.open_calls
-        return _Worker(process, WorkerDesk(streams, self._instance.audit, engine, most, self._instance.meters.tally))
+        shared = self._instance.meters.tally, self._instance.upstream.identities
+        return _Worker(process, WorkerDesk(streams, self._instance.audit, engine, most, *shared))
 
     async def _attend(self, slot: int, worker: _Worker) -> int:
         """Serve it until it is gone; how many calls it left open, which have their receipts now."""

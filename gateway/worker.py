@@ -23,6 +23,7 @@ from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.remote_record import KeeperLink, RemoteRecord
+from gateway.routing.identity import Shown
 from gateway.upstream import Upstream
 from gateway.wire import Message
 from tee.errors import Malformed
@@ -46,6 +47,8 @@ async def run() -> None:
         raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
     record = RemoteRecord(link, decode_boot_keys(hello["boot_keys"]), tuple(hello["keyset"]))
     upstream, stop = Upstream(config.limits, stock=config.stock_http), asyncio.Event()
+    upstream.identities.on_first = partial(_tell_identity, link, drift=False)
+    upstream.identities.on_drift = partial(_tell_identity, link, drift=True)
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
@@ -79,6 +82,11 @@ async def run() -> None:
     meters.close()
     await link.settled()
     await door.close()
+
+
+def _tell_identity(link: KeeperLink, provider: str, shown: Shown, *, drift: bool) -> None:
+    """The keeper keeps the baselines, and tells the operator of a drift."""
+    link.tell("met", provider=provider, spki=shown.spki, chain=list(shown.chain), drift=drift)
 
 
 def _attested_config(hello: Message) -> Config:

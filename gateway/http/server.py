@@ -26,6 +26,7 @@ from gateway.http.stopping import Stop
 from gateway.instance import Instance, start_instance
 from gateway.pipeline import Embedded
 from gateway.reload import reload_when_asked
+from gateway.rerouting import Rerouting
 from gateway.supervisor import BACKLOG, Supervisor
 from tee.errors import Unavailable
 
@@ -51,7 +52,8 @@ async def run(
     if instance is None:
         return
     settle_memory()
-    work = [asyncio.create_task(each) for each in instance.background()]
+    rerouting = Rerouting(instance)
+    work = [asyncio.create_task(each) for each in (*instance.background(), rerouting.run())]
     if reread is not None:
         work.append(asyncio.create_task(_reload_at_hangup(instance, reread)))
     ending = asyncio.create_task(stop.asked.wait())
