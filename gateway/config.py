@@ -15,7 +15,7 @@ from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
 from gateway.config_providers import decode_connector
-from gateway.config_routes import decode_breaker, decode_models, decode_retry
+from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
@@ -40,11 +40,12 @@ AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
+_TOKEN_FILES = ("metrics_token_file", "admin_token_file")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "metrics_token_file", *_POLICIES}
+_KNOWN |= {"access_log", *_TOKEN_FILES, *_POLICIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Config:
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
+    admin_token_file: Path | None = None  # who manages tenants and providers shows its token; None: nobody does
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
@@ -136,13 +138,24 @@ class Config:
             for row in self.models.connectors.values()
         ]
         models = [asdict(row) for row in self.models.models]
+        return {
+            "providers": digest(providers),
+            "models": digest(models),
+            "policies": digest(self.rules.to_json()),
+            "prices": digest([]),
+            "settings": digest(self._settings()),
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        """What else steers behaviour."""
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
-        settings |= {"access_log": self.access_log, "metrics_token_file": str(self.metrics_token_file or "")}
+        settings |= {"access_log": self.access_log}
+        settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
             "workers": self.workers,
             "stock_http": self.stock_http,
@@ -152,18 +165,12 @@ class Config:
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
         }
-        return {
-            "providers": digest(providers),
-            "models": digest(models),
-            "policies": digest(self.rules.to_json()),
-            "prices": digest([]),
-            "settings": digest(settings),
-        }
+        return settings
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     """Read `path`, or the built-in demo table where there is none. Raises Malformed."""
-    document: dict[str, Any] = _demo_document()
+    document: dict[str, Any] = demo_document()
     if path is not None:
         try:
             document = tomllib.loads(path.read_text())
@@ -212,7 +219,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         stock_http=_typed(document, "stock_http", bool, False, "config"),
         access_log=_typed(document, "access_log", bool, False, "config"),
-        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
+        **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         drain=_typed(document, "drain", bool, False, "config"),
@@ -301,19 +308,6 @@ def _announcement(path: str | None) -> bytes | None:
     except Malformed as error:
         raise Malformed(f"config.{error.field}", error.found, error.wanted) from None
     return raw
-
-
-_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
-
-
-def _demo_document() -> dict[str, Any]:
-    return {
-        "providers": [{"id": "mock", "family": "mock"}],
-        "models": [
-            {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
-            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
-        ],
-    }
 
 
 def _places(key: Connector) -> list[str]:

@@ -20,6 +20,18 @@ MAX_FALLBACKS = 7  # of one model: a caller waits for every one that fails
 MAX_PROVIDERS = 8  # that serve one model
 CAPABILITIES = (CHAT, "embeddings", "tools", "json_schema", "reasoning", "images", "audio", "documents")
 """What a model can be declared to do. A fallback must do what its model does."""
+_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
+
+
+def demo_document() -> dict[str, Any]:
+    """The configuration of a gateway that was given none: the mock provider."""
+    return {
+        "providers": [{"id": "mock", "family": "mock"}],
+        "models": [
+            {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
+            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
+        ],
+    }
 
 
 def decode_models(rows: Sequence[Any], connectors: Mapping[str, Connector]) -> tuple[PublicModel, ...]:

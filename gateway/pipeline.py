@@ -24,7 +24,7 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import GatewayError, NoRoute, failure_of
+from gateway.errors import Forbidden, GatewayError, NoRoute, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
@@ -35,7 +35,8 @@ from gateway.routing.health import Snapshot
 from gateway.routing.policy import DEFAULT, RoutingPolicy
 from gateway.routing.route import ModelTable, Route
 from gateway.routing.select import Selection
-from gateway.tenancy.tenant import ApiKey
+from gateway.stream_watch import StreamWatch
+from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
@@ -60,6 +61,7 @@ class Pipeline:
         upstream: Upstream,
         embedded: Embedded | None,
         places: Places | None = None,
+        watch: StreamWatch | None = None,
     ) -> None:
         self._config = config
         self._admission = admission
@@ -68,6 +70,7 @@ class Pipeline:
         self.decisions = Decisions(upstream.identities, self._health_of)
         self.decisions.use(config.models, config.rules)
         self._embedded = embedded
+        self._watch = watch
         self._credentials = Credentials()
         self._places = places or own_places()
         self._running: set[asyncio.Task[Any]] = set()
@@ -89,15 +92,20 @@ class Pipeline:
         self._config = config
         self.decisions.use(config.models, config.rules)
 
-    async def admit(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1, before the body is read. Raises Unauthenticated, NoRoute."""
+    async def admit(self, headers: dict[str, str], scope: str, *others: str) -> ApiKey:
+        """Step 1, before the body is read: a key with one of these scopes.
+
+        Raises Unauthenticated, Forbidden, NoRoute.
+        """
         if self._draining or self._places.taken() > self._config.limits.open_calls:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
-        return await self._admission.admit(headers)
+        key = await self._admission.admit(headers)
+        require_scope(key, scope, *others)
+        return key
 
     async def admit_call(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1 of what will need a receipt. Raises Unauthenticated, NoRoute, KeysetExpired."""
-        key = await self.admit(headers)
+        """Step 1 of what will need a receipt. Raises Unauthenticated, Forbidden, NoRoute, KeysetExpired."""
+        key = await self.admit(headers, INFERENCE)
         self._audit.require_keyset()
         return key
 
@@ -110,7 +118,7 @@ class Pipeline:
         try:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
-            policy = self._policy(request, demands)
+            policy = self._policy(key, request, demands)
             leak_scan = leakscan.scan(request)  # 2
             selection = self._select(policy, request, service, demands)  # 3
             draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
@@ -134,9 +142,11 @@ class Pipeline:
             return await self._answer_here(key, draft, meter, answered)
         leaf = await self._audit.open(draft, key.id)
         call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, policy)
-        return await Carriage(
-            call, candidates, self._attempts, self._audit, self._config, self._go_on
-        ).answer()  # 4 to 7
+        carriage = Carriage(call, candidates, self._attempts, self._audit, self._config, self._go_on)
+        answer = await carriage.answer()  # 4 to 7
+        if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
+            self._watch.attend(key.id, answer.body)
+        return answer
 
     async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
         """Steps 6 and 7 of what no provider is asked for."""
@@ -197,10 +207,19 @@ class Pipeline:
         """What is read on holds a place too: else callers who leave could open as many calls as they like."""
         self._places.hold(len(self._running) + len(self._left))
 
-    def _policy(self, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
-        """The policy that the caller names, a header before the body. Raises InvalidRequest."""
-        named = demands.policy or request.extra.get("sf_policy")
-        return self.decisions.policy(str(named) if named else DEFAULT.id)
+    def _policy(self, key: ApiKey, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
+        """The policy that the caller names, a header before the body, else the key's or the tenant's first one.
+
+        Raises InvalidRequest for one that does not exist, Forbidden for one that the tenant may not use.
+        """
+        named, allowed = demands.policy or request.extra.get("sf_policy") or key.policy, key.tenant.allowed_policies
+        if not named:
+            named = DEFAULT.id if DEFAULT.id in allowed or not allowed else allowed[0]
+        policy = self.decisions.policy(str(named))
+        if policy.id not in allowed:
+            words = f"policy: {policy.id} is not one of your tenant's, which are {', '.join(allowed) or 'none'}."
+            raise Forbidden(words, code="policy_not_allowed", param="policy")
+        return policy
 
     def _select(
         self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands

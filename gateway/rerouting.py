@@ -13,7 +13,15 @@ from gateway.instance import Instance
 from gateway.reload import reload
 from gateway.routing.identity import Baselines, Identities, Shown, TlsIdentity
 from gateway.routing.policy import RoutingPolicy
-from gateway.stored_routing import next_version, read_stored, with_baselines, with_policy, with_stored, write_stored
+from gateway.stored_routing import (
+    next_version,
+    read_stored,
+    store_baselines,
+    with_baselines,
+    with_policy,
+    with_stored,
+    write_stored,
+)
 from tee.errors import Malformed, Unavailable
 
 LOG = logging.getLogger("saferouter")
@@ -58,6 +66,8 @@ class Rerouting:
 
     async def run(self) -> None:
         """Background work: what is seen for the first time becomes a baseline. Runs until cancelled."""
+        config = self._instance.config  # models that declare a content hash for the first time were attested with it
+        await asyncio.to_thread(store_baselines, config.state, config.rules.baselines)
         while True:
             await self._anything.wait()
             self._anything.clear()

@@ -68,7 +68,9 @@ def with_baselines(stored: Mapping[str, Any], baselines: Baselines) -> dict[str,
 
 def store_baselines(state: Path, baselines: Baselines) -> None:
     """Keep these, durably."""
-    write_stored(state, with_baselines(read_stored(state), baselines))
+    stored = read_stored(state)
+    if stored["baselines"] != baselines.to_json() and (stored["baselines"] or baselines != Baselines()):
+        write_stored(state, with_baselines(stored, baselines))
 
 
 def next_version(sent: Any, current: RoutingPolicy | None, name: str) -> RoutingPolicy:

@@ -23,7 +23,8 @@ from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.remote_record import KeeperLink, RemoteRecord
-from gateway.routing.identity import Shown
+from gateway.routing.identity import Identities, Shown
+from gateway.stream_watch import StreamWatch
 from gateway.upstream import Upstream
 from gateway.wire import Message
 from tee.errors import Malformed
@@ -47,21 +48,21 @@ async def run() -> None:
         raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
     record = RemoteRecord(link, decode_boot_keys(hello["boot_keys"]), tuple(hello["keyset"]))
     upstream, stop = Upstream(config.limits, stock=config.stock_http), asyncio.Event()
-    upstream.identities.on_first = partial(_tell_identity, link, drift=False)
-    upstream.identities.on_drift = partial(_tell_identity, link, drift=True)
+    _tell_identities(link, upstream.identities)
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     meters = new_meters(config)
     measured = MeasuredRecord(record, meters.tally)
-    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places)
+    watch = StreamWatch(link.find_ended)
+    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch)
     settle_memory()
     connections.use(stock=config.stock_http)
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
     server = serve_app(build_worker_app(pipeline, config, door, meters), listener, config, stop)
-    reporting = asyncio.create_task(record.report_progress())
-    counting = asyncio.create_task(link.report_counts(meters.tally))
-    for task in (server, reporting, counting):
+    beside = record.report_progress(), link.report_counts(meters.tally), watch.run()
+    work = [asyncio.create_task(each) for each in beside]
+    for task in (server, *work):
         task.add_done_callback(partial(_ended, stop))
     while "stop" not in (message := await told.get()):
         if message["configuration"] != config.digests():
@@ -76,17 +77,21 @@ async def run() -> None:
     await pipeline.drain()
     await upstream.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
-    reporting.cancel()
-    counting.cancel()
+    for task in work:
+        task.cancel()
     link.tell_counts(meters.tally)
     meters.close()
     await link.settled()
     await door.close()
 
 
-def _tell_identity(link: KeeperLink, provider: str, shown: Shown, *, drift: bool) -> None:
-    """The keeper keeps the baselines, and tells the operator of a drift."""
-    link.tell("met", provider=provider, spki=shown.spki, chain=list(shown.chain), drift=drift)
+def _tell_identities(link: KeeperLink, identities: Identities) -> None:
+    """Have the keeper know who is met: it keeps the baselines, and tells the operator of a drift."""
+
+    def tell(provider: str, shown: Shown, *, drift: bool) -> None:
+        link.tell("met", provider=provider, spki=shown.spki, chain=list(shown.chain), drift=drift)
+
+    identities.on_first, identities.on_drift = partial(tell, drift=False), partial(tell, drift=True)
 
 
 def _attested_config(hello: Message) -> Config:

@@ -13,17 +13,21 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.admin_token import AdminToken
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
+from gateway.http.admin import TenantEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
+from gateway.http.console import console_routes
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
+from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
 from gateway.http.policies import PolicyEndpoints
@@ -33,6 +37,7 @@ from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.rerouting import Rerouting
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from gateway.storage.samples import last_sample, list_samples
@@ -61,8 +66,8 @@ _PAGE_HEADERS = [
 LOG_PREFIX = "/attestation/transparency"
 
 
-def build_app(instance: Instance) -> ASGIApp:
-    """The application of a running instance."""
+def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
+    """The application of a running instance, whose routing `rerouting` changes."""
     pipeline, config = instance.pipeline, instance.config
     attestation = AttestationEndpoints(
         instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
@@ -80,13 +85,15 @@ def build_app(instance: Instance) -> ASGIApp:
         *inference_routes(pipeline, config, instance.meters),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
+        *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
+        *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
-        *PolicyEndpoints(pipeline).routes(),
+        *PolicyEndpoints(pipeline, rerouting, AdminToken(config.admin_token_file)).routes(),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
@@ -98,7 +105,7 @@ def build_app(instance: Instance) -> ASGIApp:
     if page is not None:
         routes += [
             Mount("/verifier", _page_only(StaticFiles(directory=page, html=True))),
-            Route("/", _to_verifier, methods=["GET"]),
+            *console_routes(),  # its shield is the verifier's own code
         ]
     return with_shortcut(starlette_app(routes), routes, config)
 
@@ -211,7 +218,3 @@ async def _readyz(instance: Instance, _request: Request) -> Response:
     if reason is not None:
         body["warning" if ready else "reason"] = reason
     return JSONResponse(body, 200 if ready else 503)
-
-
-async def _to_verifier(_request: Request) -> Response:
-    return RedirectResponse("/verifier/")

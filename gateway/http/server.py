@@ -62,9 +62,9 @@ async def run(
         if embedded is not None and provider is not None:
             servers.append(serve_app(mock_provider_app(embedded.api_key), provider, config, shut))
         if workers is None:
-            servers.append(serve_app(build_app(instance), listener, config, shut))
+            servers.append(serve_app(build_app(instance, rerouting), listener, config, shut))
         else:
-            servers.append(serve_app(build_app(instance), open_door(config.state), config, shut))
+            servers.append(serve_app(build_app(instance, rerouting), open_door(config.state), config, shut))
             work.append(asyncio.create_task(workers.run()))
             await _first_end([asyncio.create_task(workers.assembled()), *work, ending])
         await on_ready(instance)
