@@ -24,6 +24,7 @@ from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
 from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
+from gateway.stored_routing import with_stored
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
@@ -182,7 +183,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
             raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
-    return decode_config(document, environ)
+    return decode_config(with_stored(document, _state(document, environ)), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -208,7 +209,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
-        state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
+        state=_state(document, environ),
         models=ModelTable(models, by_id),
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
@@ -263,6 +264,10 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     """Credentials for AWS from the usual variables, or None: then they are the machine's role's."""
     key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
+
+
+def _state(document: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config")))
 
 
 def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:

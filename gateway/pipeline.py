@@ -24,7 +24,7 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import GatewayError, NoRoute, RateLimited, failure_of
+from gateway.errors import Forbidden, GatewayError, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
@@ -86,6 +86,11 @@ class Pipeline:
         """What new calls may name."""
         return self._config.models
 
+    @property
+    def policies(self) -> tuple[RoutingPolicy, ...]:
+        """By which new calls may be routed."""
+        return self._config.rules.policies
+
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
         self._config = config
@@ -119,7 +124,7 @@ class Pipeline:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
             await self._reserve_tokens(request, service)
-            policy = self._policy(request, demands)
+            policy = self._policy(key, request, demands)
             leak_scan = leakscan.scan(request)  # 2
             selection = self._select(policy, request, service, demands)  # 3
             draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
@@ -216,10 +221,19 @@ class Pipeline:
         """What is read on holds a place too: else callers who leave could open as many calls as they like."""
         self._places.hold(len(self._running) + len(self._left))
 
-    def _policy(self, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
-        """The policy that the caller names, a header before the body. Raises InvalidRequest."""
-        named = demands.policy or request.extra.get("sf_policy")
-        return self.decisions.policy(str(named) if named else DEFAULT.id)
+    def _policy(self, key: ApiKey, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
+        """The policy that the caller names, a header before the body, else the key's or the tenant's first one.
+
+        Raises InvalidRequest for one that does not exist, Forbidden for one that the tenant may not use.
+        """
+        named, allowed = demands.policy or request.extra.get("sf_policy") or key.policy, key.tenant.allowed_policies
+        if not named:
+            named = DEFAULT.id if DEFAULT.id in allowed or not allowed else allowed[0]
+        policy = self.decisions.policy(str(named))
+        if policy.id not in allowed:
+            words = f"policy: {policy.id} is not one of your tenant's, which are {', '.join(allowed) or 'none'}."
+            raise Forbidden(words, code="policy_not_allowed", param="policy")
+        return policy
 
     def _select(
         self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands

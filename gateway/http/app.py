@@ -32,6 +32,7 @@ from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
 from gateway.http.openapi.document import openapi_document
+from gateway.http.policies import PolicyEndpoints
 from gateway.http.rate_headers import EXPOSED
 from gateway.http.shortcut import Shortcut
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
@@ -39,6 +40,7 @@ from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.rerouting import Rerouting
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from gateway.storage.samples import last_sample, list_samples
@@ -68,8 +70,8 @@ _PAGE_HEADERS = [
 LOG_PREFIX = "/attestation/transparency"
 
 
-def build_app(instance: Instance) -> ASGIApp:
-    """The application of a running instance."""
+def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
+    """The application of a running instance, whose routing `rerouting` changes."""
     pipeline, config = instance.pipeline, instance.config
     attestation = AttestationEndpoints(
         instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
@@ -95,6 +97,7 @@ def build_app(instance: Instance) -> ASGIApp:
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        *PolicyEndpoints(pipeline, rerouting, AdminToken(config.admin_token_file)).routes(),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
