@@ -102,6 +102,7 @@ class Config:
     audit_per_million: int = DEFAULT_PER_MILLION
     log_store: S3Place | None = None  # where the log is copied to, beside its folder
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
+    activity_days: int | None = None  # the same of the rows of activity
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
@@ -137,17 +138,7 @@ class Config:
             }
             for row in self.models.connectors.values()
         ]
-        models = [
-            {
-                "id": row.id,
-                "provider": row.provider,
-                "upstream_model": row.upstream_model,
-                "aliases": list(row.aliases),
-                "fallback": list(row.fallback),
-                "capabilities": list(row.capabilities),
-            }
-            for row in self.models.models
-        ]
+        models = [row.to_json() for row in self.models.models]
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.to_json()
@@ -156,6 +147,7 @@ class Config:
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
         settings |= {"access_log": self.access_log, "metrics_token_file": str(self.metrics_token_file or "")}
         settings |= {
+            "activity_days": self.activity_days,
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
@@ -232,7 +224,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
-        receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
+        **_retention(_typed(document, "retention", dict, {}, "config")),
         workers=workers,
         document=document,
     )
@@ -280,10 +272,10 @@ def _log_store(document: Mapping[str, Any]) -> S3Place | None:
     return parse_s3_place(name, region or "", endpoint)
 
 
-def _receipt_days(table: dict[str, Any]) -> int | None:
-    _refuse_unknown(table, {"receipt_days"}, "config.retention")
-    days: int | None = _typed(table, "receipt_days", int, None, "config.retention")
-    return None if days is None else _bounded(days, 1, MAX_DAYS, "config.retention.receipt_days")
+def _retention(table: dict[str, Any]) -> dict[str, int]:
+    path = "config.retention"
+    _refuse_unknown(table, {"receipt_days", "activity_days"}, path)
+    return {name: _bounded(_typed(table, name, int, 0, path), 1, MAX_DAYS, f"{path}.{name}") for name in table}
 
 
 def _witnesses(path: str | None) -> WitnessPolicy | None:

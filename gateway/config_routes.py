@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from gateway.config_cards import decode_card
 from gateway.config_fields import bounded, refuse_unknown, texts, typed
 from gateway.connectors.connector import Connector
 from gateway.languages import SERVICES
@@ -63,7 +64,7 @@ def with_keys(connector: Connector, row: Mapping[str, Any], path: str) -> Connec
 
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:
-    refuse_unknown(row, {"id", "provider", "upstream_model", "aliases", "fallback", "capabilities"}, path)
+    refuse_unknown(row, {"id", "provider", "upstream_model", "aliases", "fallback", "capabilities", "card"}, path)
     name, provider = typed(row, "id", str, "", path), typed(row, "provider", str, "", path)
     if not name:
         raise Malformed(f"{path}.id", "nothing", "the model id that clients will use")
@@ -80,6 +81,7 @@ def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicMo
         aliases=tuple(map(str, aliases)),
         fallback=texts(row, "fallback", path, MAX_FALLBACKS),
         capabilities=able,
+        card=decode_card(typed(row, "card", dict, {}, path), f"{path}.card"),
     )
 
 

@@ -83,9 +83,10 @@ class Instance:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        log, days = self.publisher, self.config.receipt_days
-        retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
-        work = [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses(), *retention]
+        log, kept = self.publisher, (self.config.receipt_days, self.config.activity_days)
+        retention = Retention(self.writer, *kept, time.time)
+        pruning = [retention.run()] if retention.batches() else []
+        work = [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses(), *pruning]
         return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]
 
     async def drain(self) -> None:

@@ -29,11 +29,13 @@ from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
 from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
-from gateway.routing.route import ModelTable, Route
+from gateway.routing.route import ModelTable, Route, tier_observed
 from gateway.tenancy.tenant import ApiKey
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
+
+MAX_NAMED = 128  # characters of a model's name that nobody knows here
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Pipeline:
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
         """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired."""
         surface = service.surface
-        meter = Meter(key.id, None, None)
+        meter = Meter(key.tenant, key.id)
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
@@ -100,7 +102,7 @@ class Pipeline:
             leak_scan = leakscan.scan(request)  # 2
             routes = self._route(request, service, demands)  # 3
             draft = _routed(draft, routes, leak_scan)
-            meter = replace(meter, model=request.model, provider=routes[0].connector.id)
+            meter = _routed_meter(meter, request.model, routes[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, body, demands.headers)
@@ -108,6 +110,8 @@ class Pipeline:
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
         except GatewayError as error:
             await self._audit.open(draft, key.id)
+            named = None if draft.model is None else draft.model[:MAX_NAMED]
+            meter = replace(meter, original_model=named, failure=error.code)
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
@@ -211,6 +215,18 @@ class Pipeline:
         await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
+
+
+def _routed_meter(meter: Meter, named: str, route: Route) -> Meter:
+    """The meter of a call that asks this model, by the name that its caller used."""
+    return replace(
+        meter,
+        model=route.model.id,
+        original_model=named,
+        provider=route.connector.id,
+        policy=POLICY_ID,
+        tier=tier_observed(route.connector),
+    )
 
 
 def _routed(draft: ReceiptDraft, routes: Sequence[Route], leak_scan: str) -> ReceiptDraft:

@@ -21,17 +21,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
+from gateway.http.activity import ActivityEndpoints, ActivityReader
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
+from gateway.http.providers import ProviderEndpoints
 from gateway.http.shortcut import Shortcut
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.storage.activity import find_place, list_activity, recent_attempts, recent_calls, summarise
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from gateway.storage.samples import last_sample, list_samples
@@ -79,6 +82,7 @@ def build_app(instance: Instance) -> ASGIApp:
         *inference_routes(pipeline, config, instance.meters),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
+        *_record_routes(instance),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
@@ -99,6 +103,26 @@ def build_app(instance: Instance) -> ASGIApp:
             Route("/", _to_verifier, methods=["GET"]),
         ]
     return with_shortcut(starlette_app(routes), routes, config)
+
+
+def _record_routes(instance: Instance) -> list[Route]:
+    """What the record of closed calls tells the tenant that made them."""
+    engine = instance.engine
+    reader = ActivityReader(
+        partial(find_place, engine),
+        partial(list_activity, engine),
+        partial(summarise, engine),
+        partial(recent_calls, engine),
+    )
+    activity = ActivityEndpoints(instance.pipeline, reader)
+    providers = ProviderEndpoints(instance.pipeline, partial(recent_attempts, engine))
+    return [
+        Route("/v1/activity", activity.listing, methods=["GET"]),
+        Route("/v1/activity/summary", activity.summary, methods=["GET"]),
+        Route("/v1/calls", activity.calls, methods=["GET"]),
+        Route("/v1/providers", providers.listing, methods=["GET"]),
+        Route("/v1/providers/health", providers.health, methods=["GET"]),
+    ]
 
 
 def inference_routes(pipeline: Pipeline, config: Config, meters: CallMeters) -> list[Route]:

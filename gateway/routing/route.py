@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from gateway.connectors.connector import Connector
 from gateway.errors import UnknownModel
+from gateway.routing.card import UNSTATED, StatedCard
 
 CHAT = "chat"
 """The capability of every model of which nothing else is declared."""
@@ -21,6 +23,12 @@ class PublicModel:
     aliases: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = (CHAT,)
+    card: StatedCard = UNSTATED
+
+    def to_json(self) -> dict[str, Any]:
+        """It, for the configuration's digest."""
+        lists = {name: list(getattr(self, name)) for name in ("aliases", "fallback", "capabilities")}
+        return asdict(self) | lists | {"card": self.card.to_json()}
 
 
 @dataclass(frozen=True, slots=True)
