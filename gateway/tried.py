@@ -11,7 +11,7 @@ from gateway.attempts import Attempt
 from gateway.candidates import Candidates
 from gateway.draft import ReceiptDraft
 from gateway.metering import Meter
-from gateway.routing.route import tier_observed
+from gateway.routing.route import Route
 
 _PLAIN = " !#$&'()*+,/:;=?@[]~"  # what a header can carry of a model's name as it is
 _COME_AGAIN = (429, 503)  # statuses that a client is to retry, whatever was tried here
@@ -39,18 +39,28 @@ def with_attempts(
 
 
 def metered_attempts(
-    meter: Meter, candidates: Candidates, tried: Sequence[Attempt], answered: int | None, *, streams: bool
+    meter: Meter,
+    candidates: Candidates,
+    tried: Sequence[Attempt],
+    answered: Route | None,
+    target: int | None,
+    *,
+    streams: bool,
 ) -> Meter:
-    """The same for the activity: which attempt the caller is shown, the last if none is passed on, and the others."""
+    """The same for the activity: which attempt the caller is shown, the last if none is passed on, and the others.
+
+    `answered` is the route of candidate `target`, as it is known now.
+    """
     if not tried:
         return replace(meter, attempt=0)
-    at = max((at for at, attempt in enumerate(tried) if attempt.target == answered), default=len(tried) - 1)
-    shown, route = tried[at], candidates.routes[tried[at].target]
+    at = max((at for at, attempt in enumerate(tried) if attempt.target == target), default=len(tried) - 1)
+    shown = tried[at]
+    route = answered or candidates.routes[shown.target]
     return replace(
         meter,
         model=route.model.id,
         provider=route.connector.id,
-        tier=tier_observed(route.connector),
+        tier=route.tier.word,
         attempt=at + 1,
         provider_status=shown.status,
         failure=shown.failure,
@@ -67,7 +77,7 @@ def _encode_others(candidates: Candidates, tried: Sequence[Attempt], shown: int)
             "attempt": at + 1,
             "provider": candidates.routes[attempt.target].connector.id,
             "model": candidates.routes[attempt.target].model.id,
-            "tier": tier_observed(candidates.routes[attempt.target].connector),
+            "tier": candidates.routes[attempt.target].tier.word,
             "provider_status": attempt.status,
             "failure": attempt.failure,
             "waited_ms": _waited(tried, attempt),
@@ -86,8 +96,9 @@ def _waited(tried: Sequence[Attempt], attempt: Attempt) -> int:
 def headers_of(candidates: Candidates, tried: Sequence[Attempt], answered: int | None, status: int) -> dict[str, str]:
     """What an answer's head says of it: who stood in for whom, and that trying again would only repeat all this."""
     headers: dict[str, str] = {}
-    if answered:
-        asked_for, stood_in = (quote(candidates.routes[at].model.id, safe=_PLAIN) for at in (0, answered))
+    by = candidates.asked_for if answered is None else candidates.routes[answered].model.id
+    if by != candidates.asked_for:
+        asked_for, stood_in = (quote(name, safe=_PLAIN) for name in (candidates.asked_for, by))
         for family in ("x-saferouter", "x-sf"):
             headers |= {f"{family}-fallback-from": asked_for, f"{family}-fallback-to": stood_in}
     if status >= 400 and status not in _COME_AGAIN and len(tried) > 1:

@@ -67,6 +67,7 @@ def test_each_attempt_is_an_entry_and_one_bears_what_the_caller_got(world: Provi
         f"act-{answered.receipt_id[5:]}-{number}" for number in (1, 2, 3)
     }
     assert third["policy"] == "default" and third["tier"] == "quarantine" and third["key_id"].startswith("key")
+    assert world.gateway.api_key.startswith(third["key_prefix"].removesuffix("…"))
 
 
 def test_an_entry_of_what_nobody_was_asked_for_says_why(world: Providers) -> None:

@@ -29,7 +29,7 @@ def test_the_catalog_tells_of_known_models_by_their_provider_s_own_name() -> Non
         "output_usd_per_million": 60.0,
         "modalities": ["text"],
         "capabilities": ["chat"],
-        "tier": "hardened",
+        "tier": "quarantine",
     }
 
 

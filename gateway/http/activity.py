@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from gateway.errors import InvalidRequest
 from gateway.pipeline import Pipeline
 from gateway.storage.activity import Entry, Figures, RecentCall, Selection, Summary
-from gateway.tenancy.tenant import ApiKey
+from gateway.tenancy.tenant import READ, ApiKey
 from tee.log.checkpoint import parse_size
 
 PRIVATE = {"cache-control": "private, no-store"}
@@ -35,7 +35,19 @@ _ID = re.compile(r"act-([0-9a-f]{32})-(\d{1,2})", re.ASCII)
 _STATUS = re.compile(r"[1-5](\d\d|xx)", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet would calculate
 COLUMNS = (
-    *("id", "call_id", "receipt_id", "attempt", "tenant", "key_id", "model", "original_model", "policy", "tier"),
+    *(
+        "id",
+        "call_id",
+        "receipt_id",
+        "attempt",
+        "tenant",
+        "key_id",
+        "key_prefix",
+        "model",
+        "original_model",
+        "policy",
+        "tier",
+    ),
     *("provider", "status", "provider_status", "failure", "started_at", "waited_ms", "milliseconds", "first_token_ms"),
     *("prompt_tokens", "completion_tokens", "cost_usd", "partial", "findings"),
 )
@@ -100,11 +112,11 @@ class ActivityEndpoints:
         """The newest calls, each with its attestation block. Raises InvalidRequest, Malformed."""
         key = await self._admit(request)
         limit = _bounded(request.query_params, "limit", USUAL_CALLS, MAX_CALLS)
-        found = await asyncio.to_thread(self._reader.calls, key.tenant, limit)
+        found = await asyncio.to_thread(self._reader.calls, key.tenant.id, limit)
         return JSONResponse({"object": "list", "data": [_call_document(each) for each in found]}, headers=PRIVATE)
 
     async def _admit(self, request: Request) -> ApiKey:
-        return await self._pipeline.admit(dict(request.headers))
+        return await self._pipeline.admit(dict(request.headers), READ)
 
     async def _after(self, key: ApiKey, cursor: str | None) -> tuple[int, int] | None:
         if cursor is None:
@@ -112,7 +124,7 @@ class ActivityEndpoints:
         found, parts = None, _ID.fullmatch(cursor)
         if parts is not None:
             receipt_id, attempt = f"rcpt-{parts[1]}", int(parts[2])
-            found = await asyncio.to_thread(self._reader.place, key.tenant, receipt_id, attempt)
+            found = await asyncio.to_thread(self._reader.place, key.tenant.id, receipt_id, attempt)
         if found is None:
             raise InvalidRequest.at("after", "no entry of this tenant", "the id of one, as in last_id")
         return found
@@ -140,6 +152,7 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         "shown": entry.shown,
         "tenant": entry.tenant,
         "key_id": entry.key_id,
+        "key_prefix": entry.key_prefix,
         "model": entry.model,
         "original_model": entry.original_model,
         "policy": entry.policy,
@@ -171,7 +184,7 @@ def _selection(key: ApiKey, asked: Mapping[str, str]) -> Selection:
             raise InvalidRequest.at("key", "another word", "self, for the entries of this very key; key_id names one")
         texts["key_id"] = key.id
     times: dict[str, Any] = {name: parse_size(asked[name], name) for name in ("since", "until") if name in asked}
-    return Selection(key.tenant, **times, **texts, **_statuses(asked.get("status")))
+    return Selection(key.tenant.id, **times, **texts, **_statuses(asked.get("status")))
 
 
 def _statuses(asked: str | None) -> dict[str, Any]:

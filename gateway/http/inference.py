@@ -7,6 +7,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from starlette.requests import Request
@@ -23,10 +24,10 @@ from gateway.languages import Service
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 from gateway.random_hex import random_hex
-from gateway.routing.route import PublicModel, Route
+from gateway.routing.route import PublicModel
 from gateway.stopwatch import stopwatch
 from gateway.storage.calls import LoggedReceipt
-from gateway.tenancy.tenant import ApiKey
+from gateway.tenancy.tenant import INFERENCE, READ, ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 PIECE = 64 << 10  # bytes of a buffered answer at a time, each of which a client must take in time
@@ -98,7 +99,7 @@ class ModelsEndpoint:
 
     async def listing(self, request: Request) -> Response:
         """Every public model, in OpenAI's list shape, or in Anthropic's for its clients."""
-        await self._pipeline.admit(dict(request.headers))
+        await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
         rows = [self._model(row, request) for row in self._pipeline.models.models]
         if not speaks_anthropic(request):
             return JSONResponse({"object": "list", "data": rows})
@@ -107,7 +108,7 @@ class ModelsEndpoint:
 
     async def one(self, request: Request) -> Response:
         """One model; its id may hold slashes. Raises UnknownModel."""
-        await self._pipeline.admit(dict(request.headers))
+        await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
         name = request.path_params["model"]
         for row in self._pipeline.models.models:
             if row.id == name:
@@ -118,7 +119,8 @@ class ModelsEndpoint:
         if speaks_anthropic(request):
             created = dt.datetime.fromtimestamp(CREATED, dt.UTC).isoformat().replace("+00:00", "Z")
             return {"type": "model", "id": row.id, "display_name": row.id, "created_at": created}
-        card = self._cards.card(Route(row, self._pipeline.models.connectors[row.provider]))
+        first = self._pipeline.decisions.candidates(row.id, None, None)[0]
+        card = self._cards.card(replace(first.route, tier=first.tier))
         return {
             "id": row.id,
             "object": "model",
@@ -156,7 +158,7 @@ class ReceiptsEndpoint:
         return JSONResponse(document, headers=PRIVATE)
 
     async def _own(self, request: Request) -> LoggedReceipt:
-        key = await self._pipeline.admit(dict(request.headers))
+        key = await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
         found = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
         if found is None:
             raise NotFound("No receipt of that id belongs to this key. A call still running has none yet.")

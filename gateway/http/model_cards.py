@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.models.catalog.generated import GeneratedModel, generated_models
-from gateway.routing.route import PublicModel, Route, tier_observed
+from gateway.routing.route import PublicModel, Route
 
 # The catalog's names of providers, where ours are others. A model of one's own machine stands in no price list.
 _CATALOG = {
@@ -44,7 +44,7 @@ class ModelCards:
             "output_usd_per_million": _first(stated.output_usd_per_million, None if price is None else price.output),
             "modalities": list(stated.modalities or (known.input if known else ())) or None,
             "capabilities": _capabilities(route.model, known),
-            "tier": tier_observed(route.connector),
+            "tier": route.tier.word,
         }
 
     def _find(self, route: Route) -> GeneratedModel | None:

@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 from gateway.connectors.catalog import OPENAI_CHAT
 from gateway.connectors.connector import Connector
 from gateway.pipeline import Pipeline
-from gateway.routing.route import ModelTable, tier_observed
 from gateway.routing.standing import Standing, Tried, standing_of
+from gateway.routing.tier import Tier
+from gateway.tenancy.tenant import READ
 
 WINDOW_SECONDS = 900  # what is said of a provider is of so long
 MOST_ATTEMPTS = 4096  # and of no more attempts: they are read for each answer
@@ -33,14 +34,14 @@ class ProviderEndpoints:
 
     async def listing(self, request: Request) -> Response:
         """Every provider that is configured."""
-        await self._pipeline.admit(dict(request.headers))
-        table, standings = self._pipeline.models, {each.provider: each for each in await self._standings()}
-        data = [_provider(row, table, standings[row.id]) for row in table.connectors.values()]
+        await self._pipeline.admit(dict(request.headers), READ)
+        standings = {each.provider: each for each in await self._standings()}
+        data = [self._provider(row, standings.get(row.id)) for row in self._pipeline.models.connectors.values()]
         return JSONResponse({"object": "list", "data": data}, headers=PRIVATE)
 
     async def health(self, request: Request) -> Response:
         """How each has answered lately, whichever process asked it."""
-        await self._pipeline.admit(dict(request.headers))
+        await self._pipeline.admit(dict(request.headers), READ)
         data = [_health(each) for each in await self._standings()]
         return JSONResponse({"window_seconds": WINDOW_SECONDS, "providers": data}, headers=PRIVATE)
 
@@ -49,21 +50,32 @@ class ProviderEndpoints:
         found = await asyncio.to_thread(self._attempts, int(time.time()) - WINDOW_SECONDS, MOST_ATTEMPTS)
         return standing_of(names, found)
 
+    def _provider(self, row: Connector, standing: Standing | None) -> dict[str, Any]:
+        served = {model.id: tier for model in self._pipeline.models.models if (tier := self._tier(model.id, row.id))}
+        return {
+            "id": row.id,
+            "object": "provider",
+            "kind": _kind(row),
+            "display_name": row.id,
+            "endpoint": row.base_url,
+            "serves_models": list(served),
+            "region": row.region,
+            "cost_per_million_tokens_usd": None,  # no provider has one price: those of its models stand in /v1/models
+            "typical_latency_ms": None if standing is None else standing.p50,
+            "api_key_id": _place(row),
+            "tier": min(served.values()).word if served else None,
+        }
 
-def _provider(row: Connector, table: ModelTable, standing: Standing) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "object": "provider",
-        "kind": _kind(row),
-        "display_name": row.id,
-        "endpoint": row.base_url,
-        "serves_models": [model.id for model in table.models if model.provider == row.id],
-        "region": row.region,
-        "cost_per_million_tokens_usd": None,  # no provider has one price: those of its models stand in /v1/models
-        "typical_latency_ms": standing.p50,
-        "api_key_id": _place(row),
-        "tier": tier_observed(row),
-    }
+    def _tier(self, model: str, provider: str) -> Tier | None:
+        """The tier of a model at this provider; None if it does not serve it."""
+        return next(
+            (
+                one.tier
+                for one in self._pipeline.decisions.candidates(model, None, None)
+                if (one.route.model.id, one.route.connector.id) == (model, provider)
+            ),
+            None,
+        )
 
 
 def _kind(row: Connector) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +15,6 @@ class StatedCard:
     input_usd_per_million: float | None = None
     output_usd_per_million: float | None = None
     modalities: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """It, for the configuration's digest."""
-        return asdict(self) | {"modalities": list(self.modalities)}
 
 
 UNSTATED = StatedCard()

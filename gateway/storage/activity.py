@@ -9,10 +9,19 @@ from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, fu
 
 from gateway.routing.standing import Tried
 from gateway.storage.calls import PLACES
-from gateway.storage.schema import ACTIVITY, CALLS
+from gateway.storage.schema import ACTIVITY, CALLS, KEY_SECRETS
 
 _A = ACTIVITY.c
 CLIENT_LEFT = 499
+_PREFIX = (
+    select(KEY_SECRETS.c.prefix)
+    .where(KEY_SECRETS.c.key_id == _A.key_id)
+    .order_by(KEY_SECRETS.c.number.desc())
+    .limit(1)
+    .correlate(ACTIVITY)
+    .scalar_subquery()
+)
+"""How the newest secret of the key begins."""
 MOST_NAMES = 50  # models or providers in one summary: the busiest
 
 
@@ -40,6 +49,7 @@ class Entry:
 
     place: tuple[int, int]
     receipt_id: str
+    key_prefix: str | None
     attempt: int
     tenant: str
     key_id: str
@@ -123,8 +133,9 @@ def list_activity(engine: Engine, chosen: Selection, after: tuple[int, int] | No
 
 def listing(chosen: Selection, after: tuple[int, int] | None, limit: int) -> Select[Any]:
     """The query of `list_activity`."""
-    names = [each.name for each in fields(Entry)[2:]]
-    query = select(_A.started_at, _A.id, CALLS.c.receipt_id, *(_A[name].label(f"its_{name}") for name in names))
+    names = [each.name for each in fields(Entry)[3:]]
+    found = (_A.started_at, _A.id, CALLS.c.receipt_id, _PREFIX.label("its_prefix"))
+    query = select(*found, *(_A[name].label(f"its_{name}") for name in names))
     query = query.join(CALLS, CALLS.c.id == _A.call_id).where(*_conditions(chosen))
     if after is not None:
         query = query.where(tuple_(_A.started_at, _A.id) < tuple_(*after))
