@@ -19,9 +19,9 @@ def sign_in(page: Page, key: str, *, remember: bool = False) -> None:
 
 
 def go(page: Page, name: str) -> Locator:
-    """One page of the console, once it waits for nothing more."""
+    """One page of the console, once it waits for nothing more; `name` may have a query."""
     page.evaluate("name => { location.hash = '#/' + name }", name)
-    root = page.locator(f".page-{name}")
+    root = page.locator(f".page-{name.partition('?')[0]}")
     root.wait_for()
     page.locator(".skeleton").first.wait_for(state="detached")
     return root

@@ -1,4 +1,4 @@
-"""The console of a real gateway: what its shield says of honest answers and of lies, and what a browser is told to forbid."""
+"""The console of a real gateway: what its shield says of honest answers and of lies, and what a browser must forbid."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_thoughts_of_a_reasoner_fold(console: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["another measurement in the report", "another receipt key", "a statement with another nonce", "no log"]
+    "name", ["another measurement in the report", "another receipt key", "another identity's signature", "no log"]
 )
 def test_a_lie_of_the_operator_is_never_verified(console: Page, operator: LyingProxy, name: str) -> None:
     operator.lie = LIES[name][0]
