@@ -200,19 +200,12 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    connectors = [
-        decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))
-    ]
-    by_id = {row.id: row for row in connectors}
-    if len(by_id) != len(connectors):
-        raise Malformed("config.providers", "an id twice", "each id once")
-    models = decode_models(_rows(document, "models"), by_id)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=_state(document, environ),
-        models=ModelTable(models, by_id),
+        models=_model_table(document),
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
@@ -240,6 +233,15 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
+
+
+def _model_table(document: Mapping[str, Any]) -> ModelTable:
+    rows = enumerate(_rows(document, "providers"))
+    connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in rows]
+    by_id = {row.id: row for row in connectors}
+    if len(by_id) != len(connectors):
+        raise Malformed("config.providers", "an id twice", "each id once")
+    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
