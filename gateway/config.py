@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gateway.config_database import decode_database
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
@@ -44,7 +45,7 @@ _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", *_TOKEN_FILES, *_POLICIES}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Config:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
+    database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -116,8 +118,8 @@ class Config:
 
     @property
     def database_url(self) -> str:
-        """SQLite beside the keys."""
-        return f"sqlite:///{self.state / 'gateway.sqlite3'}"
+        """PostgreSQL where one is named, else SQLite beside the keys."""
+        return self.database or f"sqlite:///{self.state / 'gateway.sqlite3'}"
 
     def digests(self) -> dict[str, str]:
         """The configuration digests of the workload document (SPEC §4.3): what steers behaviour, attested."""
@@ -227,6 +229,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         log_store=_log_store(document),
         receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
         workers=workers,
+        database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
 
