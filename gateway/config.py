@@ -18,6 +18,8 @@ from gateway.config_policies import decode_rules
 from gateway.config_providers import decode_connector
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
+from gateway.connectors.registered import with_registered
+from gateway.provider_file import read_providers
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
@@ -179,7 +181,8 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
             raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
-    return decode_config(document, environ)
+    state = _state(document, environ)
+    return decode_config(with_registered(document, read_providers(state), state), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -205,7 +208,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
-        state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
+        state=_state(document, environ),
         models=ModelTable(models, by_id),
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
@@ -259,6 +262,10 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     """Credentials for AWS from the usual variables, or None: then they are the machine's role's."""
     key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
+
+
+def _state(document: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config")))
 
 
 def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:

@@ -47,7 +47,7 @@ def test_a_key_from_its_making_to_its_end(shell: Shell) -> None:
     secret = shell.run("keys", "create", "acme", "--name", "ci")
     found = shell.find(secret)
     assert found is not None
-    assert (found.tenant.id, found.name, found.scopes) == ("acme", "ci", {"inference", "read", "keys"})
+    assert (found.tenant.id, found.name, sorted(found.scopes)) == ("acme", "ci", ["inference", "keys", "read"])
     assert shell.json("keys", "rename", found.id, "nightly")["name"] == "nightly"
     new = shell.json("keys", "rotate", found.id, "--overlap", "600")
     assert shell.find(new["key"]) is not None

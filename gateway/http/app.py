@@ -23,6 +23,7 @@ from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.admin import TenantEndpoints
+from gateway.http.admin_providers import ProviderEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.console import console_routes
@@ -36,6 +37,7 @@ from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.registration import Registration
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from gateway.storage.samples import last_sample, list_samples
@@ -70,6 +72,7 @@ def build_app(instance: Instance) -> ASGIApp:
     attestation = AttestationEndpoints(
         instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
     )
+    admin = AdminToken(config.admin_token_file)
     prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.epochs)
@@ -84,7 +87,8 @@ def build_app(instance: Instance) -> ASGIApp:
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
-        *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
+        *TenantEndpoints(instance.key_book, admin).routes(),
+        *ProviderEndpoints(Registration(instance), admin).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
