@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from gateway.dialects.sse import count_events
 from gateway.draft import ReceiptDraft, Returned
 from gateway.metering import Meter
+from gateway.money.bill import Bill
+from gateway.money.estimate import tokens_left
 from gateway.routing.route import Route, tier_observed
 from gateway.storage.calls import Progress
 from gateway.translate import Exchange
@@ -41,6 +43,7 @@ class Call:
     meter: Meter
     leaf: int | None
     demands: Demands
+    bills: tuple[Bill | None, ...] = ()  # of each candidate
 
     def attestation(self) -> dict[str, Any]:
         """The block that every answer carries (SPEC §7.3)."""
@@ -70,12 +73,20 @@ class Sent:
     hash: Any = field(default_factory=hashlib.sha256)
     events: int = 0
     checkpoint: dict[str, Any] | None = None
+    shortest: int = 0  # event, in bytes, of which several that left together count as equal
 
     def add(self, raw: bytes) -> None:
         """Count bytes that have left."""
-        self.size += len(raw)
+        size, events = len(raw), self._events_in(raw)
+        self.size += size
         self.hash.update(raw)
-        self.events += self._events_in(raw)
+        self.events += events
+        if events and (not self.shortest or size < self.shortest * events):
+            self.shortest = size // events
+
+    def tokens(self) -> int:
+        """How many tokens of an answer may be in what has left."""
+        return tokens_left(self.size, self.events, self.shortest)
 
     def progress(self, receipt_id: str) -> Progress:
         """What left, for the database while the stream goes on."""

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
+from gateway.config_demo import demo_document
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
+from gateway.config_prices import decode_prices
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, with_keys
 from gateway.connectors.azure import at_resource
 from gateway.connectors.catalog import (
@@ -26,6 +28,7 @@ from gateway.connectors.catalog import (
     normalise_base_url,
 )
 from gateway.connectors.connector import AUTH_HEADERS, Connector
+from gateway.money.price_book import PriceBook
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
@@ -49,6 +52,10 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
+_KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
+_KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "prices"}
+_KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
+_KNOWN |= {"access_log", "metrics_token_file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,7 @@ class Config:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
+    prices: PriceBook = field(default_factory=PriceBook)  # what calls are charged
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -168,14 +176,14 @@ class Config:
             "providers": digest(providers),
             "models": digest(models),
             "policies": digest([]),
-            "prices": digest([]),
+            "prices": self.prices.digest,
             "settings": digest(settings),
         }
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     """Read `path`, or the built-in demo table where there is none. Raises Malformed."""
-    document: dict[str, Any] = _demo_document()
+    document: dict[str, Any] = demo_document()
     if path is not None:
         try:
             document = tomllib.loads(path.read_text())
@@ -188,11 +196,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
-    known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
-    known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-    known |= {"access_log", "metrics_token_file"}
-    _refuse_unknown(document, known, "config")
+    _refuse_unknown(document, _KNOWN, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
@@ -206,13 +210,13 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
         raise Malformed("config.providers", "an id twice", "each id once")
-    models = decode_models(_rows(document, "models"), by_id)
+    models = ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
-        models=ModelTable(models, by_id),
+        models=models,
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
             _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
@@ -229,6 +233,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         drain=_typed(document, "drain", bool, False, "config"),
+        prices=decode_prices(_typed(document, "prices", dict, {}, "config"), models),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
@@ -310,19 +315,6 @@ def _announcement(path: str | None) -> bytes | None:
     except Malformed as error:
         raise Malformed(f"config.{error.field}", error.found, error.wanted) from None
     return raw
-
-
-_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
-
-
-def _demo_document() -> dict[str, Any]:
-    return {
-        "providers": [{"id": "mock", "family": "mock"}],
-        "models": [
-            {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
-            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
-        ],
-    }
 
 
 def _connector(row: Any, path: str) -> Connector:

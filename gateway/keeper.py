@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 
 from gateway.audit import AuditRecord
 from gateway.draft import Returned, decode_draft
-from gateway.errors import GatewayError, InvalidRequest, NoRoute
+from gateway.errors import GatewayError, InsufficientCredits, InvalidRequest, NoRoute
+from gateway.money.bill import Reservation
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
@@ -96,7 +97,7 @@ class WorkerDesk:
         try:
             match message["do"]:
                 case "open":
-                    self._open(message["n"], message["draft"], message["key_id"])
+                    self._open(message["n"], message["draft"], message["key_id"], message["wanted"])
                 case "follow":
                     self._follow(message["draft"], message["progress"])
                 case "progress":
@@ -114,15 +115,18 @@ class WorkerDesk:
         except KeyError as error:
             raise Malformed("frame", f"no {error.args[0]}", "every member of a request") from None
 
-    def _open(self, number: int, text: str, key_id: str) -> None:
+    def _open(self, number: int, text: str, key_id: str, held: Any) -> None:
         draft = decode_draft(text)
+        wanted = None if held is None else decode_value(Reservation, held)
         if len(self._calls) >= self._most or draft.receipt_id in self._calls:
             self._refuse(number, _FULL)
             return
 
         async def opening() -> Message:
             try:
-                return {"leaf": await self._audit.open(draft, key_id)}
+                return {"leaf": await self._audit.open(draft, key_id, wanted)}
+            except InsufficientCredits as error:  # it is open all the same, for its receipt
+                return {"unpaid": encode_error(error)}
             except GatewayError:
                 del self._calls[draft.receipt_id]
                 raise

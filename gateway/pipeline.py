@@ -21,10 +21,11 @@ from gateway.connectors.connector import Connector
 from gateway.credentials import Credentials
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import Forbidden, GatewayError, NoRoute, failure_of
+from gateway.errors import Forbidden, GatewayError, InsufficientCredits, NoRoute, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
+from gateway.money.bill import FREE, Bill, reservation
 from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
 from gateway.record import CallRecord
@@ -100,7 +101,8 @@ class Pipeline:
             leak_scan = leakscan.scan(request)  # 2
             routes = self._route(request, service, demands)  # 3
             draft = _routed(draft, routes, leak_scan)
-            meter = replace(meter, model=request.model, provider=routes[0].connector.id)
+            bills = self._bills(routes, request, body, service)
+            meter = replace(meter, model=request.model, provider=routes[0].connector.id, bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, body, demands.headers)
@@ -111,8 +113,12 @@ class Pipeline:
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
-        leaf = await self._audit.open(draft, key.id)
-        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands)
+        wanted = reservation(key.tenant, None, bills, tuple(route.model.id for route in routes))
+        try:
+            leaf = await self._audit.open(draft, key.id, wanted)
+        except InsufficientCredits as error:
+            return await self._refuse(draft.unsent(), error, meter, surface)
+        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, bills)
         return await Carriage(
             call, candidates, self._attempts, self._audit, self._config, self._go_on
         ).answer()  # 4 to 7
@@ -192,6 +198,14 @@ class Pipeline:
             return [route]
         return [route, *(other for other in table.fallbacks(route) if provider in (None, "", other.connector.id))]
 
+    def _bills(
+        self, routes: Sequence[Route], request: InferenceRequest, body: bytes, service: Service
+    ) -> tuple[Bill | None, ...]:
+        """What each candidate would charge, and at most; None: nobody knows."""
+        if not service.metered:
+            return (FREE,) * len(routes)
+        return self._config.prices.bills(routes, request, len(body))
+
     async def _unseal(self, connector: Connector) -> str | AwsCredentials | None:
         """Step 4: the provider's credential; sealed keys will be opened here. Raises NoRoute."""
         if connector.base_url == EMBEDDED_MOCK:
@@ -210,7 +224,8 @@ class Pipeline:
         body = surface.encode_error(failure_of(error), error.status)
         await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
-        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
+        headers = {"x-should-retry": "false"} if isinstance(error, InsufficientCredits) else {}
+        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after, headers)
 
 
 def _routed(draft: ReceiptDraft, routes: Sequence[Route], leak_scan: str) -> ReceiptDraft:

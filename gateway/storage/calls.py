@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import DatabaseError
 
+from gateway.money.bill import Reservation
 from gateway.storage.engine import unusable
 from gateway.storage.prepared import Prepared
 from gateway.storage.schema import ACTIVITY, CALLS
@@ -19,6 +20,9 @@ class OpenCall:
 
     id: int
     receipt_id: str
+    key_id: str
+    tenant: str | None
+    held_micro_usd: int | None
     draft: str
     status: int | None
     content_type: str | None
@@ -54,6 +58,8 @@ class Activity:
     partial: bool = False
     skipped: int = 0  # pieces of a stream that could not be read
     attempts: str | None = None  # who was asked, and what came of it: JSON
+    cost_micro_usd: int | None = None  # None: its price is not known
+    cost_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,22 @@ class LoggedReceipt:
     pruned_days: int | None
 
 
-_OPEN = Prepared(insert(CALLS), "receipt_id", "key_id", "draft", "sent_bytes", "route_epoch", "route_leaf")
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held for a call, of which tenant; and of its stream, how many events had durably left."""
+
+    id: int
+    key_id: str
+    tenant: str | None
+    held_micro_usd: int | None
+    held_input_micro_usd: int | None
+    held_output_tokens: int | None
+    sent_events: int | None
+
+
+_HELD = ("tenant", "held_micro_usd", "held_input_micro_usd", "held_output_tokens")
+_NOTHING = dict.fromkeys(_HELD)
+_OPEN = Prepared(insert(CALLS), "receipt_id", "key_id", "draft", "sent_bytes", "route_epoch", "route_leaf", *_HELD)
 _USED = Prepared(insert(ACTIVITY), "call_id", *Activity.__slots__)
 _ADVANCE = Prepared(
     update(CALLS).where(CALLS.c.receipt_id == bindparam("_receipt_id")).values(draft=bindparam("_draft"))
@@ -114,7 +135,7 @@ _CLOSE = Prepared(
         receipt_salt=bindparam("_salt"),
         closed_at=bindparam("_closed_at"),
     )
-    .returning(CALLS.c.id)
+    .returning(*(CALLS.c[name] for name in Held.__slots__))
 )
 _PROGRESS = Prepared(
     update(CALLS)
@@ -132,11 +153,22 @@ _PROGRESS = Prepared(
 
 
 def insert_call(
-    connection: Connection, receipt_id: str, key_id: str, draft: str, route_epoch: int, route_leaf: int | None
+    connection: Connection,
+    receipt_id: str,
+    key_id: str,
+    draft: str,
+    route_epoch: int,
+    route_leaf: int | None,
+    reserved: Reservation | None = None,
 ) -> None:
-    """Open a call."""
+    """Open a call, for which that is held."""
     values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
-    _OPEN.run(connection, values | {"route_epoch": route_epoch, "route_leaf": route_leaf})
+    values |= {"route_epoch": route_epoch, "route_leaf": route_leaf}
+    held = _NOTHING
+    if reserved is not None:
+        sums = reserved.micro_usd, reserved.input_micro_usd, reserved.output_tokens
+        held = dict(zip(_HELD, (reserved.tenant, *sums), strict=True))
+    _OPEN.run(connection, values | held)
 
 
 def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
@@ -149,14 +181,17 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
     _PROGRESS.run_each(connection, [{f"_{name}": getattr(row, name) for name in Progress.__slots__} for row in rows])
 
 
-def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> bool:
-    """Store the signed receipt, once, and what the call used. False where the call was closed before."""
+def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> Held | None:
+    """Store the signed receipt, once, and what the call used: what was held for it. None where it was closed before."""
     values = {f"_{name}": getattr(receipt, name) for name in LoggedText.__slots__}
     closed = _CLOSE.run(connection, values | {"_receipt_id": receipt_id})
-    if closed and activity is not None:
+    if not closed:
+        return None
+    held = Held(*closed[0])
+    if activity is not None:
         used = {name: getattr(activity, name) for name in Activity.__slots__}
-        _USED.run(connection, used | {"call_id": closed[0][0]})
-    return bool(closed)
+        _USED.run(connection, used | {"call_id": held.id})
+    return held
 
 
 def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt | None:
