@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from gateway.dialects.sse import count_events
 from gateway.draft import ReceiptDraft, Returned
+from gateway.errors import GatewayError
 from gateway.metering import Meter
 from gateway.money.bill import Bill
 from gateway.money.estimate import tokens_left
@@ -123,6 +124,9 @@ class StreamedBody(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, in order; the last ones only once the receipt is durable."""
+
+    def stop(self, error: GatewayError) -> None:
+        """End it at its next event, with this error in its client's language."""
 
     async def close(self) -> None:
         """Let go of the upstream; if the stream had not ended, its receipt says so. May be called twice."""

@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from gateway.config_demo import demo_document
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
 from gateway.config_prices import decode_prices
-from gateway.config_routes import decode_breaker, decode_models, decode_retry, with_keys
+from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document, with_keys
 from gateway.connectors.azure import at_resource
 from gateway.connectors.catalog import (
     ANY_PROJECT,
@@ -51,11 +50,12 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
+_TOKEN_FILES = ("metrics_token_file", "admin_token_file")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "prices"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "metrics_token_file"}
+_KNOWN |= {"access_log", *_TOKEN_FILES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,7 @@ class Config:
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
+    admin_token_file: Path | None = None  # who manages tenants and providers shows its token; None: nobody does
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
@@ -156,13 +157,24 @@ class Config:
             }
             for row in self.models.models
         ]
+        return {
+            "providers": digest(providers),
+            "models": digest(models),
+            "policies": digest([]),
+            "prices": self.prices.digest,
+            "settings": digest(self._settings()),
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        """What else steers behaviour."""
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
-        settings |= {"access_log": self.access_log, "metrics_token_file": str(self.metrics_token_file or "")}
+        settings |= {"access_log": self.access_log}
+        settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
             "workers": self.workers,
             "stock_http": self.stock_http,
@@ -172,13 +184,7 @@ class Config:
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
         }
-        return {
-            "providers": digest(providers),
-            "models": digest(models),
-            "policies": digest([]),
-            "prices": self.prices.digest,
-            "settings": digest(settings),
-        }
+        return settings
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
@@ -229,7 +235,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         stock_http=_typed(document, "stock_http", bool, False, "config"),
         access_log=_typed(document, "access_log", bool, False, "config"),
-        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
+        **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         drain=_typed(document, "drain", bool, False, "config"),

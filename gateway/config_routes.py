@@ -18,6 +18,25 @@ MAX_KEYS = 8  # of one provider: a call tries each at most once
 MAX_FALLBACKS = 7  # of one model: a caller waits for every one that fails
 CAPABILITIES = (CHAT, "embeddings", "tools", "json_schema", "reasoning", "images", "audio", "documents")
 """What a model can be declared to do. A fallback must do what its model does."""
+_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
+
+
+def demo_document() -> dict[str, Any]:
+    """The configuration of a gateway that was given none: the mock provider."""
+    return {
+        "providers": [{"id": "mock", "family": "mock"}],
+        "models": [
+            {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
+            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
+        ],
+        # What a demo costs is as much a mock as who answers it.
+        "prices": {
+            "models": [
+                {"id": f"mock-{name}", "input": 1_000_000, "output": 2_000_000, "max_output": 4096}
+                for name in ("1", *_DEMO_MODELS)
+            ]
+        },
+    }
 
 
 def decode_models(rows: Sequence[Any], connectors: Mapping[str, Connector]) -> tuple[PublicModel, ...]:

@@ -31,7 +31,8 @@ from gateway.random_hex import random_hex
 from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
 from gateway.routing.route import ModelTable, Route
-from gateway.tenancy.tenant import ApiKey
+from gateway.stream_watch import StreamWatch
+from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
@@ -56,12 +57,14 @@ class Pipeline:
         upstream: Upstream,
         embedded: Embedded | None,
         places: Places | None = None,
+        watch: StreamWatch | None = None,
     ) -> None:
         self._config = config
         self._admission = admission
         self._audit = audit
         self._attempts = Attempts(upstream, self._unseal, config.limits, config.retry, config.breaker)
         self._embedded = embedded
+        self._watch = watch
         self._credentials = Credentials()
         self._places = places or own_places()
         self._running: set[asyncio.Task[Any]] = set()
@@ -77,15 +80,20 @@ class Pipeline:
         """Carry new calls by this configuration; those on their way keep theirs."""
         self._config = config
 
-    async def admit(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1, before the body is read. Raises Unauthenticated, NoRoute."""
+    async def admit(self, headers: dict[str, str], scope: str, *others: str) -> ApiKey:
+        """Step 1, before the body is read: a key with one of these scopes.
+
+        Raises Unauthenticated, Forbidden, NoRoute.
+        """
         if self._draining or self._places.taken() > self._config.limits.open_calls:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
-        return await self._admission.admit(headers)
+        key = await self._admission.admit(headers)
+        require_scope(key, scope, *others)
+        return key
 
     async def admit_call(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1 of what will need a receipt. Raises Unauthenticated, NoRoute, KeysetExpired."""
-        key = await self.admit(headers)
+        """Step 1 of what will need a receipt. Raises Unauthenticated, Forbidden, NoRoute, KeysetExpired."""
+        key = await self.admit(headers, INFERENCE)
         self._audit.require_keyset()
         return key
 
@@ -113,15 +121,17 @@ class Pipeline:
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
-        wanted = reservation(key.tenant, None, bills, tuple(route.model.id for route in routes))
+        wanted = reservation(key.tenant.id, key.tenant.usd_cap, bills, tuple(route.model.id for route in routes))
         try:
             leaf = await self._audit.open(draft, key.id, wanted)
         except InsufficientCredits as error:
             return await self._refuse(draft.unsent(), error, meter, surface)
         call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, bills)
-        return await Carriage(
-            call, candidates, self._attempts, self._audit, self._config, self._go_on
-        ).answer()  # 4 to 7
+        carriage = Carriage(call, candidates, self._attempts, self._audit, self._config, self._go_on)
+        answer = await carriage.answer()  # 4 to 7
+        if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
+            self._watch.attend(key.id, answer.body)
+        return answer
 
     async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
         """Steps 6 and 7 of what no provider is asked for."""
