@@ -26,6 +26,7 @@ from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
 from gateway.money.bill import FREE, Bill, reservation
+from gateway.money.price_book import PriceBook
 from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
 from gateway.record import CallRecord
@@ -75,6 +76,11 @@ class Pipeline:
     def models(self) -> ModelTable:
         """What new calls may name."""
         return self._config.models
+
+    @property
+    def prices(self) -> PriceBook:
+        """What new calls are charged."""
+        return self._config.prices
 
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""

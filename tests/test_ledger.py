@@ -30,12 +30,9 @@ class Book:
         self.engine: Engine = open_database(f"sqlite:///{folder / 'book.sqlite3'}")
         self.writer = GroupCommit(self.engine, opened(self.engine, folder).sequencer)
 
-    def pay(self, key: str, micro_usd: int, request: str | None = None) -> bool:
-        paid = Entry(NOW, "topup", "funds", f"key:{key}", micro_usd, request_key=request)
-        done: bool = self.writer.submit(
-            lambda transaction: top_up(transaction.connection, key, "t", paid), (f"key:{key}",)
-        ).result()
-        return done
+    def pay(self, key: str, micro_usd: int) -> None:
+        paid = Entry(NOW, "topup", "funds", f"key:{key}", micro_usd)
+        self.writer.submit(lambda transaction: top_up(transaction.connection, key, "t", paid), (f"key:{key}",)).result()
 
     def open(self, name: str, key: str, micro_usd: int | None, cap: int | None = None) -> str | None:
         """The code of a refusal."""
@@ -138,13 +135,6 @@ def test_without_a_price_only_those_are_served_who_pay_later(book: Book) -> None
     assert book.account("key:k") == (960, 0)
 
 
-def test_a_repeated_topup_is_one_topup(book: Book) -> None:
-    assert book.pay("k", 1000, "once")
-    assert not book.pay("k", 1000, "once")
-    assert book.pay("k", 1000, "twice")
-    assert book.account("key:k") == (2000, 0)
-
-
 def test_a_call_that_a_crash_cut_pays_for_what_had_left(book: Book) -> None:
     book.pay("k", 1000)
     for name in ("nothing", "some"):
@@ -202,16 +192,16 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_whatever_happens_the_entries_say_the_balance(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int, int | None]]
 ) -> None:
     book = Book(tmp_path_factory.mktemp("book"))
-    prepaid = False
+    book.pay("k", 200)  # one that pays later may owe any sum
     for number, (what, at, amount, cap) in enumerate(steps):
         if what == "pay":
-            prepaid = book.pay("k", amount + 1) or prepaid
+            book.pay("k", amount + 1)
         elif what == "open":
             book.open(f"{number}", "k", amount, cap)
         else:
@@ -221,9 +211,8 @@ def test_whatever_happens_the_entries_say_the_balance(
             if calls:
                 name, held = calls[at % len(calls)]
                 book.close(name, min(amount, held or 0), told=what == "close")
-        assert check_ledger(book.engine) == []
-        if prepaid:
-            balance, reserved = book.account("key:k")
-            assert reserved >= 0 and balance >= 0
+        balance, reserved = book.account("key:k")
+        assert 0 <= reserved <= balance
+    assert check_ledger(book.engine) == []
     book.writer.stop()
     book.engine.dispose()

@@ -25,6 +25,7 @@ from gateway.http import problems
 from gateway.http.admin import TenantEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
+from gateway.http.credits import CreditsEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
@@ -84,6 +85,7 @@ def build_app(instance: Instance) -> ASGIApp:
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
         *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
+        *CreditsEndpoints(pipeline, instance.key_book, AdminToken(config.admin_token_file)).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),

@@ -154,14 +154,11 @@ def release_unreadable(connection: Connection, receipt_id: str, held: int, accou
         _move(connection, name, 0, held)
 
 
-def top_up(connection: Connection, key_id: str, tenant: str, paid: Entry) -> bool:
-    """Pay in: from now on the key is prepaid. False where that request was carried out before.
+def top_up(connection: Connection, key_id: str, tenant: str, paid: Entry) -> None:
+    """Pay in: from now on the key is prepaid.
 
     What the key owed until then is its tenant's to pay, so that the balance is what was paid in.
     """
-    known = ENTRIES.c.request_key == paid.request_key
-    if paid.request_key is not None and connection.execute(select(ENTRIES.c.id).where(known)).first():
-        return False
     key = key_account(key_id)
     _make(connection, key)
     row = connection.execute(select(ACCOUNTS.c.balance, ACCOUNTS.c.prepaid).where(ACCOUNTS.c.name == key)).one()
@@ -172,9 +169,8 @@ def top_up(connection: Connection, key_id: str, tenant: str, paid: Entry) -> boo
     connection.execute(
         update(ACCOUNTS)
         .where(ACCOUNTS.c.name == key)
-        .values(balance=ACCOUNTS.c.balance + max(0, owed) + paid.micro_usd, prepaid=True)
+        .values(balance=ACCOUNTS.c.balance + owed + paid.micro_usd, prepaid=True)
     )
-    return True
 
 
 def write_entry(connection: Connection, entry: Entry) -> None:
