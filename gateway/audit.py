@@ -53,6 +53,11 @@ class AuditRecord:
         self._streams: dict[str, Callable[[], Progress]] = {}
         self._payers: dict[str, tuple[str, ...]] = {}  # of calls that are open: the accounts that each will change
 
+    @property
+    def log(self) -> int:
+        """The number of the log that its calls stand in."""
+        return self._writer.log
+
     def require_keyset(self) -> str:
         """The digest of the keyset in force. Raises KeysetExpired: what begins now could get no receipt."""
         if self._keys.life_left <= 0:
@@ -205,13 +210,13 @@ class AuditRecord:
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signer.served_at)
+            receipt = LoggedText(text, sequence.epoch.number, sequence.size, salt, signer.served_at)
             if held := close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 settle(transaction.connection, draft.receipt_id, held, draft.model, activity, signer.served_at)
                 sequence.append("receipt", {"commitment": commitment})
                 if sample is not None:
                     at = sequence.append("audit", {"commitment": sample.commitment})
-                    row = StoredSample(draft.receipt_id, sample.text, sequence.epoch, at)
+                    row = StoredSample(draft.receipt_id, sample.text, sequence.epoch.log, sequence.epoch.number, at)
                     insert_sample(transaction.connection, row)
 
         return closing

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from gateway.config_fields import bounded, refuse_unknown, texts, typed
-from gateway.money.price_book import PriceBook, new_price_book
+from gateway.money.price_book import PriceBook, new_price_book, routes_of
 from gateway.money.price_list import PRICE_NAMES, PriceList, decode_price, parse_price_list
 from gateway.money.pricing import WHOLE, Price
 from gateway.routing.route import ModelTable
@@ -30,15 +30,23 @@ def decode_prices(table: Mapping[str, Any], models: ModelTable) -> PriceBook:
     if file is None and keys:
         raise Malformed(f"{_PATH}.file", "nothing, beside keys", "the list that they signed")
     listed = built_in_list() if file is None else _read(Path(file), _signers(keys))
-    own: dict[str, Price] = {}
-    for at, row in enumerate(typed(table, "models", list, [], _PATH)):
-        place = f"{_PATH}.models[{at}]"
-        refuse_unknown(row, {"id", *PRICE_NAMES}, place)
-        name = typed(row, "id", str, "", place)
-        if name in own or name not in {model.id for model in models.models}:
-            raise Malformed(f"{place}.id", repr(name[:128]), "the id of a model in config.models, each once")
-        own[name] = decode_price(row, place)
+    own = _own(typed(table, "models", list, [], _PATH), models)
     return new_price_book(listed, own, margin, keys, models)
+
+
+def _own(rows: Sequence[Any], models: ModelTable) -> dict[tuple[str, str | None], Price]:
+    """The operator's own prices, each of a model that is configured, and perhaps of one of its providers."""
+    places = {(route.model.id, name) for route in routes_of(models) for name in (None, route.connector.id)}
+    own: dict[tuple[str, str | None], Price] = {}
+    for at, row in enumerate(rows):
+        place = f"{_PATH}.models[{at}]"
+        refuse_unknown(row, {"id", "provider", *PRICE_NAMES}, place)
+        name, provider = typed(row, "id", str, "", place), typed(row, "provider", str, None, place)
+        if (name, provider) in own or (name, provider) not in places:
+            found = repr(name[:128]) if provider is None else f"{name[:128]!r} at {provider[:64]!r}"
+            raise Malformed(f"{place}.id", found, "a model of config.models, and a provider that serves it, each once")
+        own[name, provider] = decode_price(row, place)
+    return own
 
 
 @cache

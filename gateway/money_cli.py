@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tee.errors import Unavailable
+from tee.errors import Malformed, Unavailable
 from tee.terminal import EXIT_REJECTED
 
 if TYPE_CHECKING:
@@ -36,30 +36,38 @@ def register(app: typer.Typer) -> None:
 @prices_app.command("show")
 def prices_show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Print the price of every model, in US dollars per million tokens, with the margin."""
+    from gateway.money.price_book import routes_of
     from gateway.money.price_list import encode_price
 
     loaded = _load(config)
     book = loaded.prices
-    known = {model.id: book.tariffs.get(model.id) for model in loaded.models.models}
+    known = [(route, book.tariff(route)) for route in routes_of(loaded.models)]
     if as_json:
-        rows = {name: None if each is None else encode_price(each.price) for name, each in known.items()}
+        rows = [
+            {"model": route.model.id, "provider": route.connector.id, "price": tariff and encode_price(tariff.price)}
+            for route, tariff in known
+        ]
         _print(book.document() | {"digest": book.digest, "prices": rows})
         return
     typer.echo(f"List {book.listed.version} of {book.listed.date}, margin {book.margin / 100:g} %. {book.digest}")
-    for name, tariff in known.items():
-        typer.echo(f"{name}  {'unknown' if tariff is None else _rates(tariff)}")
+    for route, tariff in known:
+        rates = "unknown" if tariff is None else _rates(tariff)
+        typer.echo(f"{route.model.id} at {route.connector.id}  {rates}")
 
 
 @prices_app.command("check")
 def prices_check(config: ConfigOption = None) -> None:
     """Read the prices as the gateway would; exit 1 if a model has none."""
     loaded = _load(config)
-    missing = [model.id for model in loaded.models.models if model.id not in loaded.prices.tariffs]
-    for name in missing:
-        typer.echo(f"UNKNOWN {name}: who has a balance or a cap cannot call it. Give it a [[prices.models]].")
+    from gateway.money.price_book import routes_of
+
+    missing = [route for route in routes_of(loaded.models) if loaded.prices.tariff(route) is None]
+    for route in missing:
+        place = f"{route.model.id} at {route.connector.id}"
+        typer.echo(f"UNKNOWN {place}: who has a balance or a cap cannot call it. Give it a [[prices.models]].")
     if missing:
         raise typer.Exit(EXIT_REJECTED)
-    typer.echo(f"All {len(loaded.models.models)} models have a price, of list {loaded.prices.listed.version}.")
+    typer.echo(f"All {len(loaded.models.models)} models have a price; the list is {loaded.prices.listed.version}.")
 
 
 @credits_app.command("show")
@@ -89,15 +97,20 @@ def credits_topup(
     config: ConfigOption = None,
 ) -> None:
     """Pay in for a key, which is prepaid from then on; the gateway may run meanwhile."""
+    from gateway.errors import GatewayError
     from gateway.money.usd import parse_usd, usd_text
     from gateway.storage.topup import TopUp, pay_in, request_key
 
     request = None if once is None else request_key("operator", once)
     wanted = TopUp(key, None, parse_usd(usd, "USD"), note, request)
     engine = _database(_load(config))
-    with engine.begin() as connection:
-        paid = pay_in(connection, int(time.time()), wanted=wanted)
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            paid = pay_in(connection, int(time.time()), wanted=wanted)
+    except GatewayError as refusal:
+        raise Malformed("KEY or --once", refusal.message, "a key that is there, and each payment once") from None
+    finally:
+        engine.dispose()
     typer.echo(f"{key} has {usd_text(paid.balance or 0)}.")
 
 

@@ -41,7 +41,7 @@ class Book:
         def opening(transaction: Transaction) -> InsufficientCredits | None:
             refusal = reserve(transaction.connection, key, wanted)
             held = wanted if refusal is None else None
-            insert_call(transaction.connection, name, key, "", 1, None, held)
+            insert_call(transaction.connection, name, key, "", transaction.sequence.epoch, None, held)
             return refusal
 
         refusal: InsufficientCredits | None = self.writer.submit(opening, accounts_of(key, "t")).result()

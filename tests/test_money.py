@@ -168,7 +168,7 @@ def configured(prices: dict[str, Any], **models: Any) -> Config:
         "providers": [{"id": "mine", "family": "vllm"}, {"id": "openai", "family": "openai"}],
         "models": [
             {"id": "a", "provider": "openai", "upstream_model": "gpt-x"},
-            {"id": "b", "provider": "mine", "upstream_model": "gpt-x"},
+            {"id": "b", "providers": ["mine", "openai"], "upstream_model": "gpt-x"},
             {"id": "c", "provider": "openai", "upstream_model": "gpt-unknown"},
         ],
         "prices": prices,
@@ -179,12 +179,13 @@ def configured(prices: dict[str, Any], **models: Any) -> Config:
 def test_the_operators_price_wins_then_the_provider_then_its_family(tmp_path: Path) -> None:
     file = tmp_path / "prices.json"
     file.write_text(json.dumps(LIST))
-    own = [{"id": "a", "input": 5, "output": 6}]
+    own = [{"id": "a", "input": 5, "output": 6}, {"id": "b", "provider": "openai", "input": 7, "output": 8}]
     tariffs = configured({"file": str(file), "margin_basis_points": 250, "models": own}).prices.tariffs
-    assert tariffs["a"] == Tariff(Price(Rates(5, 6)), 250)
-    assert tariffs["b"].price.rates == Rates(1, 2)
-    assert "c" not in tariffs  # unknown, not free
-    assert configured({"file": str(file)}).prices.tariffs["a"].price.rates.input == 2_500_000
+    assert tariffs["a", "openai"] == Tariff(Price(Rates(5, 6)), 250)
+    assert tariffs["b", "mine"].price.rates == Rates(1, 2)
+    assert tariffs["b", "openai"].price.rates == Rates(7, 8)
+    assert ("c", "openai") not in tariffs  # unknown, not free
+    assert configured({"file": str(file)}).prices.tariffs["a", "openai"].price.rates.input == 2_500_000
 
 
 def test_whatever_changes_a_price_changes_the_attested_digest(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.estimate import BYTES_PER_TOKEN, estimate_prompt
 from gateway.inference import InferenceRequest, Media, ToolResult
 from gateway.money.pricing import Price, Tariff
 
@@ -47,11 +48,28 @@ def tokens_left(size: int, events: int, shortest: int) -> int:
 
 def hold_of(tariff: Tariff, request: InferenceRequest, body_size: int) -> Hold:
     """What is to be held for this request of so many bytes. A token has one byte at least."""
-    price = tariff.price
-    fixed, audio = _beside_text(request)
-    text = max(0, body_size - fixed[0])
-    prompt = _bounded(text + fixed[1], price.context)
-    likely = _bounded(text // LIKELY_BYTES + fixed[1], price.context)
+    beside = _beside_text(request)
+    return _hold(tariff, request, max(0, body_size - beside.size), beside)
+
+
+def cost_at_most(tariff: Tariff, request: InferenceRequest) -> int:
+    """The most that this request can cost, in micro-USD, before anybody has written it down."""
+    return _hold(tariff, request, estimate_prompt(request) * BYTES_PER_TOKEN, _beside_text(request)).micro_usd
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Bytes of a body that are no text, and the tokens that stand for them; whether there is sound."""
+
+    size: int
+    tokens: int
+    audio: bool
+
+
+def _hold(tariff: Tariff, request: InferenceRequest, text: int, beside: _Beside) -> Hold:
+    price, audio = tariff.price, beside.audio
+    prompt = _bounded(text + beside.tokens, price.context)
+    likely = _bounded(text // LIKELY_BYTES + beside.tokens, price.context)
     most = _bounded(request.max_tokens or price.max_output or ASSUMED_OUTPUT, price.max_output)
     output = most * max(1, request.choices)
     return Hold(
@@ -76,8 +94,7 @@ def _bounded(tokens: int, most: int | None) -> int:
     return tokens if most is None else min(tokens, most)
 
 
-def _beside_text(request: InferenceRequest) -> tuple[tuple[int, int], bool]:
-    """Bytes of the body that are no text, and tokens that stand for them; whether there is sound."""
+def _beside_text(request: InferenceRequest) -> _Beside:
     size = 0
     tokens = UNSEEN_TOKENS if any(name in request.extra for name in _STORED) else 0
     audio = "audio" in request.extra
@@ -85,7 +102,7 @@ def _beside_text(request: InferenceRequest) -> tuple[tuple[int, int], bool]:
         audio = audio or media.kind == "audio"
         size += len(media.data) if media.kind == "image" else 0
         tokens += _tokens_of(media)
-    return (size, tokens), audio
+    return _Beside(size, tokens, audio)
 
 
 def _tokens_of(media: Media) -> int:

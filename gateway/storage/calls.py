@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, se
 from sqlalchemy.exc import DatabaseError
 
 from gateway.money.bill import Reservation
-from gateway.storage.engine import unusable
+from gateway.storage.faults import unusable
+from gateway.storage.log import LogEpoch
 from gateway.storage.prepared import Prepared
 from gateway.storage.schema import ACTIVITY, CALLS
 
@@ -92,9 +93,10 @@ class LoggedText:
 
 @dataclass(frozen=True, slots=True)
 class LoggedReceipt:
-    """A signed receipt, and where the log has it. One that was pruned is empty, and so is its salt."""
+    """A signed receipt, and where which log has it. One that was pruned is empty, and so is its salt."""
 
     receipt: str
+    log: int
     route_epoch: int | None
     route_leaf: int | None
     receipt_epoch: int
@@ -119,7 +121,9 @@ class Held:
 
 _HELD = ("tenant", "held_micro_usd", "held_input_micro_usd", "held_output_tokens")
 _NOTHING = dict.fromkeys(_HELD)
-_OPEN = Prepared(insert(CALLS), "receipt_id", "key_id", "draft", "sent_bytes", "route_epoch", "route_leaf", *_HELD)
+_OPEN = Prepared(
+    insert(CALLS), "receipt_id", "key_id", "log", "draft", "sent_bytes", "route_epoch", "route_leaf", *_HELD
+)
 _USED = Prepared(insert(ACTIVITY), "call_id", *Activity.__slots__)
 _ADVANCE = Prepared(
     update(CALLS).where(CALLS.c.receipt_id == bindparam("_receipt_id")).values(draft=bindparam("_draft"))
@@ -157,13 +161,13 @@ def insert_call(
     receipt_id: str,
     key_id: str,
     draft: str,
-    route_epoch: int,
+    epoch: LogEpoch,
     route_leaf: int | None,
     reserved: Reservation | None = None,
 ) -> None:
-    """Open a call, for which that is held."""
-    values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
-    values |= {"route_epoch": route_epoch, "route_leaf": route_leaf}
+    """Open a call of the replica whose log that is, with that held for it."""
+    values = {"receipt_id": receipt_id, "key_id": key_id, "log": epoch.log, "draft": draft, "sent_bytes": 0}
+    values |= {"route_epoch": epoch.number, "route_leaf": route_leaf}
     held = _NOTHING
     if reserved is not None:
         sums = reserved.micro_usd, reserved.input_micro_usd, reserved.output_tokens
@@ -205,10 +209,11 @@ def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt 
     return None if row is None else LoggedReceipt(*row)
 
 
-def find_open_calls(engine: Engine) -> list[OpenCall]:
-    """Calls without a receipt: after a crash, those that it cut. Raises Unavailable."""
+def find_open_calls(engine: Engine, log: int) -> list[OpenCall]:
+    """Calls of one replica that have no receipt: after a crash, those that it cut. Raises Unavailable."""
     columns = [CALLS.c[name] for name in OpenCall.__slots__]
-    query = select(*columns).where(CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)
+    # Every receipt has its `closed_at`, and that is what the index knows.
+    query = select(*columns).where(CALLS.c.log == log, CALLS.c.closed_at.is_(None)).order_by(CALLS.c.id)
     try:
         with engine.connect() as connection:
             rows = connection.execute(query).all()
