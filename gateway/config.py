@@ -26,6 +26,7 @@ from gateway.connectors.catalog import (
     normalise_base_url,
 )
 from gateway.connectors.connector import AUTH_HEADERS, Connector
+from gateway.leakscan.step import POSTURES, REDACT
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
@@ -48,8 +49,14 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
-_TOKEN_FILES = ("metrics_token_file", "admin_token_file")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
+_TOKEN_FILES = ("metrics_token_file", "admin_token_file")
+_KNOWN = {
+    *("host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"),
+    *("collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "leak_scan"),
+    *("platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", "access_log"),
+    *(*_LOG_STORE, *_TOKEN_FILES),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,7 @@ class Config:
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    leak_scan: str = REDACT  # what becomes of a prompt in which a credential was found
     drain: bool = False  # read an answer to its end for what it used, though its client has left
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
@@ -174,6 +182,7 @@ class Config:
             "retry": asdict(self.retry),
             "breaker": asdict(self.breaker),
             "drain": self.drain,
+            "leak_scan": self.leak_scan,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
         }
@@ -195,11 +204,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
     """A configuration from its document; unknown names are refused. Raises Malformed."""
-    known = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-    known |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
-    known |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-    known |= {"access_log", *_TOKEN_FILES}
-    _refuse_unknown(document, known, "config")
+    _refuse_unknown(document, _KNOWN, "config")
     kinds = platform_kinds(document.get("platform_evidence", []), "config.platform_evidence")
     longest, usual = (PLATFORM_KEYSET_SECONDS, PLATFORM_KEYSET_SECONDS) if kinds else (7 * 24 * 3600, 24 * 3600)
     host = _typed(document, "host", str, "127.0.0.1", "config")
@@ -236,6 +241,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         drain=_typed(document, "drain", bool, False, "config"),
+        leak_scan=_one_of(document, "leak_scan", POSTURES, REDACT, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),

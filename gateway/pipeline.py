@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway import leakscan
 from gateway.admission import Admission
 from gateway.attempts import Attempts
 from gateway.call import JSON_TYPE, POLICY_ID, Answer, Call, Demands, whole
@@ -24,14 +23,16 @@ from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, NoRoute, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
+from gateway.leakscan.step import Scanned, scan_request
 from gateway.metering import Meter
 from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
 from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
 from gateway.routing.route import ModelTable, Route
+from gateway.stopwatch import stopwatch
 from gateway.stream_watch import StreamWatch
-from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
+from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope, secret_of
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
@@ -103,15 +104,19 @@ class Pipeline:
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
-            request = surface.decode_request(body)
+            scanned = scan_request(body, secret_of(demands.headers), surface.decode_request, self._leak_posture)  # 2
+            request = scanned.request
             draft = replace(draft, model=request.model)
-            leak_scan = leakscan.scan(request)  # 2
+            _note(scanned)
+            if scanned.refused:
+                draft = _decided(draft, scanned)
+                raise scanned.refusal(POLICY_ID)
             routes = self._route(request, service, demands)  # 3
-            draft = _routed(draft, routes, leak_scan)
+            draft = _routed(draft, routes, scanned)
             meter = replace(meter, model=request.model, provider=routes[0].connector.id)
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
-                question = Question(service, request, body, demands.headers)
+                question = Question(service, request, scanned.body, demands.headers)
                 candidates = Candidates(routes, question, self._base_url)
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
         except GatewayError as error:
@@ -125,7 +130,7 @@ class Pipeline:
         answer = await carriage.answer()  # 4 to 7
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
-        return answer
+        return _with_redactions(answer, scanned)
 
     async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
         """Steps 6 and 7 of what no provider is asked for."""
@@ -186,6 +191,10 @@ class Pipeline:
         """What is read on holds a place too: else callers who leave could open as many calls as they like."""
         self._places.hold(len(self._running) + len(self._left))
 
+    def _leak_posture(self, _request: InferenceRequest) -> str:
+        """What is wanted of prompts in which a credential was found."""
+        return self._config.leak_scan
+
     def _route(self, request: InferenceRequest, service: Service, demands: Demands) -> list[Route]:
         """Step 3: the model that is asked for, and who may stand in. A demand that cannot be met is refused."""
         policy = demands.policy or request.extra.get("sf_policy") or POLICY_ID
@@ -223,15 +232,31 @@ class Pipeline:
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
 
 
-def _routed(draft: ReceiptDraft, routes: Sequence[Route], leak_scan: str) -> ReceiptDraft:
+def _routed(draft: ReceiptDraft, routes: Sequence[Route], scanned: Scanned) -> ReceiptDraft:
     """The decision, with all who may stand in: the log commits to it before anybody is asked."""
     others = {"fallback": [describe(route) for route in routes[1:]]} if len(routes) > 1 else {}
+    return _decided(draft, scanned, **describe(routes[0]), **others)
+
+
+def _decided(draft: ReceiptDraft, scanned: Scanned, **route: Any) -> ReceiptDraft:
     return draft.with_event(
         "route",
         salt=random_hex(32),  # the log commits to this event, and its other members can be guessed
         decision_id=draft.decision_id,
         policy_id=POLICY_ID,
-        leak_scan=leak_scan,
-        **describe(routes[0]),
-        **others,
+        leak_scan=scanned.outcome,
+        **route,
     )
+
+
+def _note(scanned: Scanned) -> None:
+    """Have what was found counted."""
+    word = scanned.outcome["outcome"]
+    stopwatch().findings = [(row["kind"], word, row["count"]) for row in scanned.counts]
+
+
+def _with_redactions(answer: Answer, scanned: Scanned) -> Answer:
+    """The answer, to whose caller it is said that the provider was asked something else."""
+    if not scanned.redactions:
+        return answer
+    return replace(answer, headers={**answer.headers, "x-sf-redactions": str(scanned.redactions)})
