@@ -190,6 +190,7 @@ SURFACES: dict[str, dict[str, Any]] = {
         "tools": [{"type": "mcp", "server_label": "s", "headers": {"authorization": "Bearer SECRET"}}],
         "metadata": {"k": "SECRET"},
         "safety_identifier": "SECRET",
+        "store": False,
     },
     "/v1/messages": {
         "model": "m",
@@ -293,7 +294,7 @@ def test_one_file_in_a_hundred_of_real_code_at_most_is_taken_for_a_leak() -> Non
     rooms = [ROOT / "gateway", ROOT / "tee", ROOT / "verifier-web", ROOT / "tests", Path(json.__file__).parents[1]]
     files = [path for room in rooms for path in sorted(room.rglob("*")) if path.suffix in SUFFIXES and path.is_file()]
     files += sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*lock*"))
-    chosen = random.Random(0).sample(files, min(len(files), 2000))
+    chosen = random.Random(0).sample(files, min(len(files), 1000))
     alarms = []
     for path in chosen:
         text = path.read_bytes()[:1_000_000].decode("utf-8", "replace")
