@@ -8,28 +8,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from cryptography.x509 import load_pem_x509_certificates
-
+from gateway.config_database import decode_database
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
-from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document, with_keys
-from gateway.connectors.azure import at_resource
-from gateway.connectors.catalog import (
-    ANY_PROJECT,
-    EMBEDDED_MOCK,
-    FAMILIES,
-    check_date,
-    check_region,
-    normalise_base_url,
-)
-from gateway.connectors.connector import AUTH_HEADERS, Connector
-from gateway.leakscan.step import POSTURES, REDACT
+from gateway.config_policies import NAMES as _POLICIES
+from gateway.config_policies import decode_rules
+from gateway.config_providers import decode_connector
+from gateway.config_rates import RATES, RateSettings, decode_rates
+from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
+from gateway.connectors.connector import Connector
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
+from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
@@ -48,15 +41,12 @@ AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
-MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
-_LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _TOKEN_FILES = ("metrics_token_file", "admin_token_file")
-_KNOWN = {
-    *("host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"),
-    *("collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "leak_scan"),
-    *("platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", "access_log"),
-    *(*_LOG_STORE, *_TOKEN_FILES),
-}
+_LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
+_KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
+_KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
+_KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +88,7 @@ class Config:
     audience: str
     state: Path
     models: ModelTable
+    rules: RoutingRules = field(default_factory=RoutingRules)
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     platform_evidence: tuple[str, ...] = ()
@@ -117,8 +108,9 @@ class Config:
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
-    leak_scan: str = REDACT  # what becomes of a prompt in which a credential was found
+    rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
+    database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -128,8 +120,8 @@ class Config:
 
     @property
     def database_url(self) -> str:
-        """SQLite beside the keys."""
-        return f"sqlite:///{self.state / 'gateway.sqlite3'}"
+        """PostgreSQL where one is named, else SQLite beside the keys."""
+        return self.database or f"sqlite:///{self.state / 'gateway.sqlite3'}"
 
     def digests(self) -> dict[str, str]:
         """The configuration digests of the workload document (SPEC §4.3): what steers behaviour, attested."""
@@ -143,25 +135,16 @@ class Config:
                 "auth_header": row.auth_header,
                 "api_version": row.api_version,
                 "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
+                "pins": sorted(row.pins),
                 "credentials": [_places(key) for key in (row, *row.spares)],
             }
             for row in self.models.connectors.values()
         ]
-        models = [
-            {
-                "id": row.id,
-                "provider": row.provider,
-                "upstream_model": row.upstream_model,
-                "aliases": list(row.aliases),
-                "fallback": list(row.fallback),
-                "capabilities": list(row.capabilities),
-            }
-            for row in self.models.models
-        ]
+        models = [asdict(row) for row in self.models.models]
         return {
             "providers": digest(providers),
             "models": digest(models),
-            "policies": digest([]),
+            "policies": digest(self.rules.to_json()),
             "prices": digest([]),
             "settings": digest(self._settings()),
         }
@@ -181,8 +164,8 @@ class Config:
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
             "breaker": asdict(self.breaker),
+            "rates": self.rates.public(),
             "drain": self.drain,
-            "leak_scan": self.leak_scan,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
         }
@@ -214,7 +197,9 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
+    connectors = [
+        decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))
+    ]
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
         raise Malformed("config.providers", "an id twice", "each id once")
@@ -225,6 +210,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
         models=ModelTable(models, by_id),
+        rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
             _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
@@ -240,13 +226,14 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
+        rates=decode_rates(document),
         drain=_typed(document, "drain", bool, False, "config"),
-        leak_scan=_one_of(document, "leak_scan", POSTURES, REDACT, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
         receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
         workers=workers,
+        database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
 
@@ -325,66 +312,9 @@ def _announcement(path: str | None) -> bytes | None:
     return raw
 
 
-def _connector(row: Any, path: str) -> Connector:
-    names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version", "ca_file"}
-    _refuse_unknown(row, names | {"region"}, path)
-    family = _typed(row, "family", str, "", path)
-    if family not in FAMILIES:
-        raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
-    known = FAMILIES[family]
-    region = check_region(known, _typed(row, "region", str, None, path), f"{path}.region")
-    base_url = _typed(row, "base_url", str, known.base_url.format(region=region), path)
-    if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
-        raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
-    if "?" in base_url or "#" in base_url:
-        raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
-    if known.service_account and f"/{ANY_PROJECT}/" in base_url:
-        raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
-    version = _typed(row, "api_version", str, None, path)
-    if known.azure:
-        known = at_resource(known, base_url, version, path)
-    else:
-        dated = check_date(version, f"{path}.api_version")
-        known = replace(known, base_url=normalise_base_url(base_url, known.dialect), api_version=dated)
-    connector = replace(
-        known,
-        id=_typed(row, "id", str, family, path),
-        auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
-        region=region,
-        roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
-    )
-    return with_keys(connector, row, path)
-
-
 def _places(key: Connector) -> list[str]:
     """Where a key is found."""
     return [*key.credential_env, *([key.credential_file] if key.credential_file else [])]
-
-
-def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:
-    """The PEM of a provider's own CAs. Raises Malformed, also where no TLS would ever use them."""
-    if ca_file is None:
-        return None
-    if not base_url.startswith("https://"):
-        raise Malformed(path, f"a CA for {base_url[:200]}", "none: only https:// is verified by it")
-    try:
-        raw = Path(ca_file).read_bytes()
-    except OSError as error:
-        raise Malformed(path, error.strerror or "an unreadable file", "a readable file") from None
-    try:
-        certificates = load_pem_x509_certificates(raw) if len(raw) <= MAX_CA_FILE else []
-    except ValueError:
-        certificates = []
-    if not certificates or not raw.isascii():
-        raise Malformed(path, "no certificate", f"the provider's CA certificates, PEM, at most {MAX_CA_FILE} bytes")
-    return raw.decode()
-
-
-def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str) -> str:
-    value: str = _typed(row, name, str, default, path)
-    if value not in words:
-        raise Malformed(f"{path}.{name}", repr(value[:64]), f"one of {', '.join(words)}")
-    return value
 
 
 def _limits(table: dict[str, Any]) -> Limits:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.inference import InferenceRequest
-from gateway.leakscan.step import OFF, REDACT, REFUSE, scan_request
+from gateway.leakscan.step import OFF, REDACT, REFUSE
 from gateway.metrics import CREDENTIALS
 from tee.canonical import digest_bytes
 from tests.test_leakscan import SECRET, SURFACES
@@ -63,12 +62,13 @@ OWN_WAY = {
 
 
 def config(base_url: str, leak_scan: str) -> str:
-    rows = [f'leak_scan = "{leak_scan}"', "access_log = true"]
+    rows = ["access_log = true"]
+    for name, wanted in (("default", leak_scan), ("as-it-is", OFF)):
+        rows += ["[[policies]]", f'id = "{name}"', f'leak_scan = "{wanted}"']
     for family in FAMILIES:
         rows += ["[[providers]]", f'id = "{family}"', f'family = "{family}"', 'credential_env = "WIRE_KEY"']
-        rows += [
-            f'base_url = "{base_url if family in ("openai", "openai-responses", "vllm") else base_url.removesuffix("/v1")}"'
-        ]
+        versioned = family in ("openai", "openai-responses", "vllm")
+        rows.append(f'base_url = "{base_url if versioned else base_url.removesuffix("/v1")}"')
         rows += ["[[models]]", f'id = "{family}"', f'provider = "{family}"']
     return "\n".join(rows) + "\n"
 
@@ -212,21 +212,18 @@ def test_a_policy_may_refuse_the_prompt(refusing: RunningGateway, provider: Scri
         assert answered.json["error"]["type"] == "invalid_request_error"
     else:
         assert answered.json["error"]["code"] == "credential_in_prompt"
-    route = route_of(refusing, answered)
-    assert route["leak_scan"]["outcome"] == "refused"
-    assert "provider_id" not in route
-    assert refusing.verified(answered).events.keys() == {"request.received", "route", "response.returned", "stream"}
+    events = refusing.verified(answered).events
+    assert events.keys() == {"request.received", "route.refused", "response.returned", "stream"}
+    assert events["route.refused"]["leak_scan"]["outcome"] == "refused"
     assert_nowhere(refusing, answered.raw, refusing.fetch_receipt(answered.receipt_id))
     clean = refusing.post(chat_body("hi", "openai"))
     assert route_of(refusing, clean)["leak_scan"]["outcome"] == "clean"
 
 
-def test_a_policy_may_leave_prompts_alone() -> None:
-    def decode(body: bytes) -> InferenceRequest:
-        return InferenceRequest("openai-chat", json.loads(body)["model"], ())
-
-    body = b'{"model":"%b"}' % SECRET.encode()
-    left = scan_request(body, None, decode, lambda _: OFF)
-    assert (left.body, left.request.model) == (body, SECRET)
-    assert left.outcome == {"outcome": "off", "findings": []}
-    assert left.redactions == 0
+def test_a_policy_may_leave_prompts_alone(redacting: RunningGateway, provider: ScriptedUpstream) -> None:
+    provider.play(NO)
+    body = filled(CHAT, "openai", SECRET)
+    answered = redacting.post(body, x_sf_policy="as-it-is")
+    assert provider.got.body == body
+    assert route_of(redacting, answered)["leak_scan"] == {"outcome": "off", "findings": []}
+    assert "x-sf-redactions" not in answered.headers

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import CredentialInPrompt
-from gateway.inference import InferenceRequest
-from gateway.leakscan.scan import Finding, Scan, scan
+from gateway.leakscan.scan import Finding, Scan
 
 REDACT, REFUSE, OFF = POSTURES = ("redact", "refuse", "off")
 """What a policy may want of a request in which something was found."""
@@ -17,9 +15,8 @@ CLEAN, REDACTED, REFUSED = "clean", "redacted", "refused"
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """The request that goes on, and its bytes; `outcome` is what the record says of the scan (SPEC §7.1)."""
+    """The bytes of the request that go on; `outcome` is what the record says of the scan (SPEC §7.1)."""
 
-    request: InferenceRequest
     body: bytes = field(repr=False)
     outcome: dict[str, Any]
 
@@ -51,29 +48,14 @@ class Scanned:
         )
 
 
-def scan_request(
-    body: bytes,
-    own: str | None,
-    decode: Callable[[bytes], InferenceRequest],
-    posture: Callable[[InferenceRequest], str],
-) -> Scanned:
-    """Scan a body, and read what is left of it. `own` is its caller's key; `posture` is what the policy wants.
-
-    The request is read without what was found, so that no credential gets into a record by way of the model's name.
-    Raises GatewayError as `decode` and `posture` do.
-    """
-    found = scan(body, own)
-    request = decode(found.redacted)
-    wanted = posture(request)
-    if wanted != OFF:
-        return Scanned(request, found.redacted, _outcome(found, wanted))
-    whole = decode(body) if found.findings else request
-    return Scanned(whole, body, {"outcome": OFF, "findings": []})
-
-
-def _outcome(found: Scan, posture: str) -> dict[str, Any]:
-    word = CLEAN if not found.findings else REFUSED if posture == REFUSE else REDACTED
-    return {"outcome": word, "findings": [_row(finding) for finding in found.findings]}
+def settle(found: Scan, body: bytes, posture: str) -> Scanned:
+    """What becomes of a body in which that was found, by what its policy wants."""
+    if posture == OFF:
+        return Scanned(body, {"outcome": OFF, "findings": []})
+    if not found.findings:
+        return Scanned(body, {"outcome": CLEAN, "findings": []})
+    word = REFUSED if posture == REFUSE else REDACTED
+    return Scanned(found.redacted, {"outcome": word, "findings": [_row(finding) for finding in found.findings]})
 
 
 def _row(finding: Finding) -> dict[str, Any]:
