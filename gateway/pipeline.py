@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import GatewayError, NoRoute, RateLimited, failure_of
+from gateway.errors import Forbidden, GatewayError, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.leakscan.scan import scan
@@ -43,6 +44,8 @@ from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope, secret_of
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
+
+MAX_NAMED = 128  # characters of a model's name that nobody knows here
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,11 @@ class Pipeline:
         """What new calls may name."""
         return self._config.models
 
+    @property
+    def policies(self) -> tuple[RoutingPolicy, ...]:
+        """By which new calls may be routed."""
+        return self._config.rules.policies
+
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
         self._config = config
@@ -113,7 +121,7 @@ class Pipeline:
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
         """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired, RateLimited."""
         surface = service.surface
-        meter = Meter(key.id, None, None)
+        meter = Meter(key.tenant.id, key.id)
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
@@ -121,9 +129,9 @@ class Pipeline:
             request = surface.decode_request(found.redacted)  # so no record learns of a credential by a model's name
             draft = replace(draft, model=request.model)
             await self._reserve_tokens(request, service)
-            policy = self._policy(request, demands)
+            policy = self._policy(key, request, demands)
             scanned = settle(found, body, policy.leak_scan)
-            _note(scanned)
+            meter = _scanned_meter(meter, scanned)
             if scanned.refused:
                 draft = _refused(draft, policy, scanned, [])
                 raise scanned.refusal(policy.id)
@@ -133,7 +141,7 @@ class Pipeline:
             draft, routes = _routed(draft, policy, selection, scanned), selection.routes
             if not routes:
                 raise refusal(policy, selection)
-            meter = replace(meter, model=request.model, provider=routes[0].connector.id)
+            meter = _routed_meter(meter, request.model, policy, routes[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, scanned.body, demands.headers)
@@ -148,6 +156,8 @@ class Pipeline:
             raise  # without a record: a flood of these must fill neither the log nor the disk
         except GatewayError as error:
             await self._audit.open(draft, key.id)
+            named = None if draft.model is None else draft.model[:MAX_NAMED]
+            meter = replace(meter, original_model=named, failure=error.code)
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
@@ -224,10 +234,19 @@ class Pipeline:
         """What is read on holds a place too: else callers who leave could open as many calls as they like."""
         self._places.hold(len(self._running) + len(self._left))
 
-    def _policy(self, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
-        """The policy that the caller names, a header before the body. Raises InvalidRequest."""
-        named = demands.policy or request.extra.get("sf_policy")
-        return self.decisions.policy(str(named) if named else DEFAULT.id)
+    def _policy(self, key: ApiKey, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
+        """The policy that the caller names, a header before the body, else the key's or the tenant's first one.
+
+        Raises InvalidRequest for one that does not exist, Forbidden for one that the tenant may not use.
+        """
+        named, allowed = demands.policy or request.extra.get("sf_policy") or key.policy, key.tenant.allowed_policies
+        if not named:
+            named = DEFAULT.id if DEFAULT.id in allowed or not allowed else allowed[0]
+        policy = self.decisions.policy(str(named))
+        if policy.id not in allowed:
+            words = f"policy: {policy.id} is not one of your tenant's, which are {', '.join(allowed) or 'none'}."
+            raise Forbidden(words, code="policy_not_allowed", param="policy")
+        return policy
 
     def _select(
         self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands
@@ -263,6 +282,18 @@ class Pipeline:
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
 
 
+def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route) -> Meter:
+    """The meter of a call that is to ask this model first, by the name that its caller used."""
+    return replace(
+        meter,
+        model=route.model.id,
+        original_model=named,
+        provider=route.connector.id,
+        policy=policy.id,
+        tier=route.tier.word,
+    )
+
+
 def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, scanned: Scanned) -> ReceiptDraft:
     """The decision, with all who may stand in: the log commits to it before anybody is asked."""
     if not selection.routes:
@@ -288,10 +319,11 @@ def _refused(draft: ReceiptDraft, policy: RoutingPolicy, scanned: Scanned, refus
     return draft.with_event("route.refused", policy=policy.reference, leak_scan=scanned.outcome, refused=refused)
 
 
-def _note(scanned: Scanned) -> None:
-    """Have what was found counted."""
-    word = scanned.outcome["outcome"]
-    stopwatch().findings = [(row["kind"], word, row["count"]) for row in scanned.counts]
+def _scanned_meter(meter: Meter, scanned: Scanned) -> Meter:
+    """The meter of a call in which that was found, which is counted too."""
+    word, rows = scanned.outcome["outcome"], scanned.counts
+    stopwatch().findings = [(row["kind"], word, row["count"]) for row in rows]
+    return replace(meter, findings=json.dumps(rows)) if rows else meter
 
 
 def _with_redactions(answer: Answer, scanned: Scanned) -> Answer:

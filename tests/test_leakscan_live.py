@@ -17,6 +17,7 @@ from tee.canonical import digest_bytes
 from tests.test_leakscan import SECRET, SURFACES
 from tests.worlds.credentials import FORMS, new_secret, new_told
 from tests.worlds.gateway import Answered, RunningGateway, chat_body
+from tests.worlds.minting import minted_key
 from tests.worlds.scrape import scrape
 from tests.worlds.upstream import UPSTREAM_CREDENTIAL, Recording, ScriptedUpstream, scripted_upstream
 
@@ -169,6 +170,17 @@ def test_the_receipt_tells_what_was_asked_and_what_was_sent_on(
     assert receipt.events["route"]["leak_scan"] == {"outcome": "redacted", "findings": wanted}
 
 
+def test_activity_tells_kinds_and_how_many(redacting: RunningGateway, provider: ScriptedUpstream) -> None:
+    provider.play(NO)
+    answered = redacting.post(chat_body(f"{DRAWN[0]}, {SECRET} and {SECRET}", "openai"))
+    redacting.fetch_receipt(answered.receipt_id)
+    with redacting.client() as client:
+        shown = client.get("/v1/activity")
+    (entry,) = (row for row in shown.json()["data"] if row["receipt_id"] == answered.receipt_id)
+    assert entry["findings"] == [{"kind": "openai-api-key", "count": 2}, {"kind": "saferouter-api-key", "count": 1}]
+    assert_nowhere(redacting, shown.content)
+
+
 def test_a_clean_prompt_goes_on_as_it_came(redacting: RunningGateway, provider: ScriptedUpstream) -> None:
     provider.play(NO)
     answered = redacting.post(chat_body("what is a task-runner?", "openai"))
@@ -222,8 +234,12 @@ def test_a_policy_may_refuse_the_prompt(refusing: RunningGateway, provider: Scri
 
 def test_a_policy_may_leave_prompts_alone(redacting: RunningGateway, provider: ScriptedUpstream) -> None:
     provider.play(NO)
+    key = minted_key(redacting, {"allowed_policies": ["as-it-is"]}, {})
     body = filled(CHAT, "openai", SECRET)
-    answered = redacting.post(body, x_sf_policy="as-it-is")
+    with redacting.client(key) as client:
+        answer = client.post("/v1/chat/completions", content=body)
     assert provider.got.body == body
-    assert route_of(redacting, answered)["leak_scan"] == {"outcome": "off", "findings": []}
-    assert "x-sf-redactions" not in answered.headers
+    receipt = json.loads(redacting.fetch_receipt(answer.headers["x-receipt-id"], key))
+    (route,) = (event for event in receipt["event_log"] if event["type"] == "route")
+    assert route["leak_scan"] == {"outcome": "off", "findings": []}
+    assert "x-sf-redactions" not in answer.headers
