@@ -32,7 +32,7 @@ from tee.aws.sigv4 import AwsCredentials
 
 MAX_ATTEMPTS = 16  # of one call, over all targets and keys: a caller must not become a storm
 T = TypeVar("T")
-_HOLDS = Verdict(Move.RETURN)
+_HOLDS, _LEAVES = Verdict(Move.RETURN), Verdict(Move.LEAVE, may_wait=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,15 @@ class Target:
     """A model of a provider that may answer a call.
 
     `prepare` gives what it is to be sent, and is called only if it is tried. An `alternative` is another model than the
-    one that was asked for: where it cannot be asked, or refuses the request, the next one is tried.
+    one that was asked for: where it refuses the request, the next one is tried. `clean`: only over a connection to the
+    provider's known identity.
     """
 
     connector: Connector
     model: str
     prepare: Callable[[], Asked]
     alternative: bool = False
+    clean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,11 @@ class Attempts:
         now = _now()
         return {place: health.snapshot(now) for place, health in self._health.items()}
 
+    def health_of(self, provider: str, model: str) -> Snapshot | None:
+        """The same of one; None of one that was never tried here."""
+        health = self._health.get((provider, model))
+        return None if health is None else health.snapshot(_now())
+
     def _order(self, plan: Sequence[Target]) -> list[int]:
         """The places of the plan: first who is well, then who is ailing, last who is to be left alone."""
         if len(plan) == 1:
@@ -184,7 +191,7 @@ class Attempts:
         try:
             asked = target.prepare()
         except GatewayError as error:
-            return _Ended(_HOLDS, error=error)
+            return _Ended(_HOLDS if at == 0 else _LEAVES, error=error)
         # Whoever is to be left alone is tried once, where nobody else is left: a breaker steers and never refuses.
         most = self._retry.attempts if self._health_of(target.connector, target.model).admits(_now()) else 1
         failed, used = 0, set()
@@ -237,7 +244,8 @@ class Attempts:
 
     async def _ask(self, call: _Call[T], at: int, asked: Asked, key: Connector, watch: _Watch) -> _Ended[T]:
         """Send, and read until the answer has begun. Raises GatewayError."""
-        answer = await self._upstream.call(key, asked.url, asked.body, await self._unseal(key), asked.headers)
+        clean = call.plan[at].clean
+        answer = await self._upstream.call(key, asked.url, asked.body, await self._unseal(key), asked.headers, clean)
         streams = False
         try:
             if answer.status == 200 and answer.kind == asked.provider.stream_type:
@@ -296,7 +304,7 @@ def _judge_error(error: GatewayError) -> Verdict:
 def _judge_refusal(provider: ProviderSide, answer: UpstreamAnswer, body: bytes) -> Verdict:
     """The verdict on a refusal: by what its body says where that is more than its status."""
     if answer.status < 400:
-        return Verdict(Move.LEAVE, may_wait=False)  # a redirection, which is not followed
+        return _LEAVES  # a redirection, which is not followed
     said = provider.decode_error(body, answer.status)
     rest = read_retry_after(answer.retry_after, time.time())
     return judge_status(said.status or answer.status, said.code, said.retry_after if rest is None else rest)

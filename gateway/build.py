@@ -11,7 +11,7 @@ import gateway
 import tee
 
 DISTRIBUTION = "saferouter"
-_SUFFIXES = {".py", ".json"}
+_SUFFIXES = {".py", ".json", ".js", ".css", ".html", ".svg"}  # the console's too
 
 
 def build_version() -> str:

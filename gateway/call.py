@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 from gateway.dialects.sse import count_events
 from gateway.draft import ReceiptDraft, Returned
+from gateway.errors import GatewayError
 from gateway.metering import Meter
-from gateway.routing.route import Route, tier_observed
+from gateway.routing.policy import RoutingPolicy
+from gateway.routing.route import Route
 from gateway.storage.calls import Progress
 from gateway.translate import Exchange
 
-POLICY_ID = "default"  # the only routing policy there is; asking for another is refused
 JSON_TYPE, STREAM_TYPE = "application/json", "text/event-stream; charset=utf-8"
 CLIENT_LEFT = 499  # the status that activity shows for a call that was cut; nobody receives it
 
@@ -41,17 +42,18 @@ class Call:
     meter: Meter
     leaf: int | None
     demands: Demands
+    policy: RoutingPolicy
 
     def attestation(self) -> dict[str, Any]:
         """The block that every answer carries (SPEC §7.3)."""
         return {
             "model_content_hash": None,
             "provider_id": self.route.connector.id,
-            "policy_id": POLICY_ID,
+            "policy_id": self.policy.id,
             "route_decision_id": self.draft.decision_id,
             "rekor_index": self.leaf,
             "mirror_id": None,
-            "tier_observed": tier_observed(self.route.connector),
+            "tier_observed": self.route.tier.word,
             "receipt_id": self.draft.receipt_id,
         }
 
@@ -112,6 +114,9 @@ class StreamedBody(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, in order; the last ones only once the receipt is durable."""
+
+    def stop(self, error: GatewayError) -> None:
+        """End it at its next event, with this error in its client's language."""
 
     async def close(self) -> None:
         """Let go of the upstream; if the stream had not ended, its receipt says so. May be called twice."""

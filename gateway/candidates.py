@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from gateway.attempts import Asked, Target
 from gateway.connectors.connector import Connector
@@ -15,7 +14,7 @@ from gateway.errors import NoRoute
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.random_hex import random_hex
-from gateway.routing.route import Route, tier_observed
+from gateway.routing.route import Route
 from gateway.translate import Exchange
 from tee.canonical import digest_bytes
 
@@ -35,20 +34,45 @@ class Question:
 class Candidates:
     """The routes of one call: the model that was asked for, then those that may stand in for it."""
 
-    def __init__(self, routes: Sequence[Route], question: Question, base_url: Callable[[Connector], str]) -> None:
-        """`base_url` may raise NoRoute for a provider that does not run here."""
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        question: Question,
+        base_url: Callable[[Connector], str],
+        observe: Callable[[Route], Route],
+        *,
+        asked_for: str,
+        clean: bool,
+    ) -> None:
+        """`base_url` may raise NoRoute for a provider that does not run here. `observe` gives a route as it is known
+        once it has answered; `asked_for` is the id of the model that the client named, which the policy may have
+        passed over; `clean` keeps the call off connections to whom TLS does not show as known.
+        """
         self.routes = routes
+        self.asked_for = asked_for
         self._question = question
         self._base_url = base_url
+        self._observe = observe
+        self._clean = clean
         self._prepared: dict[int, tuple[Exchange, Asked]] = {}
         self._hashes: dict[int, str] = {}
 
     def targets(self) -> list[Target]:
         """The plan."""
         return [
-            Target(route.connector, route.model.upstream_model, partial(self.asked, at), alternative=at > 0)
+            Target(
+                route.connector,
+                route.model.upstream_model,
+                partial(self.asked, at),
+                alternative=route.model.id != self.asked_for,
+                clean=self._clean,
+            )
             for at, route in enumerate(self.routes)
         ]
+
+    def observed(self, at: int) -> Route:
+        """The route of one that has answered."""
+        return self._observe(self.routes[at])
 
     def exchange(self, at: int) -> Exchange:
         """How its language and the client's meet. Raises GatewayError as `asked` does."""
@@ -78,12 +102,3 @@ class Candidates:
         url = self._base_url(connector) + provider.path(model, asks.request.stream)
         body = exchange.forward(asks.body, model, quirks_of(connector.family, model))
         return exchange, Asked(provider, url, body, exchange.headers(asks.headers, connector.api_version))
-
-
-def describe(route: Route) -> dict[str, Any]:
-    """A route as the record of a call shows it."""
-    return {
-        "provider_id": route.connector.id,
-        "upstream_model": route.model.upstream_model,
-        "tier_observed": tier_observed(route.connector),
-    }

@@ -81,10 +81,10 @@ class Carriage:
         return self._candidates.exchange(at).answer(body, self._by(at).attestation_wanted())
 
     def _by(self, at: int) -> Call:
-        """The call as this candidate answers it; as it is, if that is the one that was asked for."""
-        if at == 0:
+        """The call as this candidate answers it; as it is, if that is the one that was to be tried first."""
+        route = self._candidates.observed(at)
+        if at == 0 and route is self._call.route:
             return self._call
-        route = self._candidates.routes[at]
         meter = replace(self._call.meter, provider=route.connector.id)
         return replace(self._call, exchange=self._candidates.exchange(at), route=route, meter=meter)
 
@@ -167,6 +167,7 @@ def _verified(draft: ReceiptDraft, route: Route, answer: UpstreamAnswer) -> Rece
     """What is known of the upstream that answered: TLS at most, never a false `verified`."""
     if answer.tls is not None:
         draft = draft.with_event("upstream.tls", **answer.tls)
+    model_id, tier = route.model.upstream_model, route.tier.word
     return draft.with_event(
-        "upstream.verified", required=False, result="not_attested", model_id=route.model.upstream_model
+        "upstream.verified", required=False, result="not_attested", model_id=model_id, tier_observed=tier
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.instance import Instance
 
 DEMO_FILE = "demo.json"
+ADMIN_FILE = "admin.token"
 DEMO_MODEL = "mock-1"
 DEMO_QUESTION = '{"model":"mock-1","messages":[{"role":"user","content":"Hello"}]}'
 
@@ -55,7 +56,7 @@ def serve(
     os.umask(0o077)  # whatever is made below is for this user only
 
     def read() -> Config:
-        found = _load(config)
+        found = _with_admin(_load(config)) if demo else _load(config)
         return found if workers is None else replace(found, workers=workers)
 
     loaded = read()
@@ -85,7 +86,11 @@ def serve(
 
 
 @keys_app.command("create")
-def keys_create(tenant: Annotated[str, typer.Argument(help="Whose key it is.")], config: ConfigOption = None) -> None:
+def keys_create(
+    tenant: Annotated[str, typer.Argument(help="Whose key it is; a tenant that is not there is made, without bounds.")],
+    name: Annotated[str, typer.Option("--name", help="What lists call it.")] = "",
+    config: ConfigOption = None,
+) -> None:
     """Mint an API key and print it, this once: only its hash is kept."""
     os.umask(0o077)
     loaded = _load(config)
@@ -94,7 +99,7 @@ def keys_create(tenant: Annotated[str, typer.Argument(help="Whose key it is.")],
     if not tenant.isprintable() or not tenant.strip():
         raise Malformed("TENANT", "no name", "a printable name: whose key it is")
     make_state(loaded.state)
-    typer.echo(_mint(loaded.database_url, tenant))
+    typer.echo(_mint(loaded.database_url, tenant, name))
     typer.echo(f"Stored, as its hash, in {loaded.state}.", err=True)
 
 
@@ -124,14 +129,22 @@ def _load(path: Path | None) -> Config:
     return load_config(path)
 
 
-def _mint(database_url: str, tenant: str) -> str:
-    from gateway.storage.api_keys import add_api_key
-    from gateway.storage.engine import open_database
-    from gateway.tenancy.tenant import KEY_PREFIX, ApiKey, hash_api_key
+def _with_admin(config: Config) -> Config:
+    """The configuration with an admin token in the state folder, unless it names one."""
+    from gateway.config import decode_config
 
-    secret = KEY_PREFIX + secrets.token_urlsafe(32)
-    engine = open_database(database_url)
-    add_api_key(engine, ApiKey("key-" + secrets.token_hex(8), tenant), hash_api_key(secret), int(time.time()))
+    own = {"admin_token_file": str(config.state / ADMIN_FILE)}
+    return config if config.admin_token_file else decode_config({**config.document, **own})
+
+
+def _mint(database_url: str, tenant: str, name: str) -> str:
+    from gateway.storage.engine import open_database
+    from gateway.storage.minting import mint_key, plain_key
+    from gateway.storage.tenants import ensure_tenant
+
+    engine, now = open_database(database_url), int(time.time())
+    with engine.begin() as connection:
+        secret = mint_key(connection, plain_key(ensure_tenant(connection, tenant, now), name), now)
     engine.dispose()
     return secret
 
@@ -144,9 +157,21 @@ def _demo_key(instance: Instance) -> str:
     path = instance.config.state / DEMO_FILE
     if path.exists():
         kept = json.loads(path.read_text()).get("api_key", "")
-        if find_api_key(instance.engine, hash_api_key(kept)):
+        if find_api_key(instance.engine, hash_api_key(kept), int(time.time())):
             return str(kept)
-    return _mint(instance.config.database_url, "demo")
+    return _mint(instance.config.database_url, "demo", "demo")
+
+
+def _admin_token(instance: Instance) -> str | None:
+    """The admin token; the demo's own is made where it is not there."""
+    from gateway.admin_token import read_token
+
+    file = instance.config.admin_token_file
+    assert file is not None  # `_with_admin`
+    if file == instance.config.state / ADMIN_FILE and not file.exists():
+        write_private(file, secrets.token_urlsafe(32).encode() + b"\n")
+    token = read_token(file)
+    return None if token is None else token.decode(errors="replace")
 
 
 def _write_demo(instance: Instance) -> None:
@@ -160,7 +185,7 @@ def _write_demo(instance: Instance) -> None:
     write_private(policy, f'{note}\nmeasurements = ["{measurement}"]\n'.encode())
     write_private(state / "demo-policy.json", json.dumps({"measurements": [measurement]}).encode() + b"\n")
     verify = f".venv/bin/saferouter verify {url} --policy {policy} --accept-mock"
-    facts = {"url": url, "api_key": key, "model": DEMO_MODEL, "admin_token": None, "verify": verify}
+    facts = {"url": url, "api_key": key, "model": DEMO_MODEL, "admin_token": _admin_token(instance), "verify": verify}
     write_private(state / DEMO_FILE, json.dumps(facts, indent=1).encode() + b"\n")
     page = f"{url}/verifier/#target={url}&measurement={measurement}&mock=1"
     typer.echo(

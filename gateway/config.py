@@ -8,28 +8,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.config_database import decode_database
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
-from gateway.config_routes import decode_breaker, decode_models, decode_retry, with_keys
-from gateway.connectors.azure import at_resource
-from gateway.connectors.catalog import (
-    ANY_PROJECT,
-    EMBEDDED_MOCK,
-    FAMILIES,
-    check_date,
-    check_region,
-    normalise_base_url,
-)
-from gateway.connectors.connector import AUTH_HEADERS, Connector
+from gateway.config_policies import NAMES as _POLICIES
+from gateway.config_policies import decode_rules
+from gateway.config_providers import decode_connector
+from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
+from gateway.connectors.connector import Connector
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
+from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
@@ -48,12 +40,12 @@ AUDIT_RATE = "SAFEROUTER_AUDIT_RATE"
 MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
-MAX_CA_FILE = 64 << 10  # a company's CAs; a bundle of the whole public web would be no narrower than the default
+_TOKEN_FILES = ("metrics_token_file", "admin_token_file")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "metrics_token_file", "database_url"}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +87,7 @@ class Config:
     audience: str
     state: Path
     models: ModelTable
+    rules: RoutingRules = field(default_factory=RoutingRules)
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     platform_evidence: tuple[str, ...] = ()
@@ -110,6 +103,7 @@ class Config:
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
+    admin_token_file: Path | None = None  # who manages tenants and providers shows its token; None: nobody does
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
@@ -139,28 +133,30 @@ class Config:
                 "auth_header": row.auth_header,
                 "api_version": row.api_version,
                 "roots": None if row.roots is None else digest_bytes(row.roots.encode()),
+                "pins": sorted(row.pins),
                 "credentials": [_places(key) for key in (row, *row.spares)],
             }
             for row in self.models.connectors.values()
         ]
-        models = [
-            {
-                "id": row.id,
-                "provider": row.provider,
-                "upstream_model": row.upstream_model,
-                "aliases": list(row.aliases),
-                "fallback": list(row.fallback),
-                "capabilities": list(row.capabilities),
-            }
-            for row in self.models.models
-        ]
+        models = [asdict(row) for row in self.models.models]
+        return {
+            "providers": digest(providers),
+            "models": digest(models),
+            "policies": digest(self.rules.to_json()),
+            "prices": digest([]),
+            "settings": digest(self._settings()),
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        """What else steers behaviour."""
         settings = {name: getattr(self.limits, name) for name in Limits.__slots__}
         if self.witnesses is not None:
             settings["witnesses"] = self.witnesses.to_json()
         settings |= {"host": self.host, "port": self.port, "keyset_seconds": self.keyset_seconds}
         settings |= {"audit_per_million": self.audit_per_million, "receipt_days": self.receipt_days}
         settings |= {"log_store": None if self.log_store is None else asdict(self.log_store)}
-        settings |= {"access_log": self.access_log, "metrics_token_file": str(self.metrics_token_file or "")}
+        settings |= {"access_log": self.access_log}
+        settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
             "workers": self.workers,
             "stock_http": self.stock_http,
@@ -170,18 +166,12 @@ class Config:
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
         }
-        return {
-            "providers": digest(providers),
-            "models": digest(models),
-            "policies": digest([]),
-            "prices": digest([]),
-            "settings": digest(settings),
-        }
+        return settings
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     """Read `path`, or the built-in demo table where there is none. Raises Malformed."""
-    document: dict[str, Any] = _demo_document()
+    document: dict[str, Any] = demo_document()
     if path is not None:
         try:
             document = tomllib.loads(path.read_text())
@@ -204,7 +194,9 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    connectors = [_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))]
+    connectors = [
+        decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))
+    ]
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
         raise Malformed("config.providers", "an id twice", "each id once")
@@ -215,6 +207,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
         models=ModelTable(models, by_id),
+        rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
             _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
@@ -227,7 +220,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         stock_http=_typed(document, "stock_http", bool, False, "config"),
         access_log=_typed(document, "access_log", bool, False, "config"),
-        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
+        **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         drain=_typed(document, "drain", bool, False, "config"),
@@ -315,79 +308,9 @@ def _announcement(path: str | None) -> bytes | None:
     return raw
 
 
-_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
-
-
-def _demo_document() -> dict[str, Any]:
-    return {
-        "providers": [{"id": "mock", "family": "mock"}],
-        "models": [
-            {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
-            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
-        ],
-    }
-
-
-def _connector(row: Any, path: str) -> Connector:
-    names = {"id", "family", "base_url", "credential_env", "credential_file", "auth_header", "api_version", "ca_file"}
-    _refuse_unknown(row, names | {"region"}, path)
-    family = _typed(row, "family", str, "", path)
-    if family not in FAMILIES:
-        raise Malformed(f"{path}.family", repr(family), f"one of {', '.join(FAMILIES)}")
-    known = FAMILIES[family]
-    region = check_region(known, _typed(row, "region", str, None, path), f"{path}.region")
-    base_url = _typed(row, "base_url", str, known.base_url.format(region=region), path)
-    if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
-        raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
-    if "?" in base_url or "#" in base_url:
-        raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
-    if known.service_account and f"/{ANY_PROJECT}/" in base_url:
-        raise Malformed(f"{path}.base_url", "nothing", f"{known.base_url}, with your project, and perhaps a location")
-    version = _typed(row, "api_version", str, None, path)
-    if known.azure:
-        known = at_resource(known, base_url, version, path)
-    else:
-        dated = check_date(version, f"{path}.api_version")
-        known = replace(known, base_url=normalise_base_url(base_url, known.dialect), api_version=dated)
-    connector = replace(
-        known,
-        id=_typed(row, "id", str, family, path),
-        auth_header=_one_of(row, "auth_header", AUTH_HEADERS, known.auth_header, path),
-        region=region,
-        roots=_roots(_typed(row, "ca_file", str, None, path), base_url, f"{path}.ca_file"),
-    )
-    return with_keys(connector, row, path)
-
-
 def _places(key: Connector) -> list[str]:
     """Where a key is found."""
     return [*key.credential_env, *([key.credential_file] if key.credential_file else [])]
-
-
-def _roots(ca_file: str | None, base_url: str, path: str) -> str | None:
-    """The PEM of a provider's own CAs. Raises Malformed, also where no TLS would ever use them."""
-    if ca_file is None:
-        return None
-    if not base_url.startswith("https://"):
-        raise Malformed(path, f"a CA for {base_url[:200]}", "none: only https:// is verified by it")
-    try:
-        raw = Path(ca_file).read_bytes()
-    except OSError as error:
-        raise Malformed(path, error.strerror or "an unreadable file", "a readable file") from None
-    try:
-        certificates = load_pem_x509_certificates(raw) if len(raw) <= MAX_CA_FILE else []
-    except ValueError:
-        certificates = []
-    if not certificates or not raw.isascii():
-        raise Malformed(path, "no certificate", f"the provider's CA certificates, PEM, at most {MAX_CA_FILE} bytes")
-    return raw.decode()
-
-
-def _one_of(row: Any, name: str, words: tuple[str, ...], default: str, path: str) -> str:
-    value: str = _typed(row, name, str, default, path)
-    if value not in words:
-        raise Malformed(f"{path}.{name}", repr(value[:64]), f"one of {', '.join(words)}")
-    return value
 
 
 def _limits(table: dict[str, Any]) -> Limits:

@@ -13,11 +13,25 @@ from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import CHAT, PublicModel
 from tee.errors import Malformed
+from tee.keys.identity import digest_text
 
 MAX_KEYS = 8  # of one provider: a call tries each at most once
 MAX_FALLBACKS = 7  # of one model: a caller waits for every one that fails
+MAX_PROVIDERS = 8  # that serve one model
 CAPABILITIES = (CHAT, "embeddings", "tools", "json_schema", "reasoning", "images", "audio", "documents")
 """What a model can be declared to do. A fallback must do what its model does."""
+_DEMO_MODELS = ("reasoner", "text", "503", "429", "cut", "stall", "slow")
+
+
+def demo_document() -> dict[str, Any]:
+    """The configuration of a gateway that was given none: the mock provider."""
+    return {
+        "providers": [{"id": "mock", "family": "mock"}],
+        "models": [
+            {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
+            *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
+        ],
+    }
 
 
 def decode_models(rows: Sequence[Any], connectors: Mapping[str, Connector]) -> tuple[PublicModel, ...]:
@@ -63,24 +77,52 @@ def with_keys(connector: Connector, row: Mapping[str, Any], path: str) -> Connec
 
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:
-    refuse_unknown(row, {"id", "provider", "upstream_model", "aliases", "fallback", "capabilities"}, path)
-    name, provider = typed(row, "id", str, "", path), typed(row, "provider", str, "", path)
+    known = {"id", "provider", "providers", "upstream_model", "aliases", "fallback", "capabilities"}
+    refuse_unknown(row, known | {"supplier", "content_hash"}, path)
+    name = typed(row, "id", str, "", path)
     if not name:
         raise Malformed(f"{path}.id", "nothing", "the model id that clients will use")
-    if provider not in connectors:
-        raise Malformed(f"{path}.provider", repr(provider), f"one of {', '.join(connectors) or 'config.providers'}")
+    (provider, theirs), *others = _places(row, name, path, connectors)
     aliases = typed(row, "aliases", list, [], path)
     able = texts(row, "capabilities", path, len(CAPABILITIES)) or (CHAT,)
     if unknown := [each for each in able if each not in CAPABILITIES]:
         raise Malformed(f"{path}.capabilities", repr(unknown[0][:64]), f"of {', '.join(CAPABILITIES)}")
-    return PublicModel(
+    content_hash = typed(row, "content_hash", str, None, path)
+    model = PublicModel(
         id=name,
         provider=provider,
-        upstream_model=typed(row, "upstream_model", str, name, path),
+        upstream_model=theirs,
         aliases=tuple(map(str, aliases)),
         fallback=texts(row, "fallback", path, MAX_FALLBACKS),
         capabilities=able,
+        others=tuple(others),
+        supplier=typed(row, "supplier", str, None, path),
+        content_hash=None if content_hash is None else digest_text(content_hash, f"{path}.content_hash"),
     )
+    for at, (other, _) in enumerate(others, 1):
+        _require_match(model, replace(model, provider=other), f"{path}.providers[{at}]", connectors)
+    return model
+
+
+def _places(
+    row: Mapping[str, Any], model: str, path: str, connectors: Mapping[str, Connector]
+) -> list[tuple[str, str]]:
+    """Who serves a model, and by which name of their own: `upstream_model` is one for all, or one for each provider."""
+    names = texts(row, "providers", path, MAX_PROVIDERS)
+    if ("provider" in row) == ("providers" in row):
+        found = "both" if "provider" in row else "neither"
+        raise Malformed(f"{path}.provider", found, f"provider, or a list of providers: {', '.join(connectors)}")
+    if "provider" in row:
+        names = (typed(row, "provider", str, "", path),)
+    place = "provider" if "provider" in row else "providers"
+    if not names or (unknown := [name for name in names if name not in connectors]):
+        found = repr(unknown[0]) if names else "none"
+        raise Malformed(f"{path}.{place}", found, f"one of {', '.join(connectors) or 'config.providers'}")
+    theirs = row.get("upstream_model", model)
+    if isinstance(theirs, Mapping):
+        refuse_unknown(theirs, set(names), f"{path}.upstream_model")
+        return [(name, typed(theirs, name, str, model, f"{path}.upstream_model")) for name in names]
+    return [(name, typed(row, "upstream_model", str, model, path)) for name in names]
 
 
 def _chained(
@@ -100,7 +142,7 @@ def _chained(
 
 
 def _require_match(model: PublicModel, other: PublicModel, place: str, connectors: Mapping[str, Connector]) -> None:
-    """Refuse a fallback that cannot do what the model does. Raises Malformed."""
+    """Refuse a fallback, or a provider, that cannot do what the model does. Raises Malformed."""
     if missing := [each for each in model.capabilities if each not in other.capabilities]:
         wanted = f"a model that has them, as {model.id} does: declare its capabilities, or leave it out"
         raise Malformed(place, f"{other.id} without {', '.join(missing)}", wanted)

@@ -49,6 +49,12 @@ class Unauthenticated(GatewayError):
     status, error_type, code = 401, "invalid_request_error", "invalid_api_key"
 
 
+class KeyRevoked(GatewayError):
+    """The key of an open stream was revoked, or has ended."""
+
+    status, error_type, code = 401, "invalid_request_error", "key_revoked"
+
+
 class InsufficientCredits(GatewayError):
     """The balance of the key or the cap of the tenant is used up."""
 
@@ -65,6 +71,24 @@ class UnknownModel(GatewayError):
     """No route has this model, or none that the caller may see."""
 
     status, error_type, code = 404, "invalid_request_error", "model_not_found"
+
+
+class UnknownTenant(GatewayError):
+    """No such tenant."""
+
+    status, error_type, code = 404, "invalid_request_error", "tenant_not_found"
+
+
+class UnknownKey(GatewayError):
+    """No such key, or none of this tenant's."""
+
+    status, error_type, code = 404, "invalid_request_error", "key_not_found"
+
+
+class Conflict(GatewayError):
+    """What is there already stands in the way."""
+
+    status, error_type, code = 409, "invalid_request_error", "already_exists"
 
 
 class SessionNotAccepted(GatewayError):

@@ -21,6 +21,7 @@ from gateway.config import Config
 from gateway.desk import QuoteDesk
 from gateway.epochs import Epochs, load_epochs
 from gateway.history import History, HistoryOpener, authenticator
+from gateway.key_book import KeyBook
 from gateway.log_copy import copy_log
 from gateway.measured_record import MeasuredRecord
 from gateway.meters import CallMeters, new_meters
@@ -34,7 +35,6 @@ from gateway.sampling import Sampler
 from gateway.sealing import IDENTITY, LOG_KEY, choose_sealing, load_key, sealed_file
 from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
-from gateway.storage.api_keys import find_api_key
 from gateway.storage.calls import find_open_calls
 from gateway.storage.engine import Engine, open_database
 from gateway.storage.log import LogEpoch
@@ -42,6 +42,7 @@ from gateway.storage.logs import note_continued, record_checkpoint
 from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
+from gateway.stream_watch import StreamWatch
 from gateway.tally import Tally
 from gateway.upstream import Upstream
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
@@ -81,13 +82,16 @@ class Instance:
     lock: int  # holds the state folder
     meters: CallMeters
     open_calls: Callable[[], int]
+    key_book: KeyBook
+    watch: StreamWatch
     closing: bool = False
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
         log, days = self.publisher, self.config.receipt_days
         retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
-        work = [self.audit.record_progress(), self.renewal.run(), log.run(), log.run_witnesses(), *retention]
+        own = self.audit.record_progress(), self.renewal.run(), self.watch.run()
+        work = [*own, log.run(), log.run_witnesses(), *retention]
         return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]
 
     async def drain(self) -> None:
@@ -139,9 +143,10 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     sampler = Sampler(config.audit_per_million, keys.sign_sample)
     audit = AuditRecord(writer, keys, authenticator(secret, b"saferouter/calls/v1"), sampler)
     upstream = Upstream(config.limits, stock=config.stock_http)
-    admission = Admission(lambda sha256: asyncio.to_thread(find_api_key, engine, sha256))
+    key_book = KeyBook(engine, writer)
     places, measured = own_places(), MeasuredRecord(audit, meters.tally)
-    pipeline = Pipeline(config, admission, measured, upstream, embedded, places)
+    watch = StreamWatch(key_book.find_ended)
+    pipeline = Pipeline(config, Admission(key_book.find), measured, upstream, embedded, places, watch)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
@@ -153,7 +158,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine, history.signer.epoch.log))
-    parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken
+    parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken, key_book, watch
     return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts)
 
 

@@ -15,10 +15,10 @@ from sqlalchemy import Engine
 from gateway.audit import AuditRecord
 from gateway.draft import Returned, decode_draft
 from gateway.errors import GatewayError, InvalidRequest, NoRoute
-from gateway.storage.api_keys import find_api_key
+from gateway.key_book import KeyBook
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
-from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_value
+from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_key
 from tee.canonical import kind_of
 from tee.errors import Malformed
 
@@ -46,9 +46,11 @@ class WorkerDesk:
         engine: Engine,
         most: int,
         tally: Tally,
+        key_book: KeyBook,
     ) -> None:
         """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts."""
         self._tally = tally
+        self._key_book = key_book
         self._reader, self._writer = streams
         self._audit = audit
         self._engine = engine
@@ -106,6 +108,8 @@ class WorkerDesk:
                     self._close(message)
                 case "find_key":
                     self._start(message["n"], self._key(message["sha256"]))
+                case "find_ended":
+                    self._start(message["n"], self._ended(message["ids"]))
                 case "count":
                     self._tally.merge(message["rows"])
                 case "loaded":
@@ -165,8 +169,11 @@ class WorkerDesk:
             held.opening.add_done_callback(closing)
 
     async def _key(self, sha256: str) -> Message:
-        found = await asyncio.to_thread(find_api_key, self._engine, sha256)
-        return {"key": None if found is None else encode_value(found)}
+        found = await self._key_book.find(sha256)
+        return {"key": None if found is None else encode_key(found)}
+
+    async def _ended(self, ids: Any) -> Message:
+        return {"ids": await self._key_book.find_ended(ids)}
 
     def _start(self, number: int, work: Coroutine[Any, Any, Message]) -> asyncio.Task[Message]:
         task = asyncio.create_task(work)

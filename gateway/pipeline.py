@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Iterator, Sequence
+import time
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gateway import leakscan
 from gateway.admission import Admission
 from gateway.attempts import Attempts
-from gateway.call import JSON_TYPE, POLICY_ID, Answer, Call, Demands, whole
-from gateway.candidates import Candidates, Question, describe
+from gateway.call import JSON_TYPE, Answer, Call, Demands, whole
+from gateway.candidates import Candidates, Question
 from gateway.carriage import Carriage
 from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
 from gateway.connectors.connector import Connector
 from gateway.credentials import Credentials
+from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import Forbidden, GatewayError, NoRoute, failure_of
+from gateway.errors import GatewayError, NoRoute, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
@@ -29,8 +32,11 @@ from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
 from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
+from gateway.routing.policy import DEFAULT, RoutingPolicy
 from gateway.routing.route import ModelTable, Route
-from gateway.tenancy.tenant import ApiKey
+from gateway.routing.select import Selection
+from gateway.stream_watch import StreamWatch
+from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
@@ -55,12 +61,16 @@ class Pipeline:
         upstream: Upstream,
         embedded: Embedded | None,
         places: Places | None = None,
+        watch: StreamWatch | None = None,
     ) -> None:
         self._config = config
         self._admission = admission
         self._audit = audit
         self._attempts = Attempts(upstream, self._unseal, config.limits, config.retry, config.breaker)
+        self.decisions = Decisions(upstream.identities, self._health_of)
+        self.decisions.use(config.models, config.rules)
         self._embedded = embedded
+        self._watch = watch
         self._credentials = Credentials()
         self._places = places or own_places()
         self._running: set[asyncio.Task[Any]] = set()
@@ -75,16 +85,22 @@ class Pipeline:
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
         self._config = config
+        self.decisions.use(config.models, config.rules)
 
-    async def admit(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1, before the body is read. Raises Unauthenticated, NoRoute."""
+    async def admit(self, headers: dict[str, str], scope: str, *others: str) -> ApiKey:
+        """Step 1, before the body is read: a key with one of these scopes.
+
+        Raises Unauthenticated, Forbidden, NoRoute.
+        """
         if self._draining or self._places.taken() > self._config.limits.open_calls:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
-        return await self._admission.admit(headers)
+        key = await self._admission.admit(headers)
+        require_scope(key, scope, *others)
+        return key
 
     async def admit_call(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1 of what will need a receipt. Raises Unauthenticated, NoRoute, KeysetExpired."""
-        key = await self.admit(headers)
+        """Step 1 of what will need a receipt. Raises Unauthenticated, Forbidden, NoRoute, KeysetExpired."""
+        key = await self.admit(headers, INFERENCE)
         self._audit.require_keyset()
         return key
 
@@ -97,14 +113,22 @@ class Pipeline:
         try:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
+            policy = self._policy(request, demands)
             leak_scan = leakscan.scan(request)  # 2
-            routes = self._route(request, service, demands)  # 3
-            draft = _routed(draft, routes, leak_scan)
+            selection = self._select(policy, request, service, demands)  # 3
+            draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
+            if not routes:
+                raise refusal(policy, selection)
             meter = replace(meter, model=request.model, provider=routes[0].connector.id)
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, body, demands.headers)
-                candidates = Candidates(routes, question, self._base_url)
+                asked_for, observe = self._config.models.route(request.model).model.id, self.decisions.observed
+                candidates = Candidates(
+                    *(routes, question, self._base_url, partial(observe, policy)),
+                    asked_for=asked_for,
+                    clean=policy.clean,
+                )
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
         except GatewayError as error:
             await self._audit.open(draft, key.id)
@@ -112,10 +136,12 @@ class Pipeline:
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
         leaf = await self._audit.open(draft, key.id)
-        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands)
-        return await Carriage(
-            call, candidates, self._attempts, self._audit, self._config, self._go_on
-        ).answer()  # 4 to 7
+        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, policy)
+        carriage = Carriage(call, candidates, self._attempts, self._audit, self._config, self._go_on)
+        answer = await carriage.answer()  # 4 to 7
+        if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
+            self._watch.attend(key.id, answer.body)
+        return answer
 
     async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
         """Steps 6 and 7 of what no provider is asked for."""
@@ -176,21 +202,23 @@ class Pipeline:
         """What is read on holds a place too: else callers who leave could open as many calls as they like."""
         self._places.hold(len(self._running) + len(self._left))
 
-    def _route(self, request: InferenceRequest, service: Service, demands: Demands) -> list[Route]:
-        """Step 3: the model that is asked for, and who may stand in. A demand that cannot be met is refused."""
-        policy = demands.policy or request.extra.get("sf_policy") or POLICY_ID
-        if policy != POLICY_ID:
-            raise Forbidden(
-                f"policy: found another, wanted {POLICY_ID}: no other policy is defined here.", param="policy"
-            )
-        table = self._config.models
-        route = table.route(request.model)
-        provider = demands.provider or request.extra.get("sf_provider")
-        if provider and provider != route.connector.id:
-            raise NoRoute(f"provider: model {route.model.id} is served by {route.connector.id} only.", param="provider")
-        if service.capability not in route.model.capabilities:
-            return [route]
-        return [route, *(other for other in table.fallbacks(route) if provider in (None, "", other.connector.id))]
+    def _policy(self, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
+        """The policy that the caller names, a header before the body. Raises InvalidRequest."""
+        named = demands.policy or request.extra.get("sf_policy")
+        return self.decisions.policy(str(named) if named else DEFAULT.id)
+
+    def _select(
+        self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands
+    ) -> Selection:
+        """Step 3: who may answer, in order. Raises UnknownModel; NoRoute for a provider that has not the model."""
+        pin = demands.provider or request.extra.get("sf_provider")
+        named = None if not pin else str(pin)
+        selection = self.decisions.decide(policy, request.model, named, request, time.time())
+        model = self._config.models.route(request.model).model
+        return selection if service.capability in model.capabilities else selection.of_model(model.id)
+
+    def _health_of(self, route: Route) -> Snapshot | None:
+        return self._attempts.health_of(route.connector.id, route.model.upstream_model)
 
     async def _unseal(self, connector: Connector) -> str | AwsCredentials | None:
         """Step 4: the provider's credential; sealed keys will be opened here. Raises NoRoute."""
@@ -213,15 +241,21 @@ class Pipeline:
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
 
 
-def _routed(draft: ReceiptDraft, routes: Sequence[Route], leak_scan: str) -> ReceiptDraft:
+def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, leak_scan: str) -> ReceiptDraft:
     """The decision, with all who may stand in: the log commits to it before anybody is asked."""
-    others = {"fallback": [describe(route) for route in routes[1:]]} if len(routes) > 1 else {}
+    if not selection.routes:
+        return draft.with_event("route.refused", policy=policy.reference, refused=describe_refused(selection))
+    first, *rest = selection.routes
+    others: dict[str, Any] = {"fallback": [describe(route) for route in rest]} if rest else {}
+    if selection.refused:
+        others["refused"] = describe_refused(selection)
     return draft.with_event(
         "route",
         salt=random_hex(32),  # the log commits to this event, and its other members can be guessed
         decision_id=draft.decision_id,
-        policy_id=POLICY_ID,
+        policy_id=policy.id,
+        policy=policy.reference,
         leak_scan=leak_scan,
-        **describe(routes[0]),
+        **describe(first),
         **others,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.attempts import Reached
 from gateway.call import CLIENT_LEFT, STREAM_TYPE, Call, Sent
 from gateway.dialects.dialect import Passage
-from gateway.errors import UpstreamFailed, failure_of
+from gateway.errors import GatewayError, KeyRevoked, UpstreamFailed, failure_of
 from gateway.record import StreamRecord
 from gateway.storage.calls import Activity, Progress
 from gateway.stream_checkpoints import StreamCheckpoints
@@ -35,7 +35,8 @@ class Relay:
         self._next = reached.answer.next if aftermath is None else self._next_unshaken
         self._reading: asyncio.Future[bytes] | None = None
         self._closing: asyncio.Future[None] | None = None  # held, since a task that nobody holds may vanish
-        self._begun = self._expired = False
+        self._begun = False
+        self._stopped: GatewayError | None = None  # why we end it before its provider does
         self._audit = audit
         self._passage = passage
         self._sent = sent = Sent(200, STREAM_TYPE)
@@ -51,10 +52,13 @@ class Relay:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes for the client. Raises NotRecorded before the last of them if the receipt cannot be stored."""
         self._begun = True
-        clock = asyncio.get_running_loop().call_at(self._reached.deadline, self._expire)
+        clock = asyncio.get_running_loop().call_at(self._reached.deadline, self.stop, _TOOK_TOO_LONG)
         try:
             held = self._reached.body
             while piece := held[:SLICE] or await self._next():
+                if self._stopped is not None:
+                    tail, complete = self._cut_off(self._stopped)
+                    break
                 held = held[SLICE:]
                 if ready := self._passage.push(piece):
                     yield ready
@@ -63,13 +67,13 @@ class Relay:
                     if comment := self._checkpoints.comment():
                         yield comment
                         self._sent.add(comment)
-            tail, complete = self._ending()
+            else:
+                tail, complete = self._ending()
         except UpstreamFailed as error:
-            failure = failure_of(_TOOK_TOO_LONG if self._expired else error)
-            tail, complete = self._passage.closing(self._call.attestation_wanted(), failure), False
+            tail, complete = self._cut_off(self._stopped or error)
         finally:
             clock.cancel()
-        self._reached.done(complete)
+        self._reached.done(None if isinstance(self._stopped, KeyRevoked) else complete)  # no fault of the provider's
         activity = self._activity(200, partial=not complete)
         await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
         self.ended = True
@@ -115,9 +119,9 @@ class Relay:
         self._reading = None
         return piece
 
-    def _expire(self) -> None:
-        """Time is up: whoever reads is told that the connection broke."""
-        self._expired = True
+    def stop(self, error: GatewayError) -> None:
+        """End it at its next event, or now if none comes: whoever reads is told that the connection broke."""
+        self._stopped = error
         self._closing = asyncio.ensure_future(self._answer.close())
 
     def _progress(self) -> Progress:
@@ -131,6 +135,10 @@ class Relay:
     @property
     def _chat_id(self) -> str | None:
         return self._passage.seen().chat_id or None
+
+    def _cut_off(self, error: GatewayError) -> tuple[bytes, bool]:
+        """The last bytes of a stream that ends by an error, in its client's language."""
+        return self._passage.closing(self._call.attestation_wanted(), failure_of(error)), False
 
     def _ending(self) -> tuple[bytes, bool]:
         """The last bytes of a stream whose provider has ended, and whether the answer is whole."""

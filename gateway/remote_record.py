@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.audit import EMPTY_SHA256, PROGRESS_SECONDS
@@ -14,7 +14,7 @@ from gateway.errors import KEYSET_ENDED, KeysetExpired
 from gateway.storage.calls import Activity, Progress
 from gateway.tally import Tally
 from gateway.tenancy.tenant import ApiKey
-from gateway.wire import Frames, Message, decode_error, decode_value, encode_frame, encode_value
+from gateway.wire import Frames, Message, decode_error, decode_key, encode_frame, encode_value
 from tee.errors import Malformed
 from tee.keys.httpsig import SignedAnswer
 
@@ -66,7 +66,12 @@ class KeeperLink:
     async def find_key(self, sha256: str) -> ApiKey | None:
         """The live API key of that hash."""
         found = (await asyncio.shield(self.ask("find_key", sha256=sha256)))["key"]
-        return None if found is None else decode_value(ApiKey, found)
+        return None if found is None else decode_key(found)
+
+    async def find_ended(self, ids: Sequence[str]) -> list[str]:
+        """Which of these keys are revoked, or have ended."""
+        found: list[str] = (await asyncio.shield(self.ask("find_ended", ids=list(ids))))["ids"]
+        return found
 
     def tell_counts(self, tally: Tally) -> None:
         """Tell the keeper what was counted since the last time."""

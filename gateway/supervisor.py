@@ -130,8 +130,8 @@ class Supervisor:
             except OSError as error:
                 raise Unavailable("a worker process", f"does not start: {error.strerror}", retryable=True) from None
         streams = await asyncio.open_unix_connection(sock=ours)
-        engine, most = self._instance.engine, self._instance.config.limits.open_calls
-        return _Worker(process, WorkerDesk(streams, self._instance.audit, engine, most, self._instance.meters.tally))
+        its, most = self._instance, self._instance.config.limits.open_calls
+        return _Worker(process, WorkerDesk(streams, its.audit, its.engine, most, its.meters.tally, its.key_book))
 
     async def _attend(self, slot: int, worker: _Worker) -> int:
         """Serve it until it is gone; how many calls it left open, which have their receipts now."""

@@ -53,8 +53,9 @@ def encode_attempts(candidates: Candidates, tried: Sequence[Attempt]) -> str:
 def headers_of(candidates: Candidates, tried: Sequence[Attempt], answered: int | None, status: int) -> dict[str, str]:
     """What an answer's head says of it: who stood in for whom, and that trying again would only repeat all this."""
     headers: dict[str, str] = {}
-    if answered:
-        asked_for, stood_in = (quote(candidates.routes[at].model.id, safe=_PLAIN) for at in (0, answered))
+    by = candidates.asked_for if answered is None else candidates.routes[answered].model.id
+    if by != candidates.asked_for:
+        asked_for, stood_in = (quote(name, safe=_PLAIN) for name in (candidates.asked_for, by))
         for family in ("x-saferouter", "x-sf"):
             headers |= {f"{family}-fallback-from": asked_for, f"{family}-fallback-to": stood_in}
     if status >= 400 and status not in _COME_AGAIN and len(tried) > 1:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -16,12 +17,14 @@ from gateway.connectors.connector import Connector
 from gateway.errors import UpstreamFailed
 from gateway.google_token import GoogleTokens
 from gateway.posting import LeanPoster, Poster, Reply, StockPoster, new_stock_transport
+from gateway.routing.identity import Identities, Shown
 from gateway.stopwatch import stopwatch, waiting_for_provider
-from gateway.upstream_tls import handshake_facts, new_context, refusal
+from gateway.upstream_tls import handshake_facts, judge_handshakes, new_context, refusal
 from tee.aws.sigv4 import AwsCredentials
 
 # What a broken connection raises; a broken TLS record comes as ssl.SSLError, which is an OSError.
 _FAULTS = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError)
+_ANYBODY = Connector("", "", "", "")
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "saferouter"}
 
 
@@ -81,9 +84,10 @@ class Upstream:
         self._stock = stock
         self._carrier = carrier
         self._limits = limits
-        self._posters: dict[str | None, Poster] = {}  # by whom they trust: nothing is shared
+        self.identities = Identities()
+        self._posters: dict[tuple[object, ...], Poster] = {}  # by whom they trust: nothing is shared
         self._google = GoogleTokens()
-        self._poster(None)  # now, since reading the public CAs takes its time
+        self._poster(_ANYBODY, clean=False)  # now, since reading the public CAs takes its time
 
     async def call(
         self,
@@ -92,8 +96,12 @@ class Upstream:
         body: bytes,
         credential: str | AwsCredentials | None,
         extra: Mapping[str, str],
+        clean: bool = False,
     ) -> UpstreamAnswer:
-        """POST `body` as it stands, with the headers of its language in `extra`. Raises UpstreamFailed, NoRoute."""
+        """POST `body` as it stands, with the headers of its language in `extra`. `clean`: to a known identity only.
+
+        Raises UpstreamFailed, NoRoute.
+        """
         headers = {**_HEADERS, **extra}
         if isinstance(credential, str) and connector.service_account:
             credential = await self._google.token(connector.id, credential)
@@ -103,7 +111,7 @@ class Upstream:
             headers |= connector.credential_header(credential)
         try:
             with waiting_for_provider():
-                reply = await self._poster(connector.roots).post(url, headers, body)
+                reply = await self._poster(connector, clean=clean).post(url, headers, body)
         except _FAULTS as error:
             raise _failure(error) from None
         if reply.header(b"content-encoding") not in ("", "identity"):
@@ -125,17 +133,24 @@ class Upstream:
         for poster in self._posters.values():
             await poster.aclose()
 
-    def _poster(self, roots: str | None) -> Poster:
-        if roots not in self._posters:
-            self._posters[roots] = self._new_poster(roots)
-        return self._posters[roots]
+    def _poster(self, connector: Connector, *, clean: bool) -> Poster:
+        # Over plain HTTP, and for those who embed this without a table, nobody's identity is looked at.
+        judged = self._carrier is None and connector.authenticated and self.identities.watches(connector.id)
+        who = (connector.id, clean, self.identities.standard(connector.id)) if judged else ()
+        key = connector.roots, *who
+        if key not in self._posters:
+            judge = partial(self.identities.meet, connector.id, clean=clean) if judged else None
+            self._posters[key] = self._new_poster(connector.roots, judge)
+        return self._posters[key]
 
-    def _new_poster(self, roots: str | None) -> Poster:
+    def _new_poster(self, roots: str | None, judge: Callable[[Shown | None], str | None] | None) -> Poster:
         times = self._limits.connect_seconds, self._limits.silence_seconds
         if self._carrier is not None:
             return StockPoster(self._carrier, *times)
         # trust_env off: a proxy named in the environment would see every prompt; a CA named there is not attested.
         context = httpx2.create_ssl_context(trust_env=False) if roots is None else new_context(roots)
+        if judge is not None:
+            judge_handshakes(context, judge)
         return StockPoster(new_stock_transport(context), *times) if self._stock else LeanPoster(context, *times)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.routing.identity import Shown
 from tee.canonical import digest_bytes
 
 TlsObject = ssl.SSLObject | ssl.SSLSocket
@@ -34,6 +36,34 @@ def new_context(roots: str) -> ssl.SSLContext:
     return context
 
 
+class IdentityRefused(ssl.SSLCertVerificationError):
+    """Chain and name are good, and yet it is not who was to be reached; `words` goes on after "its certificate"."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+def judge_handshakes(context: ssl.SSLContext, judge: Callable[[Shown | None], str | None]) -> None:
+    """Have `judge` see what each handshake by this context shows, before a byte is sent; its words end it."""
+
+    class Judged(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            if words := judge(_shown(self)):
+                raise IdentityRefused(words)
+
+    context.sslobject_class = Judged
+
+
+def _shown(tls: TlsObject) -> Shown | None:
+    leaf, chain = tls.getpeercert(binary_form=True), _verified_chain(tls)
+    spki = _leaf_facts(leaf)[0] if leaf else None
+    if spki is None or chain is None:
+        return None
+    return Shown(spki, tuple(hashlib.sha256(each).hexdigest() for each in chain))
+
+
 def handshake_facts(tls: TlsObject, host: str, roots: str | None) -> dict[str, Any]:
     """The members of the `upstream.tls` event (SPEC §7.1). What Python cannot tell is null."""
     leaf, cipher, chain = tls.getpeercert(binary_form=True), tls.cipher(), _verified_chain(tls)
@@ -54,6 +84,8 @@ def handshake_facts(tls: TlsObject, host: str, roots: str | None) -> dict[str, A
 def refusal(error: BaseException | None) -> str | None:
     """Why the provider's certificate was refused, None where it was not that which failed."""
     while error is not None:
+        if isinstance(error, IdentityRefused):
+            return error.words
         if isinstance(error, ssl.SSLCertVerificationError):
             return _REFUSALS.get(error.verify_code, f"does not verify ({error.verify_message})")
         error = error.__cause__ or error.__context__

@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gateway.errors import GatewayError
+from gateway.tenancy.tenant import ApiKey, Tenant
 from tee.canonical import kind_of
 from tee.errors import Malformed
 
@@ -60,6 +61,21 @@ def decode_value(kind: type[T], fields: Any) -> T:
         if not isinstance(fields[name], hint):
             raise Malformed(f"frame.{kind.__name__}.{name}", kind_of(fields[name]), str(hint))
     return kind(**fields)
+
+
+def encode_key(key: ApiKey) -> Message:
+    """An API key with its tenant."""
+    return encode_value(key) | {"tenant": encode_value(key.tenant), "scopes": sorted(key.scopes)}
+
+
+def decode_key(fields: Any) -> ApiKey:
+    """The key again. Raises Malformed."""
+    try:
+        tenant = fields["tenant"] | {"allowed_policies": tuple(fields["tenant"]["allowed_policies"])}
+        fields = fields | {"tenant": decode_value(Tenant, tenant), "scopes": frozenset(fields["scopes"])}
+    except (KeyError, TypeError):
+        raise Malformed("frame.ApiKey", kind_of(fields), "a key with its tenant and its scopes") from None
+    return decode_value(ApiKey, fields)
 
 
 def encode_error(error: GatewayError) -> Message:

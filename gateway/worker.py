@@ -23,6 +23,7 @@ from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.remote_record import KeeperLink, RemoteRecord
+from gateway.stream_watch import StreamWatch
 from gateway.upstream import Upstream
 from gateway.wire import Message
 from tee.errors import Malformed
@@ -51,14 +52,15 @@ async def run() -> None:
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     meters = new_meters(config)
     measured = MeasuredRecord(record, meters.tally)
-    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places)
+    watch = StreamWatch(link.find_ended)
+    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch)
     settle_memory()
     connections.use(stock=config.stock_http)
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
     server = serve_app(build_worker_app(pipeline, config, door, meters), listener, config, stop)
-    reporting = asyncio.create_task(record.report_progress())
-    counting = asyncio.create_task(link.report_counts(meters.tally))
-    for task in (server, reporting, counting):
+    beside = record.report_progress(), link.report_counts(meters.tally), watch.run()
+    work = [asyncio.create_task(each) for each in beside]
+    for task in (server, *work):
         task.add_done_callback(partial(_ended, stop))
     while "stop" not in (message := await told.get()):
         if message["configuration"] != config.digests():
@@ -73,8 +75,8 @@ async def run() -> None:
     await pipeline.drain()
     await upstream.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
-    reporting.cancel()
-    counting.cancel()
+    for task in work:
+        task.cancel()
     link.tell_counts(meters.tally)
     meters.close()
     await link.settled()

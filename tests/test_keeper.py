@@ -23,6 +23,7 @@ from gateway.call import Sent
 from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import GatewayError
 from gateway.keeper import WorkerDesk
+from gateway.key_book import KeyBook
 from gateway.metrics import new_tally
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.sampling import Sampler
@@ -63,7 +64,12 @@ async def keeper(folder: Path, most: int = 8) -> AsyncIterator[Keeper]:
     ours, theirs = socket.socketpair()
     streams = await asyncio.open_unix_connection(sock=ours)
     desk = WorkerDesk(
-        streams, AuditRecord(writer, keys, authenticate, Sampler(0, keys.sign_sample)), engine, most, new_tally()
+        streams,
+        AuditRecord(writer, keys, authenticate, Sampler(0, keys.sign_sample)),
+        engine,
+        most,
+        new_tally(),
+        KeyBook(engine, writer),
     )
     reader, worker = await asyncio.open_unix_connection(sock=theirs)
     link = KeeperLink(reader, worker)

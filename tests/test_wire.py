@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from gateway.draft import Returned
 from gateway.errors import GatewayError, NoRoute
-from gateway.wire import MAX_FRAME, Frames, decode_error, decode_value, encode_error, encode_frame, encode_value
+from gateway.tenancy.tenant import ApiKey, Tenant
+from gateway.wire import (
+    MAX_FRAME,
+    Frames,
+    decode_error,
+    decode_key,
+    decode_value,
+    encode_error,
+    encode_frame,
+    encode_key,
+    encode_value,
+)
 from tee.errors import Malformed
 
 MESSAGES = st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=40), max_size=4)
@@ -48,6 +59,16 @@ def test_a_value_has_exactly_its_members_of_their_types(fault: dict[str, Any]) -
         decode_value(Returned, fields | fault)
     with pytest.raises(Malformed):
         decode_value(Returned, {name: value for name, value in fields.items() if name != "size"})
+
+
+def test_a_key_comes_with_its_tenant_and_nothing_is_believed_of_another_kind() -> None:
+    tenant = Tenant("acme", "ACME", 5, None, 7, ("default", "clinical-strict"))
+    key = ApiKey("key-1", tenant, "ci", "sk-router-AbCd…", frozenset({"read"}), "clinical-strict", 1, 2, 3, True)
+    (frame,) = Frames().push(encode_frame({"key": encode_key(key)}))
+    assert decode_key(frame["key"]) == key
+    for fault in ({"tenant": "acme"}, {"scopes": None}, {"tenant": frame["key"]["tenant"] | {"usd_cap": "5"}}):
+        with pytest.raises(Malformed):
+            decode_key(frame["key"] | fault)
 
 
 @dataclass(frozen=True, slots=True)

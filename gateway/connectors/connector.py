@@ -32,6 +32,9 @@ class Connector:
     spares: tuple[Connector, ...] = ()  # the same provider by its further keys, each where another is found
     azure: bool = False  # the base_url is a resource of Azure's, and api_version says how its paths go on
     roots: str | None = None  # PEM of the CAs that may vouch for it, and no other; None: the public ones
+    pins: frozenset[str] = (
+        frozenset()
+    )  # SHA-256, hex: of its key (SPKI), or of a certificate in its chain; any one does
 
     def credential_header(self, credential: str) -> dict[str, str]:
         """The header that carries the credential."""

@@ -13,17 +13,21 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.admin_token import AdminToken
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
+from gateway.http.admin import TenantEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
+from gateway.http.console import console_routes
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
+from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
 from gateway.http.shortcut import Shortcut
@@ -79,6 +83,8 @@ def build_app(instance: Instance) -> ASGIApp:
         *inference_routes(pipeline, config, instance.meters),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
+        *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
+        *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
@@ -96,7 +102,7 @@ def build_app(instance: Instance) -> ASGIApp:
     if page is not None:
         routes += [
             Mount("/verifier", _page_only(StaticFiles(directory=page, html=True))),
-            Route("/", _to_verifier, methods=["GET"]),
+            *console_routes(),  # its shield is the verifier's own code
         ]
     return with_shortcut(starlette_app(routes), routes, config)
 
@@ -209,7 +215,3 @@ async def _readyz(instance: Instance, _request: Request) -> Response:
     if reason is not None:
         body["warning" if ready else "reason"] = reason
     return JSONResponse(body, 200 if ready else 503)
-
-
-async def _to_verifier(_request: Request) -> Response:
-    return RedirectResponse("/verifier/")

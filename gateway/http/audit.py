@@ -16,6 +16,7 @@ from gateway.pipeline import Pipeline
 from gateway.publisher import Publisher
 from gateway.storage.log import LogEpoch
 from gateway.storage.samples import SampleHead, StoredSample
+from gateway.tenancy.tenant import INFERENCE, READ
 from tee.canonical import parse_json
 from tee.log.checkpoint import parse_size
 from tee.log.entry import chain_hash
@@ -54,7 +55,7 @@ class AuditEndpoints:
 
     async def samples(self, request: Request) -> Response:
         """A page of the caller's own samples, newest first. Raises InvalidRequest, Malformed."""
-        key = await self._pipeline.admit(dict(request.headers))
+        key = await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
         limit = parse_size(request.query_params.get("limit", str(USUAL_SAMPLES)), "limit")
         if not 1 <= limit <= MAX_SAMPLES:
             raise InvalidRequest.at("limit", str(limit), f"1 to {MAX_SAMPLES}")

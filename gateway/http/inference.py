@@ -25,7 +25,7 @@ from gateway.random_hex import random_hex
 from gateway.routing.route import PublicModel
 from gateway.stopwatch import stopwatch
 from gateway.storage.calls import LoggedReceipt
-from gateway.tenancy.tenant import ApiKey
+from gateway.tenancy.tenant import INFERENCE, READ, ApiKey
 
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 PIECE = 64 << 10  # bytes of a buffered answer at a time, each of which a client must take in time
@@ -96,7 +96,7 @@ class ModelsEndpoint:
 
     async def listing(self, request: Request) -> Response:
         """Every public model, in OpenAI's list shape, or in Anthropic's for its clients."""
-        await self._pipeline.admit(dict(request.headers))
+        await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
         rows = [_model(row, request) for row in self._pipeline.models.models]
         if not speaks_anthropic(request):
             return JSONResponse({"object": "list", "data": rows})
@@ -105,7 +105,7 @@ class ModelsEndpoint:
 
     async def one(self, request: Request) -> Response:
         """One model; its id may hold slashes. Raises UnknownModel."""
-        await self._pipeline.admit(dict(request.headers))
+        await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
         name = request.path_params["model"]
         for row in self._pipeline.models.models:
             if row.id == name:
@@ -141,7 +141,7 @@ class ReceiptsEndpoint:
         return JSONResponse(document, headers=PRIVATE)
 
     async def _own(self, request: Request) -> LoggedReceipt:
-        key = await self._pipeline.admit(dict(request.headers))
+        key = await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
         found = await asyncio.to_thread(self._find, request.path_params["receipt_id"][:64], key.id)
         if found is None:
             raise NotFound("No receipt of that id belongs to this key. A call still running has none yet.")

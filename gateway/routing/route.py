@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.connectors.connector import Connector
 from gateway.errors import UnknownModel
+from gateway.routing.tier import Tier
 
 CHAT = "chat"
 """The capability of every model of which nothing else is declared."""
@@ -13,7 +14,11 @@ CHAT = "chat"
 
 @dataclass(frozen=True, slots=True)
 class PublicModel:
-    """A model that clients may name, and where it is served. `fallback`: the ids of those that may stand in for it."""
+    """A model that clients may name, and where it is served. `fallback`: the ids of those that may stand in for it.
+
+    `provider` is the first of those that serve it, `others` are the rest, each with its own name of the model.
+    `supplier` made it, and `content_hash` is the digest of its weights; both as the operator declares them.
+    """
 
     id: str
     provider: str
@@ -21,14 +26,18 @@ class PublicModel:
     aliases: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = (CHAT,)
+    others: tuple[tuple[str, str], ...] = ()
+    supplier: str | None = None
+    content_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The decision for one call."""
+    """One way for a call. `tier` is what a decision found; before one, nothing is known for good."""
 
     model: PublicModel
     connector: Connector
+    tier: Tier = Tier.QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +56,12 @@ class ModelTable:
             f"The model `{name[:128]}` does not exist here: GET /v1/models lists those that do.", param="model"
         )
 
+    def served_by(self, route: Route) -> list[Route]:
+        """The routes to the same model at each of its providers."""
+        model = route.model
+        others = [replace(model, provider=name, upstream_model=theirs) for name, theirs in model.others]
+        return [route, *(Route(other, self.connectors[other.provider]) for other in others)]
+
     def fallbacks(self, route: Route) -> list[Route]:
         """The routes to those that may stand in, in order."""
         return [self.route(name) for name in route.model.fallback]
-
-
-def tier_observed(connector: Connector) -> str:
-    """What was seen of the upstream: `hardened` if TLS named it, `quarantine` if nothing did.
-
-    `sealed` is kept for attested upstreams, which no connector is yet.
-    """
-    return "hardened" if connector.authenticated else "quarantine"

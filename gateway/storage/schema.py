@@ -20,14 +20,46 @@ from sqlalchemy import (
 SCHEMA = MetaData()
 _ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
 
+TENANTS = Table(
+    "tenants",
+    SCHEMA,
+    Column("id", String(64), primary_key=True),
+    Column("display_name", String(256), nullable=False),
+    Column("usd_cap", BigInteger),  # micro-USD; None: no cap
+    Column("requests_per_minute", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("allowed_policies", Text, nullable=False),  # their ids, a JSON array
+    Column("cut_streams", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+# A key outlives its secrets: what it may do, what it used, and the receipts that it may read stay with its id.
 API_KEYS = Table(
     "api_keys",
     SCHEMA,
-    Column("sha256", String(64), primary_key=True),
-    Column("id", String(40), nullable=False, unique=True),
-    Column("tenant", String(64), nullable=False),
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), ForeignKey("tenants.id"), nullable=False, index=True),
+    Column("name", String(128), nullable=False),
+    Column("scopes", String(128), nullable=False),  # in the order of SCOPES, between blanks
+    Column("policy", String(64)),
+    Column("requests_per_minute", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("cut_streams", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),  # to the minute
+)
+# One row per secret that a key was given: the newest, and those before it, which end by themselves.
+KEY_SECRETS = Table(
+    "key_secrets",
+    SCHEMA,
+    Column("sha256", String(64), primary_key=True),
+    Column("key_id", String(40), ForeignKey("api_keys.id"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),  # from 0 on; the greatest of a key is its newest
+    Column("prefix", String(32), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("retires_at", BigInteger),
+    UniqueConstraint("key_id", "number"),
 )
 # One row per keyset: the evidence that lets its receipts be checked for ever.
 QUOTES = Table(

@@ -7,7 +7,7 @@ from typing import Any
 
 from nacl.signing import SigningKey as Ed25519SigningKey
 
-from tee.canonical import digest_bytes, encode_canonical, encode_members, kind_of, parse_json, shown
+from tee.canonical import MAX_SAFE_INTEGER, digest_bytes, encode_canonical, encode_members, kind_of, parse_json, shown
 from tee.errors import Malformed
 from tee.evidence import Check, failed, judged, skipped
 from tee.keys.identity import WorkloadKeyset, digest_text, hex_bytes, require_members, seconds, text, verify_ed25519
@@ -150,5 +150,19 @@ def _parse_events(value: Any) -> dict[str, dict[str, Any]]:
             raise Malformed("receipt.event_log", f"{kind} twice", "each event once")
         if kind in ("request.received", "request.forwarded", "response.returned"):
             digest_text(event.get("body_hash"), f"receipt.event_log.{kind}.body_hash")
+        if kind in ("route", "route.refused") and "policy" in event:
+            _require_policy(event, f"receipt.event_log.{kind}")
         events[kind] = event
     return events
+
+
+def _require_policy(event: dict[str, Any], path: str) -> None:
+    """That an event names its policy by id, version and digest, and no other by its id alone."""
+    policy = event["policy"]
+    require_members(policy, {"id", "version", "digest"}, f"{path}.policy", exact=True)
+    name, version = text(policy["id"], f"{path}.policy.id", 64), policy["version"]
+    if type(version) is not int or not 1 <= version <= MAX_SAFE_INTEGER:
+        raise Malformed(f"{path}.policy.version", shown(version), "an integer from 1 on")
+    digest_text(policy["digest"], f"{path}.policy.digest")
+    if event.get("policy_id", name) != name:
+        raise Malformed(f"{path}.policy_id", shown(event["policy_id"]), f"{name}, the id of the policy")

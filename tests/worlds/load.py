@@ -109,7 +109,7 @@ def _refused(said: str, dice: random.Random) -> Plan:
     refusals = (
         (chat_body(said, "no-such-model"), 404),
         (chat_body(said, "absent-1"), 502),
-        (chat_body(said, "load-1", sf_policy="another"), 403),
+        (chat_body(said, "load-1", sf_policy="another"), 400),
         (f'{{"model": "load-1", "{said}'.encode(), 400),
     )
     return Plan("refused", *dice.choice(refusals))

@@ -9,6 +9,7 @@ const API_VERSION = "aci/1";
 const MAX_RECEIPT_SIZE = 1 << 18;
 const MAX_EVENTS = 64;
 const HASHED_EVENTS = ["request.received", "request.forwarded", "response.returned"];
+const ROUTED_EVENTS = ["route", "route.refused"];
 const MEMBERS = [
   "api_version",
   "receipt_id",
@@ -143,7 +144,24 @@ function parseEvents(value) {
     const type = requireText(event.type, "receipt.event_log.type");
     if (events.has(type)) throw new Malformed("receipt.event_log", `${type} twice`, "each event once");
     if (HASHED_EVENTS.includes(type)) digestText(event.body_hash, `receipt.event_log.${type}.body_hash`);
+    if (ROUTED_EVENTS.includes(type) && Object.hasOwn(event, "policy")) {
+      requirePolicy(event, `receipt.event_log.${type}`);
+    }
     events.set(type, event);
   }
   return events;
+}
+
+/** That an event names its policy by id, version and digest, and no other by its id alone. */
+function requirePolicy(event, path) {
+  const { policy } = event;
+  requireMembers(policy, ["id", "version", "digest"], `${path}.policy`, { exact: true });
+  const name = requireText(policy.id, `${path}.policy.id`, 64);
+  if (!Number.isSafeInteger(policy.version) || policy.version < 1) {
+    throw new Malformed(`${path}.policy.version`, shown(policy.version), "an integer from 1 on");
+  }
+  digestText(policy.digest, `${path}.policy.digest`);
+  if (Object.hasOwn(event, "policy_id") && event.policy_id !== name) {
+    throw new Malformed(`${path}.policy_id`, shown(event.policy_id), `${name}, the id of the policy`);
+  }
 }
