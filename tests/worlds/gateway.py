@@ -67,6 +67,10 @@ class RunningGateway:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop it if it runs."""
         if self._process is not None:
             self.stop()
 
@@ -108,6 +112,10 @@ class RunningGateway:
     def start(self) -> None:
         """Start, and wait until it is ready."""
         self.launch()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
