@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli_backup import backup, restore
 from tee.errors import Malformed, Unavailable
 from tee.private_files import write_private
 
@@ -39,6 +40,8 @@ def _keys() -> None:
 def register(app: typer.Typer) -> None:
     """Add the gateway's commands to the console script."""
     app.command("serve")(serve)
+    app.command("backup")(backup)
+    app.command("restore")(restore)
     app.add_typer(keys_app, name="keys")
 
 

@@ -20,8 +20,8 @@ OPEN = "import sys; from gateway.storage.engine import open_database; open_datab
 
 def indexes(found: Inspector, table: str) -> list[str]:
     """Each index in words: a condition is an object of SQLAlchemy's, which is equal to nothing but itself."""
-    rows = [dict(row) for row in found.get_indexes(table)]
-    return [str(row | {"dialect_options": sorted(map(str, row["dialect_options"].values()))}) for row in rows]
+    rows = [{"dialect_options": {}, **row} for row in found.get_indexes(table)]
+    return [str(row | {"dialect_options": sorted(map(str, row["dialect_options"].values()))}) for row in rows]  # type: ignore[attr-defined]
 
 
 def tables(url: str, make: object) -> Tables:

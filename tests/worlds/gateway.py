@@ -75,6 +75,11 @@ class RunningGateway:
             self.stop()
 
     @property
+    def environ(self) -> Mapping[str, str]:
+        """Under which it runs, and commands about it."""
+        return self._environ
+
+    @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
