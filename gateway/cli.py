@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli_backup import backup, restore
+from gateway.cli_policy import policy_app
 from tee.errors import Malformed, Unavailable
 from tee.private_files import write_private
 
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command("backup")(backup)
     app.command("restore")(restore)
     app.add_typer(keys_app, name="keys")
+    app.add_typer(policy_app, name="policy")
 
 
 def serve(
