@@ -10,28 +10,27 @@ from typing import Annotated
 
 import typer
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="The gateway's TOML file, as `serve` has it.")]
+from gateway.cli_database import ConfigOption, load
 
 
 def backup(file: Annotated[Path, typer.Argument(help="Where to write it.")], config: ConfigOption = None) -> None:
     """Write the database, and what of the state folder is of use elsewhere, into one file; the gateway may run."""
     os.umask(0o077)
+    loaded = load(config)
     from gateway.backup import save_backup
     from gateway.build import build_version
-    from gateway.config import load_config
 
-    save_backup(load_config(config), file, build_version(), int(time.time()))
+    save_backup(loaded, file, build_version(), int(time.time()))
     typer.echo(f"Saved as {file}. Not in it: provider credentials, the configuration, and keys that are not sealed.")
 
 
 def restore(file: Annotated[Path, typer.Argument(help="A backup.")], config: ConfigOption = None) -> None:
     """Put a backup back, where no gateway runs and no database is; the log goes on as a new epoch that says so."""
     os.umask(0o077)
+    loaded = load(config)
     from gateway.backup import restore_backup
-    from gateway.config import load_config
     from gateway.state import lock_state, make_state
 
-    loaded = load_config(config)
     make_state(loaded.state)
     lock = lock_state(loaded.state)
     done = restore_backup(loaded, file, int(time.time()))
