@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -16,7 +15,6 @@ from gateway.config_rates import RateSettings, decode_rates
 from gateway.errors import RatesUnavailable
 from gateway.rates import LocalRates
 from gateway.redis_rates import PAUSE, RedisRates
-from gateway.tenancy.rates import Want
 from tee.errors import Malformed
 from tests.test_rate_limits import asked, left
 from tests.worlds.gateway import PLAIN, RunningGateway
@@ -54,13 +52,14 @@ def scene(play: Callable[[RedisRates, RedisRates], Awaitable[None]], settings: R
 
 def test_a_crowd_on_two_nodes_gets_exactly_the_limit(redis: RedisWorld) -> None:
     async def play(first: RedisRates, second: RedisRates) -> None:
-        wants = [Want("key:crowd:requests", 50, 1), Want("tenant:crowd:requests", 30, 1)]
-        taken = await asyncio.gather(*((first, second)[at % 2].take(wants) for at in range(200)))
+        limits = [("key:crowd:requests", 50), ("tenant:crowd:requests", 30)]
+        taken = await asyncio.gather(*((first, second)[at % 2].take(limits, 1) for at in range(200)))
         assert sum(each.wait == 0 for each in taken) == 30
         assert not any(each.alone for each in taken)
         refused = next(each for each in taken if each.wait)
-        assert refused.standings[0].remaining == 20, "what one limit refuses, the other does not count"
-        assert 0 < refused.wait <= 61 and refused.wait == refused.standings[1].wait
+        assert 0 < refused.wait <= 61 and refused.blame == 1 and refused.tightest.limit == 30
+        other = (await first.take(limits[:1], 0)).tightest
+        assert other.remaining == 20, "what one limit refuses, the other does not count"
         assert first.warning is None
 
     scene(play, RateSettings(redis.url))
@@ -68,16 +67,16 @@ def test_a_crowd_on_two_nodes_gets_exactly_the_limit(redis: RedisWorld) -> None:
 
 def test_corrections_are_shared(redis: RedisWorld) -> None:
     async def play(first: RedisRates, second: RedisRates) -> None:
-        want = Want("key:corrected:tokens", 1000, 100)
-        taken = await first.take([want], 400)
-        assert taken.more == 400 and taken.standings[0].remaining == 500
-        first.correct([want.name], taken, -450)
+        name, _ = limited = ("key:corrected:tokens", 1000)
+        taken = await first.take([limited], 100, 400)
+        assert taken.more == 400 and taken.tightest.remaining == 500
+        first.correct([name], taken, -450)
         await first.close()
-        assert (await second.take([replace(want, amount=0)])).standings[0].remaining == 950
-        second.correct([want.name], taken, 940)
+        assert (await second.take([limited], 0)).tightest.remaining == 950
+        second.correct([name], taken, 940)
         await second.close()
-        late = await second.take([want], 400)
-        assert late.wait > 0 and late.standings[0].remaining == 10
+        late = await second.take([limited], 100, 400)
+        assert late.wait > 0 and late.tightest.remaining == 10
 
     scene(play, RateSettings(redis.url))
 
@@ -88,9 +87,9 @@ def test_windows_end_in_redis_too(redis: RedisWorld) -> None:
     redis.tell(f"HSET saferouter:rates:old {now - 62} 7 {now - 30} 2")
 
     async def play(first: RedisRates, _second: RedisRates) -> None:
-        taken = await first.take([Want("old", 10, 9)])
-        assert taken.standings[0].remaining == 8 and 0 < taken.wait <= 31
-        assert (await first.take([Want("old", 10, 8)])).wait == 0
+        taken = await first.take([("old", 10)], 9)
+        assert taken.tightest.remaining == 8 and 0 < taken.wait <= 31
+        assert (await first.take([("old", 10)], 8)).wait == 0
 
     scene(play, RateSettings(redis.url))
     assert b":2\r\n" in redis.tell("HLEN saferouter:rates:old"), "what has ended is gone"
@@ -104,19 +103,19 @@ def test_while_redis_is_away_each_node_counts_its_part_or_refuses(tmp_path: Path
     world = RedisWorld(tmp_path)
 
     async def play(first: RedisRates, second: RedisRates) -> None:
-        want = [Want("key:alone:requests", 10, 1)]
-        alone = await first.take(want)
-        assert alone.alone and alone.standings[0].limit == 5
+        want = [("key:alone:requests", 10)]
+        alone = await first.take(want, 1)
+        assert alone.alone and alone.tightest.limit == 5
         assert first.warning is not None and "1/2" in first.warning and PASSWORD not in first.warning
         first.correct(["key:alone:requests"], alone, 4)
-        assert (await first.take(want)).wait > 0
-        assert (await second.take(want)).wait == 0, "another node's part is its own"
+        assert (await first.take(want, 1)).wait > 0
+        assert (await second.take(want, 1)).wait == 0, "another node's part is its own"
         await asyncio.to_thread(world.start)
         try:
             async with asyncio.timeout(PATIENCE):
-                while (shared := await first.take(want)).alone:
+                while (shared := await first.take(want, 1)).alone:
                     await asyncio.sleep(PAUSE / 10)
-            assert shared.standings[0].limit == 10 and first.warning is None
+            assert shared.tightest.limit == 10 and first.warning is None
         finally:
             world.kill()
 
@@ -124,7 +123,7 @@ def test_while_redis_is_away_each_node_counts_its_part_or_refuses(tmp_path: Path
 
     async def refused(first: RedisRates, _second: RedisRates) -> None:
         with pytest.raises(RatesUnavailable):
-            await first.take([Want("key:alone:requests", 10, 1)])
+            await first.take([("key:alone:requests", 10)], 1)
 
     scene(refused, RateSettings(world.url, refuse=True))
 
