@@ -27,6 +27,9 @@ class RateStore(Protocol):
     def correct(self, names: Sequence[str], taken: Taken, by: int) -> None:
         """Count so much more than was taken, or less. Awaits nothing: whoever is cancelled corrects too."""
 
+    async def close(self) -> None:
+        """Let go, once what was corrected is on its way."""
+
 
 class LocalRates:
     """The counts of a gateway that is alone, in its memory."""
@@ -42,6 +45,9 @@ class LocalRates:
     def correct(self, names: Sequence[str], taken: Taken, by: int) -> None:
         """Count so much more than was taken, or less."""
         self._windows.correct(names, taken.second, by, self._clock())
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class RateTicket:
@@ -118,6 +124,10 @@ class Rates:
         if requests:
             await ticket.take(REQUESTS, requests, 1)
         return ticket
+
+    async def close(self) -> None:
+        """Let go of the counts."""
+        await self._store.close()
 
     def _learn(self, key: ApiKey) -> tuple[ApiKey, Limits, Limits]:
         if len(self._known) >= MAX_KNOWN:

@@ -174,6 +174,6 @@ class RedisRates:
         self._away = failure
 
 
-def shared_rates(settings: RateSettings, alone: RateStore) -> RedisRates | None:
-    """The counts of all nodes, if they have a place."""
-    return None if settings.url is None else RedisRates(settings, alone)
+def rate_store(settings: RateSettings, alone: RateStore) -> RateStore:
+    """The counts of all nodes, if they have a place; else those of this node."""
+    return alone if settings.url is None else RedisRates(settings, alone)

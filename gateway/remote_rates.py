@@ -30,6 +30,9 @@ class RemoteRates:
         """Count so much more than was taken, or less."""
         self._link.tell("correct", names=list(names), second=taken.second, by=by)
 
+    async def close(self) -> None:
+        """The link is not ours."""
+
 
 def encode_taken(taken: Taken) -> Message:
     """What was taken, for the frame that says so."""

@@ -23,9 +23,10 @@ from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.rates import Rates
-from gateway.redis_rates import shared_rates
+from gateway.redis_rates import rate_store
 from gateway.remote_rates import RemoteRates
 from gateway.remote_record import KeeperLink, RemoteRecord
+from gateway.routing.identity import Identities, Shown
 from gateway.stream_watch import StreamWatch
 from gateway.upstream import Upstream
 from gateway.wire import Message
@@ -50,14 +51,13 @@ async def run() -> None:
         raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
     record = RemoteRecord(link, decode_boot_keys(hello["boot_keys"]), tuple(hello["keyset"]))
     upstream, stop = Upstream(config.limits, stock=config.stock_http), asyncio.Event()
+    _tell_identities(link, upstream.identities)
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     meters = new_meters(config)
     measured = MeasuredRecord(record, meters.tally)
-    counts = RemoteRates(link)
-    shared_counts = shared_rates(config.rates, counts)
-    watch, rates = StreamWatch(link.find_ended), Rates(shared_counts or counts)
+    watch, rates = StreamWatch(link.find_ended), Rates(rate_store(config.rates, RemoteRates(link)))
     pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch, rates)
     settle_memory()
     connections.use(stock=config.stock_http)
@@ -79,8 +79,7 @@ async def run() -> None:
     stop.set()
     await pipeline.drain()
     await upstream.close()
-    if shared_counts is not None:
-        await shared_counts.close()
+    await rates.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     for task in work:
         task.cancel()
@@ -88,6 +87,15 @@ async def run() -> None:
     meters.close()
     await link.settled()
     await door.close()
+
+
+def _tell_identities(link: KeeperLink, identities: Identities) -> None:
+    """Have the keeper know who is met: it keeps the baselines, and tells the operator of a drift."""
+
+    def tell(provider: str, shown: Shown, *, drift: bool) -> None:
+        link.tell("met", provider=provider, spki=shown.spki, chain=list(shown.chain), drift=drift)
+
+    identities.on_first, identities.on_drift = partial(tell, drift=False), partial(tell, drift=True)
 
 
 def _attested_config(hello: Message) -> Config:
