@@ -9,19 +9,24 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gateway.config_database import decode_database
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
 from gateway.config_providers import decode_connector
+from gateway.config_registry import NAMES as _REGISTRY
+from gateway.config_registry import decode_registry, decode_signers, with_claims
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
+from gateway.registry.document import Registry
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
 from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
+from gateway.stored_registry import with_registry
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
@@ -31,6 +36,7 @@ from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
 from tee.log.announcement import parse_announcement
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
+from tee.measure.envelope import Signers
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
@@ -44,7 +50,7 @@ _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", *_TOKEN_FILES, *_POLICIES}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *_REGISTRY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class Config:
     state: Path
     models: ModelTable
     rules: RoutingRules = field(default_factory=RoutingRules)
+    registry_signers: Signers | None = None
+    registry: Registry | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     platform_evidence: tuple[str, ...] = ()
@@ -108,6 +116,7 @@ class Config:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
+    database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -117,8 +126,8 @@ class Config:
 
     @property
     def database_url(self) -> str:
-        """SQLite beside the keys."""
-        return f"sqlite:///{self.state / 'gateway.sqlite3'}"
+        """PostgreSQL where one is named, else SQLite beside the keys."""
+        return self.database or f"sqlite:///{self.state / 'gateway.sqlite3'}"
 
     def digests(self) -> dict[str, str]:
         """The configuration digests of the workload document (SPEC §4.3): what steers behaviour, attested."""
@@ -158,6 +167,8 @@ class Config:
         settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
             "activity_days": self.activity_days,
+            "registry": None if self.registry is None else self.registry.digest,
+            "registry_signers": None if self.registry_signers is None else self.registry_signers.to_json(),
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
@@ -179,7 +190,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
             raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
-    return decode_config(document, environ)
+    return decode_config(with_registry(document, _state(document, environ)), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -194,20 +205,18 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    connectors = [
-        decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))
-    ]
-    by_id = {row.id: row for row in connectors}
-    if len(by_id) != len(connectors):
-        raise Malformed("config.providers", "an id twice", "each id once")
-    models = decode_models(_rows(document, "models"), by_id)
+    signers = decode_signers(document)
+    registry = decode_registry(document, signers)
+    models, rules = with_claims(_tables(document), decode_rules(document), registry)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
-        state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
-        models=ModelTable(models, by_id),
-        rules=decode_rules(document),
+        state=_state(document, environ),
+        models=models,
+        rules=rules,
+        registry_signers=signers,
+        registry=registry,
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
             _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
@@ -230,6 +239,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         receipt_days=_days(document, "receipt_days"),
         activity_days=_days(document, "activity_days"),
         workers=workers,
+        database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
 
@@ -259,6 +269,20 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     """Credentials for AWS from the usual variables, or None: then they are the machine's role's."""
     key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
+
+
+def _tables(document: Mapping[str, Any]) -> ModelTable:
+    """The providers and models, as they are configured."""
+    rows = _rows(document, "providers")
+    connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(rows)]
+    by_id = {row.id: row for row in connectors}
+    if len(by_id) != len(connectors):
+        raise Malformed("config.providers", "an id twice", "each id once")
+    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
+
+
+def _state(document: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config")))
 
 
 def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:

@@ -37,6 +37,8 @@ from gateway.startup import StartupLog
 from gateway.state import lock_state, make_state
 from gateway.storage.calls import find_open_calls
 from gateway.storage.engine import Engine, open_database
+from gateway.storage.log import LogEpoch
+from gateway.storage.logs import note_continued, record_checkpoint
 from gateway.storage.quotes import add_quote
 from gateway.storage.tiles import TileFolder
 from gateway.storage.writer import GroupCommit, Transaction
@@ -131,10 +133,12 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     meters = new_meters(config)
     writer = GroupCommit(engine, history.sequencer, partial(_note_batch, meters.tally))
     if history.continues is not None:
-        LOG.warning("The log begins epoch %d: %s.", history.signer.epoch, history.continues["reason"])
-        await writer.durable(partial(_append, "log.continues", history.continues))
-    tiles = TileFolder(config.state / TILES / str(history.signer.epoch))
-    publisher = Publisher(engine, history.signer, tiles, history.sequencer.take_unsigned, quorum)
+        LOG.warning("The log begins epoch %d: %s.", history.signer.epoch.number, history.continues["reason"])
+        await writer.durable(partial(_continue, history.continues))
+    tiles = TileFolder(config.state / TILES / str(history.signer.epoch.number))
+    publisher = Publisher(
+        engine, history.signer, tiles, history.sequencer.take_unsigned, quorum, _teller(writer, engine)
+    )
     epochs = load_epochs(publisher, history.signer.key, engine, config.state, config.state / TILES)
     startup = StartupLog(writer, publisher, outset)
     sampler = Sampler(config.audit_per_million, keys.sign_sample)
@@ -154,7 +158,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
 
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
-    audit.finish_cut_calls(find_open_calls(engine))
+    audit.finish_cut_calls(find_open_calls(engine, history.signer.epoch.log))
     parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken, key_book, watch
     return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts)
 
@@ -188,5 +192,13 @@ def _note_batch(tally: Tally, size: int, kinds: list[str]) -> None:
         tally.add(LEAVES, (kind,))
 
 
-def _append(kind: str, body: dict[str, Any], transaction: Transaction) -> None:
-    transaction.sequence.append(kind, body)
+def _teller(writer: GroupCommit, engine: Engine) -> Callable[[LogEpoch, str], None]:
+    """Stores published checkpoints where other replicas find them; SQLite has no others."""
+    if engine.dialect.name == "sqlite":
+        return lambda _epoch, _note: None
+    return lambda epoch, note: writer.note(lambda transaction: record_checkpoint(transaction.connection, epoch, note))
+
+
+def _continue(body: dict[str, Any], transaction: Transaction) -> None:
+    transaction.sequence.append("log.continues", body)
+    note_continued(transaction.connection, transaction.sequence.epoch.log)

@@ -88,7 +88,8 @@ class WorkerDesk:
         left = self._calls.keys()
         # Once these are durable, so is everything that was said before them: there is one writer.
         await asyncio.gather(*(held.opening for held in self._calls.values()), return_exceptions=True)
-        cut = [call for call in await asyncio.to_thread(find_open_calls, self._engine) if call.receipt_id in left]
+        found = await asyncio.to_thread(find_open_calls, self._engine, self._audit.log)
+        cut = [call for call in found if call.receipt_id in left]
         self._audit.finish_cut_calls(cut)
         self._calls.clear()
         return len(cut)

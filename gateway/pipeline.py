@@ -89,14 +89,14 @@ class Pipeline:
         self._config = config
         self.decisions.use(config.models, config.rules)
 
-    async def admit(self, headers: dict[str, str], scope: str, *others: str) -> ApiKey:
-        """Step 1, before the body is read: a key with one of these scopes.
+    async def admit(self, headers: dict[str, str], scope: str, *others: str, fresh: bool = False) -> ApiKey:
+        """Step 1, before the body is read: a key with one of these scopes, if `fresh` as the record has it now.
 
         Raises Unauthenticated, Forbidden, NoRoute.
         """
         if self._draining or self._places.taken() > self._config.limits.open_calls:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
-        key = await self._admission.admit(headers)
+        key = await self._admission.admit(headers, fresh=fresh)
         require_scope(key, scope, *others)
         return key
 

@@ -29,7 +29,7 @@ from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.sampling import Sampler
 from gateway.sequencer import Sequencer
 from gateway.storage.engine import open_database
-from gateway.storage.log import EMPTY_HEAD
+from gateway.storage.log import EMPTY_HEAD, LogEpoch
 from gateway.storage.writer import GroupCommit
 from gateway.workload import WorkloadKeys
 from tee.errors import Malformed
@@ -58,7 +58,7 @@ class Keeper:
 async def keeper(folder: Path, most: int = 8) -> AsyncIterator[Keeper]:
     engine = open_database(f"sqlite:///{folder / 'gateway.sqlite3'}")
     authenticate = partial(hmac.digest, bytes(32), digest="sha256")
-    writer = GroupCommit(engine, Sequencer(1, EMPTY_HEAD, authenticate, time.time, ()))
+    writer = GroupCommit(engine, Sequencer(LogEpoch(1, 1), EMPTY_HEAD, authenticate, time.time, ()))
     boot = BootKeys()
     keys = WorkloadKeys(SigningKey.generate(), boot, {"version": 1}, 3600, time.time)
     ours, theirs = socket.socketpair()

@@ -33,11 +33,13 @@ from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
 from gateway.http.providers import ProviderEndpoints
 from gateway.http.shortcut import Shortcut
+from gateway.http.supply_chain import SupplyChainEndpoints
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.registering import Registering
 from gateway.storage.activity import find_place, list_activity, recent_attempts, recent_calls, summarise
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
@@ -87,6 +89,7 @@ def build_app(instance: Instance) -> ASGIApp:
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         *_record_routes(instance),
+        *_supply_chain_routes(instance),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
         *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
@@ -129,6 +132,11 @@ def _record_routes(instance: Instance) -> list[Route]:
         Route("/v1/providers", providers.listing, methods=["GET"]),
         Route("/v1/providers/health", providers.health, methods=["GET"]),
     ]
+
+
+def _supply_chain_routes(instance: Instance) -> list[Route]:
+    config, token = instance.config, AdminToken(instance.config.admin_token_file)
+    return SupplyChainEndpoints(instance.pipeline, Registering(instance), token, config.state).routes()
 
 
 def inference_routes(pipeline: Pipeline, config: Config, meters: CallMeters) -> list[Route]:
