@@ -16,10 +16,13 @@ from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
 from gateway.config_providers import decode_connector
+from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_registry import NAMES as _REGISTRY
 from gateway.config_registry import decode_registry, decode_signers, with_claims
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
+from gateway.connectors.registered import with_registered
+from gateway.provider_file import read_providers
 from gateway.registry.document import Registry
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
@@ -27,6 +30,7 @@ from gateway.routing.route import ModelTable
 from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
 from gateway.stored_registry import with_registry
+from gateway.stored_routing import with_stored
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
@@ -50,7 +54,7 @@ _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *_REGISTRY}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES, *_REGISTRY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class Config:
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
     database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
@@ -173,6 +178,7 @@ class Config:
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
             "breaker": asdict(self.breaker),
+            "rates": self.rates.public(),
             "drain": self.drain,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
@@ -190,7 +196,9 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
             raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
-    return decode_config(with_registry(document, _state(document, environ)), environ)
+    state = _state(document, environ)
+    document = with_stored(with_registered(document, read_providers(state), state), state)
+    return decode_config(with_registry(document, state), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -207,7 +215,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     )
     signers = decode_signers(document)
     registry = decode_registry(document, signers)
-    models, rules = with_claims(_tables(document), decode_rules(document), registry)
+    models, rules = with_claims(_model_table(document), decode_rules(document), registry)
     return Config(
         host=host,
         port=port,
@@ -232,6 +240,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
+        rates=decode_rates(document),
         drain=_typed(document, "drain", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
@@ -242,6 +251,15 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
+
+
+def _model_table(document: Mapping[str, Any]) -> ModelTable:
+    rows = enumerate(_rows(document, "providers"))
+    connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in rows]
+    by_id = {row.id: row for row in connectors}
+    if len(by_id) != len(connectors):
+        raise Malformed("config.providers", "an id twice", "each id once")
+    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -269,16 +287,6 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     """Credentials for AWS from the usual variables, or None: then they are the machine's role's."""
     key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
-
-
-def _tables(document: Mapping[str, Any]) -> ModelTable:
-    """The providers and models, as they are configured."""
-    rows = _rows(document, "providers")
-    connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(rows)]
-    by_id = {row.id: row for row in connectors}
-    if len(by_id) != len(connectors):
-        raise Malformed("config.providers", "an id twice", "each id once")
-    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
 
 
 def _state(document: Mapping[str, Any], environ: Mapping[str, str]) -> Path:

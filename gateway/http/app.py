@@ -19,11 +19,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.admin_token import AdminToken
+from gateway.build import build_version
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.activity import ActivityEndpoints, ActivityReader
 from gateway.http.admin import TenantEndpoints
+from gateway.http.admin_providers import AdminProviderEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.console import console_routes
@@ -31,7 +33,10 @@ from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoin
 from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
+from gateway.http.openapi.document import openapi_document
+from gateway.http.policies import PolicyEndpoints
 from gateway.http.providers import ProviderEndpoints
+from gateway.http.rate_headers import EXPOSED
 from gateway.http.shortcut import Shortcut
 from gateway.http.supply_chain import SupplyChainEndpoints
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
@@ -40,6 +45,8 @@ from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 from gateway.registering import Registering
+from gateway.registration import Registration
+from gateway.rerouting import Rerouting
 from gateway.storage.activity import find_place, list_activity, recent_attempts, recent_calls, summarise
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
@@ -54,6 +61,7 @@ _CORS: dict[str, Any] = {
     "expose_headers": [
         *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"),
         *("content-digest", "signature", "signature-input", "x-should-retry"),
+        *EXPOSED,
         *("x-saferouter-fallback-from", "x-saferouter-fallback-to", "x-sf-fallback-from", "x-sf-fallback-to"),
     ],
 }
@@ -69,12 +77,13 @@ _PAGE_HEADERS = [
 LOG_PREFIX = "/attestation/transparency"
 
 
-def build_app(instance: Instance) -> ASGIApp:
-    """The application of a running instance."""
+def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
+    """The application of a running instance, whose routing `rerouting` changes."""
     pipeline, config = instance.pipeline, instance.config
     attestation = AttestationEndpoints(
         instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
     )
+    admin = AdminToken(config.admin_token_file)
     prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.epochs)
@@ -91,19 +100,22 @@ def build_app(instance: Instance) -> ASGIApp:
         *_record_routes(instance),
         *_supply_chain_routes(instance),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
-        *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
+        *TenantEndpoints(instance.key_book, admin).routes(),
+        *AdminProviderEndpoints(Registration(instance), admin).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        *PolicyEndpoints(pipeline, rerouting, admin).routes(),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
         Route(METRICS, metrics.text, methods=["GET"]),
+        Route("/openapi.json", partial(_openapi, openapi_document(config.audience, build_version())), methods=["GET"]),
     ]
     page = verifier_folder()
     if page is not None:
@@ -241,9 +253,14 @@ async def _healthz(_request: Request) -> Response:
 
 async def _readyz(instance: Instance, _request: Request) -> Response:
     """Ready to answer with evidence; `tee_type` is a label, not a proof. A ready gateway may have a warning."""
-    status, reason = ("stopping", None) if instance.closing else instance.renewal.condition()
+    status, reason = ("stopping", None) if instance.closing else instance.condition()
     ready = status == "ready"
     body = {"status": status, "tee_type": instance.desk.tee_type}
     if reason is not None:
         body["warning" if ready else "reason"] = reason
     return JSONResponse(body, 200 if ready else 503)
+
+
+async def _openapi(document: dict[str, Any], _request: Request) -> Response:
+    """Every endpoint, for programs."""
+    return JSONResponse(document)
