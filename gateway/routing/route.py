@@ -19,6 +19,7 @@ class PublicModel:
 
     `provider` is the first of those that serve it, `others` are the rest, each with its own name of the model.
     `supplier` made it, and `content_hash` is the digest of its weights; both as the operator declares them.
+    `registered_hash` and `mirror` are what the signed registry says of its weights, and of the one place that has them.
     """
 
     id: str
@@ -31,6 +32,8 @@ class PublicModel:
     others: tuple[tuple[str, str], ...] = ()
     supplier: str | None = None
     content_hash: str | None = None
+    registered_hash: str | None = None
+    mirror: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
