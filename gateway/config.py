@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gateway.config_database import decode_database
 from gateway.config_fields import bounded as _bounded
 from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
 from gateway.config_providers import decode_connector
+from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.routing.health import BreakerPolicy
@@ -45,7 +47,7 @@ _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", *_TOKEN_FILES, *_POLICIES}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,9 @@ class Config:
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
+    database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -117,8 +121,8 @@ class Config:
 
     @property
     def database_url(self) -> str:
-        """SQLite beside the keys."""
-        return f"sqlite:///{self.state / 'gateway.sqlite3'}"
+        """PostgreSQL where one is named, else SQLite beside the keys."""
+        return self.database or f"sqlite:///{self.state / 'gateway.sqlite3'}"
 
     def digests(self) -> dict[str, str]:
         """The configuration digests of the workload document (SPEC §4.3): what steers behaviour, attested."""
@@ -161,6 +165,7 @@ class Config:
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
             "breaker": asdict(self.breaker),
+            "rates": self.rates.public(),
             "drain": self.drain,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
@@ -222,12 +227,14 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
+        rates=decode_rates(document),
         drain=_typed(document, "drain", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
         receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
         workers=workers,
+        database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
 

@@ -24,17 +24,19 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import Forbidden, GatewayError, NoRoute, failure_of
+from gateway.errors import Forbidden, GatewayError, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
 from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
+from gateway.rates import LocalRates, Rates
 from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
 from gateway.routing.policy import DEFAULT, RoutingPolicy
 from gateway.routing.route import ModelTable, Route
 from gateway.routing.select import Selection
+from gateway.stopwatch import stopwatch
 from gateway.stream_watch import StreamWatch
 from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
 from gateway.upstream import Upstream
@@ -62,8 +64,10 @@ class Pipeline:
         embedded: Embedded | None,
         places: Places | None = None,
         watch: StreamWatch | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self._config = config
+        self._rates = rates or Rates(LocalRates())
         self._admission = admission
         self._audit = audit
         self._attempts = Attempts(upstream, self._unseal, config.limits, config.retry, config.breaker)
@@ -92,25 +96,26 @@ class Pipeline:
         self._config = config
         self.decisions.use(config.models, config.rules)
 
-    async def admit(self, headers: dict[str, str], scope: str, *others: str) -> ApiKey:
-        """Step 1, before the body is read: a key with one of these scopes.
+    async def admit(self, headers: dict[str, str], scope: str, *others: str, fresh: bool = False) -> ApiKey:
+        """Step 1, before the body is read: a key with one of these scopes, if `fresh` as the record has it now.
 
         Raises Unauthenticated, Forbidden, NoRoute.
         """
         if self._draining or self._places.taken() > self._config.limits.open_calls:
             raise NoRoute("The gateway is stopping, or at its limit of open calls.", code="overloaded", retry_after=1.0)
-        key = await self._admission.admit(headers)
+        key = await self._admission.admit(headers, fresh=fresh)
         require_scope(key, scope, *others)
         return key
 
     async def admit_call(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1 of what will need a receipt. Raises Unauthenticated, Forbidden, NoRoute, KeysetExpired."""
+        """Step 1 of what needs a receipt. Raises Unauthenticated, Forbidden, NoRoute, KeysetExpired, RateLimited."""
         key = await self.admit(headers, INFERENCE)
         self._audit.require_keyset()
+        stopwatch().rates = await self._rates.enter(key)
         return key
 
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
-        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired."""
+        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired, RateLimited."""
         surface = service.surface
         meter = Meter(key.id, None, None)
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
@@ -118,6 +123,7 @@ class Pipeline:
         try:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
+            await self._reserve_tokens(request, service)
             policy = self._policy(key, request, demands)
             leak_scan = leakscan.scan(request)  # 2
             selection = self._select(policy, request, service, demands)  # 3
@@ -135,6 +141,8 @@ class Pipeline:
                     clean=policy.clean,
                 )
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
+        except RateLimited:
+            raise  # without a record: a flood of these must fill neither the log nor the disk
         except GatewayError as error:
             await self._audit.open(draft, key.id)
             return await self._refuse(draft, error, meter, surface)
@@ -147,6 +155,12 @@ class Pipeline:
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
         return answer
+
+    async def _reserve_tokens(self, request: InferenceRequest, service: Service) -> None:
+        """Of what asks a model. Raises RateLimited."""
+        ticket = stopwatch().rates
+        if ticket is not None and service.capability is not None:
+            await ticket.reserve(request)
 
     async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
         """Steps 6 and 7 of what no provider is asked for."""

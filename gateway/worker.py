@@ -22,6 +22,9 @@ from gateway.measured_record import MeasuredRecord
 from gateway.meters import new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
+from gateway.rates import Rates
+from gateway.redis_rates import shared_rates
+from gateway.remote_rates import RemoteRates
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.routing.identity import Identities, Shown
 from gateway.stream_watch import StreamWatch
@@ -54,8 +57,10 @@ async def run() -> None:
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     meters = new_meters(config)
     measured = MeasuredRecord(record, meters.tally)
-    watch = StreamWatch(link.find_ended)
-    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch)
+    counts = RemoteRates(link)
+    shared_counts = shared_rates(config.rates, counts)
+    watch, rates = StreamWatch(link.find_ended), Rates(shared_counts or counts)
+    pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch, rates)
     settle_memory()
     connections.use(stock=config.stock_http)
     door, listener = KeeperDoor(config), SharedListener(hello["listener"], turns)
@@ -76,6 +81,8 @@ async def run() -> None:
     stop.set()
     await pipeline.drain()
     await upstream.close()
+    if shared_counts is not None:
+        await shared_counts.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     for task in work:
         task.cancel()

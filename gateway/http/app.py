@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.admin_token import AdminToken
+from gateway.build import build_version
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
@@ -30,7 +31,9 @@ from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoin
 from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
+from gateway.http.openapi.document import openapi_document
 from gateway.http.policies import PolicyEndpoints
+from gateway.http.rate_headers import EXPOSED
 from gateway.http.shortcut import Shortcut
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
@@ -51,6 +54,7 @@ _CORS: dict[str, Any] = {
     "expose_headers": [
         *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"),
         *("content-digest", "signature", "signature-input", "x-should-retry"),
+        *EXPOSED,
         *("x-saferouter-fallback-from", "x-saferouter-fallback-to", "x-sf-fallback-from", "x-sf-fallback-to"),
     ],
 }
@@ -100,6 +104,7 @@ def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
         Route(METRICS, metrics.text, methods=["GET"]),
+        Route("/openapi.json", partial(_openapi, openapi_document(config.audience, build_version())), methods=["GET"]),
     ]
     page = verifier_folder()
     if page is not None:
@@ -212,9 +217,14 @@ async def _healthz(_request: Request) -> Response:
 
 async def _readyz(instance: Instance, _request: Request) -> Response:
     """Ready to answer with evidence; `tee_type` is a label, not a proof. A ready gateway may have a warning."""
-    status, reason = ("stopping", None) if instance.closing else instance.renewal.condition()
+    status, reason = ("stopping", None) if instance.closing else instance.condition()
     ready = status == "ready"
     body = {"status": status, "tee_type": instance.desk.tee_type}
     if reason is not None:
         body["warning" if ready else "reason"] = reason
     return JSONResponse(body, 200 if ready else 503)
+
+
+async def _openapi(document: dict[str, Any], _request: Request) -> Response:
+    """Every endpoint, for programs."""
+    return JSONResponse(document)

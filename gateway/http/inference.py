@@ -18,6 +18,7 @@ from gateway.config import Limits
 from gateway.errors import UnknownModel
 from gateway.http.caller import headers_of, read_body, send_in_time, while_connected
 from gateway.http.problems import NotFound, Pruned, speaks_anthropic
+from gateway.http.rate_headers import rate_headers
 from gateway.languages import Service
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
@@ -176,6 +177,10 @@ def _head(answer: Answer, more: Mapping[str, str]) -> Message:
         "x-receipt-id": answer.receipt_id,
         **answer.headers,
     }
+    watch = stopwatch()
+    if watch.rates is not None:
+        anthropic = watch.surface.startswith("messages")
+        headers |= rate_headers(watch.rates.standings, anthropic=anthropic, now=time.time())
     if answer.retry_after is not None:
         headers["retry-after"] = answer.retry_after
     headers |= {**more, "content-type": answer.content_type}

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import DatabaseError
 
-from gateway.storage.engine import unusable
+from gateway.storage.faults import unusable
+from gateway.storage.log import LogEpoch
 from gateway.storage.prepared import Prepared
 from gateway.storage.schema import ACTIVITY, CALLS
 
@@ -86,9 +87,10 @@ class LoggedText:
 
 @dataclass(frozen=True, slots=True)
 class LoggedReceipt:
-    """A signed receipt, and where the log has it. One that was pruned is empty, and so is its salt."""
+    """A signed receipt, and where which log has it. One that was pruned is empty, and so is its salt."""
 
     receipt: str
+    log: int
     route_epoch: int | None
     route_leaf: int | None
     receipt_epoch: int
@@ -98,7 +100,7 @@ class LoggedReceipt:
     pruned_days: int | None
 
 
-_OPEN = Prepared(insert(CALLS), "receipt_id", "key_id", "draft", "sent_bytes", "route_epoch", "route_leaf")
+_OPEN = Prepared(insert(CALLS), "receipt_id", "key_id", "log", "draft", "sent_bytes", "route_epoch", "route_leaf")
 _USED = Prepared(insert(ACTIVITY), "call_id", *Activity.__slots__)
 _ADVANCE = Prepared(
     update(CALLS).where(CALLS.c.receipt_id == bindparam("_receipt_id")).values(draft=bindparam("_draft"))
@@ -132,11 +134,11 @@ _PROGRESS = Prepared(
 
 
 def insert_call(
-    connection: Connection, receipt_id: str, key_id: str, draft: str, route_epoch: int, route_leaf: int | None
+    connection: Connection, receipt_id: str, key_id: str, draft: str, epoch: LogEpoch, route_leaf: int | None
 ) -> None:
-    """Open a call."""
-    values = {"receipt_id": receipt_id, "key_id": key_id, "draft": draft, "sent_bytes": 0}
-    _OPEN.run(connection, values | {"route_epoch": route_epoch, "route_leaf": route_leaf})
+    """Open a call of the replica whose log that is."""
+    values = {"receipt_id": receipt_id, "key_id": key_id, "log": epoch.log, "draft": draft, "sent_bytes": 0}
+    _OPEN.run(connection, values | {"route_epoch": epoch.number, "route_leaf": route_leaf})
 
 
 def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
@@ -170,10 +172,11 @@ def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt 
     return None if row is None else LoggedReceipt(*row)
 
 
-def find_open_calls(engine: Engine) -> list[OpenCall]:
-    """Calls without a receipt: after a crash, those that it cut. Raises Unavailable."""
+def find_open_calls(engine: Engine, log: int) -> list[OpenCall]:
+    """Calls of one replica that have no receipt: after a crash, those that it cut. Raises Unavailable."""
     columns = [CALLS.c[name] for name in OpenCall.__slots__]
-    query = select(*columns).where(CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)
+    # Every receipt has its `closed_at`, and that is what the index knows.
+    query = select(*columns).where(CALLS.c.log == log, CALLS.c.closed_at.is_(None)).order_by(CALLS.c.id)
     try:
         with engine.connect() as connection:
             rows = connection.execute(query).all()
