@@ -178,6 +178,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, chip_file: Path) -> Iterator
                 model("american", 'provider = "plain"', 'supplier = "other"'),
                 model("blocked", 'provider = "plain"'),
                 model("mixed", 'provider = "plain"', 'fallback = ["pinned"]'),
+                model("any", 'provider = "pinned"', 'prefix = "any/"'),
                 *(model(name, f'provider = "{name}"') for name in ("tls", "fresh", "drifting", "pinned", "mispinned")),
                 f'[[scope_witnesses]]\nid = "board"\nkey = "{KEY}"\nscopes = ["clinical"]\n',
                 POLICIES,
@@ -207,6 +208,7 @@ RULINGS = [
     ("only", "american", "model american is not in the policy's list"),
     ("prefer", "plain", "second"),
     ("strict", "mixed", "tls"),
+    ("strict", "any/llm:7b", "tier is quarantine, wanted hardened: the model is not in the catalog"),
     ("clinical-strict", "french", "reached without TLS, so nothing names it, wanted one without drift"),
     ("clinical-strict", "pinned", "scope clinical is not vouched for of its content hash"),
 ]
@@ -297,6 +299,13 @@ def test_the_header_wins_over_the_body_and_neither_reaches_the_provider(world: W
     assert b"sf_" not in world.plain.got.body
     assert json.loads(world.plain.got.body)["messages"] == [{"role": "user", "content": "hi"}]
     assert "x-sf-policy" not in world.plain.got.head.lower()
+
+
+def test_a_model_that_is_known_by_a_prefix_only_is_in_quarantine(world: World) -> None:
+    """C18: the provider is asked for whatever follows the prefix."""
+    answered = world.call("any/llm:7b")
+    assert (answered.status, answered.json["attestation"]["tier_observed"]) == (200, "quarantine")
+    assert json.loads(world.tls.got.body)["model"] == "llm:7b"
 
 
 def test_an_unknown_policy_and_another_tenants_are_refused_with_those_that_there_are(world: World) -> None:
