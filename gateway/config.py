@@ -102,6 +102,7 @@ class Config:
     audit_per_million: int = DEFAULT_PER_MILLION
     log_store: S3Place | None = None  # where the log is copied to, beside its folder
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
+    activity_days: int | None = None  # the same of the rows of activity
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
@@ -161,6 +162,7 @@ class Config:
         settings |= {"access_log": self.access_log}
         settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
+            "activity_days": self.activity_days,
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
@@ -198,19 +200,12 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    connectors = [
-        decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))
-    ]
-    by_id = {row.id: row for row in connectors}
-    if len(by_id) != len(connectors):
-        raise Malformed("config.providers", "an id twice", "each id once")
-    models = decode_models(_rows(document, "models"), by_id)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=_state(document, environ),
-        models=ModelTable(models, by_id),
+        models=_model_table(document),
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
@@ -232,11 +227,21 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
-        receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
+        receipt_days=_days(document, "receipt_days"),
+        activity_days=_days(document, "activity_days"),
         workers=workers,
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
+
+
+def _model_table(document: Mapping[str, Any]) -> ModelTable:
+    rows = enumerate(_rows(document, "providers"))
+    connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in rows]
+    by_id = {row.id: row for row in connectors}
+    if len(by_id) != len(connectors):
+        raise Malformed("config.providers", "an id twice", "each id once")
+    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -285,10 +290,12 @@ def _log_store(document: Mapping[str, Any]) -> S3Place | None:
     return parse_s3_place(name, region or "", endpoint)
 
 
-def _receipt_days(table: dict[str, Any]) -> int | None:
-    _refuse_unknown(table, {"receipt_days"}, "config.retention")
-    days: int | None = _typed(table, "receipt_days", int, None, "config.retention")
-    return None if days is None else _bounded(days, 1, MAX_DAYS, "config.retention.receipt_days")
+def _days(document: Mapping[str, Any], name: str) -> int | None:
+    path = "config.retention"
+    table = _typed(document, "retention", dict, {}, "config")
+    _refuse_unknown(table, {"receipt_days", "activity_days"}, path)
+    days: int | None = _typed(table, name, int, None, path)
+    return None if days is None else _bounded(days, 1, MAX_DAYS, f"{path}.{name}")
 
 
 def _witnesses(path: str | None) -> WitnessPolicy | None:

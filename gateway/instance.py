@@ -94,10 +94,11 @@ class Instance:
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        log, days = self.publisher, self.config.receipt_days
-        retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
+        log, kept = self.publisher, (self.config.receipt_days, self.config.activity_days)
+        retention = Retention(self.writer, *kept, time.time)
+        pruning = [retention.run()] if retention.batches() else []
         own = self.audit.record_progress(), self.renewal.run(), self.watch.run()
-        work = [*own, log.run(), log.run_witnesses(), *retention]
+        work = [*own, log.run(), log.run_witnesses(), *pruning]
         if self.shared_counts is not None:
             work.append(self.shared_counts.watch())
         return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]

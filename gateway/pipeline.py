@@ -43,6 +43,8 @@ from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
 
+MAX_NAMED = 128  # characters of a model's name that nobody knows here
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
@@ -117,7 +119,7 @@ class Pipeline:
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
         """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired, RateLimited."""
         surface = service.surface
-        meter = Meter(key.id, None, None)
+        meter = Meter(key.tenant.id, key.id)
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
@@ -130,7 +132,7 @@ class Pipeline:
             draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
             if not routes:
                 raise refusal(policy, selection)
-            meter = replace(meter, model=request.model, provider=routes[0].connector.id)
+            meter = _routed_meter(meter, request.model, policy, routes[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, body, demands.headers)
@@ -145,6 +147,8 @@ class Pipeline:
             raise  # without a record: a flood of these must fill neither the log nor the disk
         except GatewayError as error:
             await self._audit.open(draft, key.id)
+            named = None if draft.model is None else draft.model[:MAX_NAMED]
+            meter = replace(meter, original_model=named, failure=error.code)
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
@@ -267,6 +271,18 @@ class Pipeline:
         await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
+
+
+def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route) -> Meter:
+    """The meter of a call that is to ask this model first, by the name that its caller used."""
+    return replace(
+        meter,
+        model=route.model.id,
+        original_model=named,
+        provider=route.connector.id,
+        policy=policy.id,
+        tier=route.tier.word,
+    )
 
 
 def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, leak_scan: str) -> ReceiptDraft:
