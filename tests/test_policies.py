@@ -444,3 +444,47 @@ def test_a_policy_that_is_put_is_attested_before_use_and_outlives_the_process(wo
     assert world.get("/v1/policies/made") == again.json()
     assert world.call("plain", "made").status == 200
     assert world.call("tls", "strict").status == 200  # its baseline is kept, too
+
+
+def test_what_a_worker_meets_is_known_to_all(tmp_path: Path, chip_file: Path) -> None:
+    """A baseline that one worker saw first holds for every process, and each judges handshakes by itself."""
+    ca, stranger = PrivateCa(tmp_path), PrivateCa(tmp_path, "Strange")
+    both = tmp_path / "both.pem"
+    both.write_bytes(ca.ca_file.read_bytes() + stranger.ca_file.read_bytes())
+    drifting, swap = swapping(ca, stranger)
+    with scripted_upstream(drifting) as upstream:
+        strict = '[[policies]]\nid = "default"\nversion = 2\nrequire_drift_clean = true\n[[policies]]\nid = "lax"\n'
+        rows = [provider("moving", upstream.base_url, f'ca_file = "{both}"'), model("m", 'provider = "moving"')]
+        rows.append(f"workers = 2\n{strict}[retry]\nattempts = 1\n")
+        config = "".join(reversed(rows))
+        environ = {"WIRE_KEY": UPSTREAM_CREDENTIAL}
+        with RunningGateway(tmp_path / "state", config=config, chip=chip_file, environ=environ) as gateway:
+            upstream.play(ANSWER)
+            assert gateway.ask("hi", "m").status == 403  # nobody knows yet who that is
+            path = gateway.state.with_name(gateway.state.name + ".toml")
+            environ = {"SAFEROUTER_STATE": str(gateway.state)}
+            sent = run_cli("policy", "baseline", "moving", "--config", path, environ=environ)
+            assert "one that has a baseline: none is kept" in sent.stderr
+            path.write_text(path.read_text().replace("version = 2\nrequire_drift_clean = true", "version = 3"))
+            os.kill(gateway.pid, signal.SIGHUP)
+            wait_for(lambda: gateway.ask("hi", "m").status == 200, 60, "calls without a demand")
+            wait_for(lambda: "TLS identity of moving is its baseline" in gateway.log.read_text(), 60, "the baseline")
+            path.write_text(path.read_text().replace("version = 3", "version = 4\nrequire_drift_clean = true"))
+            os.kill(gateway.pid, signal.SIGHUP)
+            hardened = ("hardened", 4)
+
+            def told() -> tuple[str, int]:
+                answered = gateway.ask("hi", "m")
+                receipt = json.loads(gateway.fetch_receipt(answered.receipt_id))
+                route = next(event for event in receipt["event_log"] if event["type"] == "route")
+                return route["tier_observed"], route["policy"]["version"]
+
+            known = [hardened] * 8  # so many, that both workers were asked
+            wait_for(lambda: [told() for _ in known] == known, 60, "the workers know the policy and the baseline")
+            swap()
+            upstream.play(ANSWER)
+            statuses = [gateway.ask("hi", "m").status for _ in range(12)]
+            assert set(statuses) <= {502, 403} and upstream.received == []
+            wait_for(
+                lambda: "shows another TLS identity" in gateway.log.read_text(), 60, "the keeper tells the operator"
+            )
