@@ -103,6 +103,7 @@ def test_a_name_is_an_id_then_an_alias_then_the_longest_prefix() -> None:
     assert place("gpt/own/b") == ("b", "gpt", "b")
     assert place("gpt/own/c:7") == ("gpt/own/c:7", "local", "c:7")
     assert place("gpt/x/y") == ("gpt/x/y", "gpt", "x/y")
+    assert [model.id for model in table.models] == ["gpt/5", "b"]
     for name in ("any", "gpt/", "gpt/../x", "gpt/a//b", "gpt//a", "gpt/a?b", "gpt/" + "a" * 129, "gp", "gpt/a\n"):
         with pytest.raises(UnknownModel):
             table.route(name)
@@ -147,6 +148,10 @@ EMBEDDER = {"capabilities": ["embeddings"]}
 )
 def test_a_fallback_that_cannot_stand_in_is_refused_by_name(models: Any, field: str, found: str) -> None:
     assert fault(*models) == (f"config.models[0].{field}", found)
+
+
+def test_a_prefix_alone_is_no_table_of_models() -> None:
+    assert fault({"id": "any", "prefix": "any/"}) == ("config.models", "prefixes only")
 
 
 def test_a_fallback_may_do_more_than_its_model() -> None:

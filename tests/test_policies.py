@@ -306,6 +306,9 @@ def test_a_model_that_is_known_by_a_prefix_only_is_in_quarantine(world: World) -
     answered = world.call("any/llm:7b")
     assert (answered.status, answered.json["attestation"]["tier_observed"]) == (200, "quarantine")
     assert json.loads(world.tls.got.body)["model"] == "llm:7b"
+    listed = {row["id"]: row["x_saferouter"]["tier"] for row in world.get("/v1/models")["data"]}
+    assert "any" not in listed
+    assert (listed["pinned"], listed["plain"], listed["blocked"]) == ("hardened", "quarantine", "interdicted")
 
 
 def test_an_unknown_policy_and_another_tenants_are_refused_with_those_that_there_are(world: World) -> None:

@@ -60,17 +60,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ModelTable:
-    """The configured models and providers."""
+    """The configured models and providers. `prefixes` are no models that could be listed: they stand for any."""
 
     models: tuple[PublicModel, ...]
     connectors: dict[str, Connector]
+    prefixes: tuple[PublicModel, ...] = ()
 
     def route(self, name: str) -> Route:
         """The route of a model: exact id, else an alias, else the longest prefix. Raises UnknownModel."""
         for model in self.models:
-            if model.prefix is None and (name == model.id or name in model.aliases):
+            if name == model.id or name in model.aliases:
                 return Route(model, self.connectors[model.provider])
-        meant = [model for model in self.models if model.meant_by(name)]
+        meant = [row for row in self.prefixes if row.meant_by(name)]
         if meant:
             model = max(meant, key=lambda each: len(each.prefix or ""))
             return Route(model.named(name), self.connectors[model.provider])
