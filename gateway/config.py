@@ -47,6 +47,7 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 _TOKEN_FILES = ("metrics_token_file", "admin_token_file")
+_SWITCHES = ("stock_http", "access_log", "drain")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "prices"}
@@ -224,13 +225,11 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
-        stock_http=_typed(document, "stock_http", bool, False, "config"),
-        access_log=_typed(document, "access_log", bool, False, "config"),
+        **{name: _typed(document, name, bool, False, "config") for name in _SWITCHES},
         **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),
-        drain=_typed(document, "drain", bool, False, "config"),
         prices=decode_prices(_typed(document, "prices", dict, {}, "config"), models),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),

@@ -23,7 +23,7 @@ from gateway.meters import CallMeters, new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.rates import Rates
-from gateway.redis_rates import shared_rates
+from gateway.redis_rates import rate_store
 from gateway.remote_rates import RemoteRates
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.routing.identity import Identities, Shown
@@ -55,10 +55,8 @@ async def run() -> None:
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
-    meters = new_meters(config)
-    measured, counts = MeasuredRecord(record, meters.tally), RemoteRates(link)
-    shared_counts = shared_rates(config.rates, counts)
-    watch, rates = StreamWatch(link.find_ended), Rates(shared_counts or counts)
+    meters, watch = new_meters(config), StreamWatch(link.find_ended)
+    measured, rates = MeasuredRecord(record, meters.tally), Rates(rate_store(config.rates, RemoteRates(link)))
     pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch, rates)
     settle_memory()
     connections.use(stock=config.stock_http)
@@ -72,11 +70,10 @@ async def run() -> None:
     stop.set()
     await pipeline.drain()
     await upstream.close()
+    await rates.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     for task in work:
         task.cancel()
-    if shared_counts is not None:
-        await shared_counts.close()
     link.tell_counts(meters.tally)
     meters.close()
     await link.settled()
