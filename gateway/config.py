@@ -155,7 +155,7 @@ class Config:
             }
             for row in self.models.connectors.values()
         ]
-        models = [asdict(row) for row in self.models.models]
+        models = [asdict(row) for row in (*self.models.models, *self.models.prefixes)]
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -263,7 +263,11 @@ def _model_table(document: Mapping[str, Any]) -> ModelTable:
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
         raise Malformed("config.providers", "an id twice", "each id once")
-    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
+    named = decode_models(_rows(document, "models"), by_id)
+    models = tuple(model for model in named if model.prefix is None)
+    if not models:
+        raise Malformed("config.models", "prefixes only", "at least one model that can be listed")
+    return ModelTable(models, by_id, tuple(model for model in named if model.prefix is not None))
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
