@@ -154,7 +154,8 @@ def _application(world: ConsoleApi) -> Starlette:
     async def activity(request: Request) -> Response:
         if request.query_params.get("format") == "csv":
             return PlainTextResponse("id,model\nact_0,mock-1\n", media_type="text/csv")
-        return _listing(world.activity)
+        wanted = request.query_params.get("status", "")[:1]
+        return _listing([row for row in world.activity if str(row["status"]).startswith(wanted)])
 
     async def summary(_request: Request) -> Response:
         return JSONResponse(_summary(world.activity))
