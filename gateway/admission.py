@@ -19,14 +19,17 @@ class Admission:
         self._find = find
         self._cache: dict[str, tuple[float, ApiKey]] = {}
 
-    async def admit(self, headers: dict[str, str]) -> ApiKey:
-        """The caller of these headers (names in lower case). Raises Unauthenticated."""
+    async def admit(self, headers: dict[str, str], *, fresh: bool = False) -> ApiKey:
+        """The caller of these headers (names in lower case), if `fresh` as the record has it now.
+
+        Raises Unauthenticated.
+        """
         secret = secret_of(headers)
         if secret is None:
             raise Unauthenticated("You did not provide an API key: send it as `Authorization: Bearer sk-router-...`.")
         sha256 = hash_api_key(secret)
         until, key = self._cache.get(sha256, (0.0, None))
-        if key is None or time.monotonic() > until:
+        if key is None or fresh or time.monotonic() > until:
             key = await self._look_up(sha256)
         return key
 

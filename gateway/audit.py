@@ -50,6 +50,11 @@ class AuditRecord:
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
 
+    @property
+    def log(self) -> int:
+        """The number of the log that its calls stand in."""
+        return self._writer.log
+
     def require_keyset(self) -> str:
         """The digest of the keyset in force. Raises KeysetExpired: what begins now could get no receipt."""
         if self._keys.life_left <= 0:
@@ -182,12 +187,12 @@ class AuditRecord:
 
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
-            receipt = LoggedText(text, sequence.epoch, sequence.size, salt, signer.served_at)
+            receipt = LoggedText(text, sequence.epoch.number, sequence.size, salt, signer.served_at)
             if close_call(transaction.connection, draft.receipt_id, receipt, activity):
                 sequence.append("receipt", {"commitment": commitment})
                 if sample is not None:
                     at = sequence.append("audit", {"commitment": sample.commitment})
-                    row = StoredSample(draft.receipt_id, sample.text, sequence.epoch, at)
+                    row = StoredSample(draft.receipt_id, sample.text, sequence.epoch.log, sequence.epoch.number, at)
                     insert_sample(transaction.connection, row)
 
         return closing

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli_policy import policy_app
 from tee.errors import Malformed, Unavailable
 from tee.private_files import write_private
 
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     """Add the gateway's commands to the console script."""
     app.command("serve")(serve)
     app.add_typer(keys_app, name="keys")
+    app.add_typer(policy_app, name="policy")
 
 
 def serve(

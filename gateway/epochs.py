@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 from gateway.history import retired_head
 from gateway.publisher import Leaf, Publisher, sound_tile
 from gateway.storage.engine import Engine
-from gateway.storage.log import StoredTree
+from gateway.storage.log import LogEpoch, StoredTree
+from gateway.storage.logs import find_checkpoint, find_log
 from gateway.storage.tiles import CHECKPOINT
 from tee.errors import Malformed
 from tee.log.checkpoint import SignedCheckpoint, open_checkpoint, parse_checkpoint
@@ -23,7 +24,7 @@ from tee.log.merkle import (
     root_from_inclusion,
     verify_consistency,
 )
-from tee.log.note import NoteKey
+from tee.log.note import KeyType, NoteKey
 from tee.log.proof import LeafProof
 from tee.log.tiles import Tile, tile_width
 
@@ -64,10 +65,15 @@ class LogView(Protocol):
 class PassedEpoch:
     """An epoch that has passed. `signed` are its last checkpoints: the last that was cosigned first, where one was."""
 
-    epoch: int
+    place: LogEpoch
     key: NoteKey
     signed: tuple[SignedCheckpoint, ...]
     engine: Engine = field(repr=False)
+
+    @property
+    def epoch(self) -> int:
+        """Its number."""
+        return self.place.number
 
     @property
     def origin(self) -> str:
@@ -128,7 +134,7 @@ class PassedEpoch:
         """What was read, if it is what was signed. Raises LookupError."""
         try:
             with self.engine.connect() as connection:
-                return read(StoredTree(connection, self.epoch))
+                return read(StoredTree(connection, self.place))
         except (LookupError, ValueError, Malformed):
             reason = "what is stored there is not what its last checkpoint has signed, so it is not shown"
             raise LookupError(f"Epoch {self.epoch} of the log is damaged: {reason}") from None
@@ -140,6 +146,7 @@ class Epochs:
 
     live: Publisher
     passed: Mapping[int, PassedEpoch]
+    engine: Engine = field(repr=False)
 
     def view(self, number: int) -> LogView:
         """One epoch. Raises LookupError."""
@@ -149,6 +156,24 @@ class Epochs:
             reason = "there was none, or its last checkpoint is lost, or its key was never recorded"
             raise LookupError(f"Epoch {number} of the log is not shown here: {reason}")
         return self.passed[number]
+
+    def find(self, place: LogEpoch) -> LogView:
+        """An epoch of whichever log the database holds: of this replica's, or of another's. Raises LookupError."""
+        if place == self.live.place:
+            return self.live
+        passed = self.passed.get(place.number)
+        return passed if passed is not None and passed.place == place else self._of_another(place)
+
+    def _of_another(self, place: LogEpoch) -> PassedEpoch:
+        """What another replica has published of its log. Whoever verifies it knows that replica's key by its quote."""
+        stored = find_checkpoint(self.engine, place)
+        if stored is not None:
+            note, public_key = stored[1].encode(), bytes.fromhex(stored[0])
+            signed = _opened(note, NoteKey("any", KeyType.ED25519, public_key))
+            if signed is not None:
+                key = NoteKey(signed.checkpoint.origin, KeyType.ED25519, public_key)
+                return PassedEpoch(place, key, (signed,), self.engine)
+        raise LookupError("The replica that carried the call has published nothing of its log yet")
 
     def listing(self) -> list[dict[str, object]]:
         """The passed epochs, oldest first: number, origin, key and size."""
@@ -164,9 +189,10 @@ def load_epochs(live: Publisher, own: NoteKey, engine: Engine, state: Path, tile
     passed = {}
     for number in range(1, live.epoch):
         found = _signed(own, *retired_head(state, number), tiles / str(number) / CHECKPOINT)
-        if found is not None:
-            passed[number] = PassedEpoch(number, *found, engine)
-    return Epochs(live, MappingProxyType(passed))
+        log = None if found is None else find_log(engine, found[0].public_key.hex())
+        if found is not None and log is not None:
+            passed[number] = PassedEpoch(LogEpoch(log, number), *found, engine)
+    return Epochs(live, MappingProxyType(passed), engine)
 
 
 def _signed(

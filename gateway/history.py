@@ -14,7 +14,8 @@ from nacl.signing import SigningKey
 from sqlalchemy import Engine
 
 from gateway.sequencer import Authenticate, Sequencer, head_message
-from gateway.storage.log import EMPTY_HEAD, StoredTree, newest_epoch, recorded_head
+from gateway.storage.log import EMPTY_HEAD, LogEpoch, StoredTree, recorded_head
+from gateway.storage.logs import OwnLog, claim_log
 from tee.canonical import parse_json
 from tee.errors import Malformed, Unavailable
 from tee.keys.identity import require_members
@@ -44,7 +45,7 @@ class LogSigner:
     """Signs checkpoints. It keeps the tree that it signed last, so that it can sign nothing but an extension of it."""
 
     path: Path
-    epoch: int
+    epoch: LogEpoch
     key: NoteKey
     secret: SigningKey = field(repr=False)
     signed: Frontier = field(default_factory=Frontier)
@@ -56,7 +57,7 @@ class LogSigner:
             frontier = frontier.append(value)
         checkpoint = Checkpoint(self.key.name, frontier.size, frontier.root())
         note = sign_checkpoint(checkpoint, self.key, lambda text: self.secret.sign(text).signature)
-        head = {"epoch": self.epoch, "vkey": self.key.encode(), "checkpoint": note.encode().decode()}
+        head = {"epoch": self.epoch.number, "vkey": self.key.encode(), "checkpoint": note.encode().decode()}
         write_private(self.path, json.dumps(head).encode())
         self.signed = frontier
         return note
@@ -87,28 +88,34 @@ class HistoryOpener:
 
         `witnessed` is what witnesses have seen under the last epoch's origin.
         """
-        last = self._last_head()
+        last, address = self._last_head(), base_origin(self.audience)
+        log = claim_log(self.engine, bytes(self.secret.verify_key).hex(), address, int(self.now()))
+        if last is None:
+            if log.newest == 0 and self.key_is_new and log.first:
+                return self._fresh(LogEpoch(log.id, 1), address, None)
+            reason = f"{HEAD_FILE}, the record of the last signed head, is missing"
+            if self.key_is_new and log.newest == 0:
+                reason = (
+                    "the key is new, and the database holds another log of this address: a replica's, or a lost one"
+                )
+            follows = {"origin": None, "size": None, "root_b64": None, "reason": reason}
+            return self._fresh(LogEpoch(log.id, log.newest_here + 1), self._another_origin(), follows)
+        number, note = last
+        epoch = LogEpoch(log.id, number)
         with self.engine.connect() as connection:
-            newest = newest_epoch(connection)
-            if last is None:
-                if newest == 0 and self.key_is_new:
-                    return self._fresh(1, base_origin(self.audience), None)
-                reason = f"{HEAD_FILE}, the record of the last signed head, is missing"
-                follows = {"origin": None, "size": None, "root_b64": None, "reason": reason}
-                return self._fresh(newest + 1, self._another_origin(), follows)
-            epoch, note = last
             tree = StoredTree(connection, epoch)
-            fault = self._fault(epoch, newest, note, tree, witnessed)
+            fault = self._fault(log, note, tree, witnessed)
             if fault is None:
                 size = note.checkpoint.size
                 key = self._key(note.checkpoint.origin)
                 signer = LogSigner(self.folder / HEAD_FILE, epoch, key, self.secret, load_frontier(size, tree.node))
                 unsigned = tree.leaf_hashes(size, tree.size())
                 return History(Sequencer(epoch, tree.head(), self._authenticate, self.now, unsigned), signer)
-        write_private(_retired(self.folder, epoch), (self.folder / HEAD_FILE).read_bytes())
-        return self._fresh(max(epoch, newest) + 1, self._another_origin(), _continues(note.checkpoint, fault))
+        write_private(_retired(self.folder, number), (self.folder / HEAD_FILE).read_bytes())
+        following = LogEpoch(log.id, max(number, log.newest_here) + 1)
+        return self._fresh(following, self._another_origin(), _continues(note.checkpoint, fault))
 
-    def _fresh(self, epoch: int, origin: str, continues: dict[str, Any] | None) -> History:
+    def _fresh(self, epoch: LogEpoch, origin: str, continues: dict[str, Any] | None) -> History:
         signer = LogSigner(self.folder / HEAD_FILE, epoch, self._key(origin), self.secret)
         return History(Sequencer(epoch, EMPTY_HEAD, self._authenticate, self.now, ()), signer, continues)
 
@@ -136,7 +143,7 @@ class HistoryOpener:
             raise Unavailable(str(path), reason, retryable=False) from None
 
     def _fault(
-        self, epoch: int, newest: int, note: SignedCheckpoint, tree: StoredTree, witnessed: Sequence[Checkpoint]
+        self, log: OwnLog, note: SignedCheckpoint, tree: StoredTree, witnessed: Sequence[Checkpoint]
     ) -> str | None:
         """Why this log may not go on under its origin; None if it may."""
         signed, key = note.checkpoint, self._key(note.checkpoint.origin)
@@ -147,7 +154,7 @@ class HistoryOpener:
             known = False
         if not known:
             return "the log's key or address is new"
-        if newest > epoch:
+        if log.newest > tree.epoch.number:
             return "another epoch was begun after it"
         for whose, head in [("signed here", signed), *(("seen by a witness", each) for each in witnessed)]:
             if tree.size() < head.size:
@@ -158,11 +165,13 @@ class HistoryOpener:
                 return str(error)
             if root != head.root:
                 return f"its first {head.size} leaves are not those of a head that was {whose}"
-        return self._unrecorded(epoch, tree)
+        if log.restored_at is not None:
+            return f"the database was restored from a backup at {log.restored_at}"
+        return self._unrecorded(tree)
 
-    def _unrecorded(self, epoch: int, tree: StoredTree) -> str | None:
+    def _unrecorded(self, tree: StoredTree) -> str | None:
         """Whether the leaves after the signed head are those that were committed last."""
-        recorded = recorded_head(tree.connection, epoch)
+        recorded = recorded_head(tree.connection, tree.epoch)
         try:
             head = tree.head()
         except (LookupError, ValueError):
@@ -170,7 +179,7 @@ class HistoryOpener:
         size, root = head.frontier.size, head.frontier.root()
         if size == 0 and recorded is None:
             return None
-        mac = self._authenticate(head_message(epoch, size, root, head.prev))
+        mac = self._authenticate(head_message(tree.epoch.number, size, root, head.prev))
         if recorded is None or not hmac.compare_digest(recorded.mac, mac):
             return "its last leaves are not those that were committed"
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from gateway.history import LogSigner
-from gateway.storage.log import StoredTree
+from gateway.storage.log import LogEpoch, StoredTree
 from gateway.storage.tiles import TileFolder
 from tee.client.witnesses import Quorum
 from tee.errors import Malformed
@@ -50,7 +50,10 @@ class Publisher:
         folder: TileFolder,
         take_unsigned: Callable[[], list[bytes]],
         quorum: Quorum | None,
+        tell: Callable[[LogEpoch, str], None] = lambda _epoch, _note: None,
     ) -> None:
+        """`tell` hands a published checkpoint to the replicas beside this one."""
+        self._tell = tell
         self._engine = engine
         self._quorum = quorum
         self._signer = signer
@@ -80,9 +83,14 @@ class Publisher:
         return self._signer.key.name
 
     @property
+    def place(self) -> LogEpoch:
+        """Where the database has it."""
+        return self._signer.epoch
+
+    @property
     def epoch(self) -> int:
         """Which epoch of the log this is."""
-        return self._signer.epoch
+        return self._signer.epoch.number
 
     @property
     def vkey(self) -> str:
@@ -168,6 +176,7 @@ class Publisher:
                 self._folder.put(tile, lambda tile=tile: encode_tile(tree, tile))  # type: ignore[misc]
         if self._quorum is None:
             self._folder.put_checkpoint(raw)
+            self._tell(self.place, raw.decode())
         # A reader may still be at the checkpoint before this one, or at the one that was cosigned last.
         sizes = {old, size} | ({self.cosigned.checkpoint.size} if self.cosigned else set())
         self._folder.keep_partial({tile.path() for each in sizes for tile in partial_tiles(each)})
@@ -180,6 +189,7 @@ class Publisher:
             for tile in partial_tiles(signed.checkpoint.size):
                 self._folder.put(tile, lambda tile=tile: encode_tile(tree, tile))  # type: ignore[misc]
         self._folder.put_checkpoint(signed.note.encode())
+        self._tell(self.place, signed.note.encode().decode())
 
 
 def sound_tile(tree: StoredTree, tile: Tile, checkpoint: Checkpoint) -> bytes:

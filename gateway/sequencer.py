@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -9,7 +10,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from gateway.storage.log import LeafRow, LogHead, RecordedHead, SubtreeRow, insert_leaves, record_head
+from gateway.storage.log import (
+    LeafRow,
+    LogEpoch,
+    LogHead,
+    RecordedHead,
+    SubtreeRow,
+    insert_leaves,
+    record_head,
+    recorded_head,
+)
 from tee.log.entry import LogEntry, chain_hash
 from tee.log.merkle import Frontier, hash_leaf
 from tee.log.tiles import TILE_HEIGHT
@@ -21,7 +31,7 @@ Authenticate = Callable[[bytes], bytes]
 class Sequence:
     """Leaves that one transaction appends. Nothing of it counts until the sequencer adopts it."""
 
-    epoch: int
+    epoch: LogEpoch
     frontier: Frontier
     prev: bytes
     time: int
@@ -55,7 +65,12 @@ class Sequencer:
     """The one writer of one epoch, used by one thread. Where it stands is its own memory, not the database's word."""
 
     def __init__(
-        self, epoch: int, head: LogHead, authenticate: Authenticate, now: Callable[[], float], unsigned: Iterable[bytes]
+        self,
+        epoch: LogEpoch,
+        head: LogHead,
+        authenticate: Authenticate,
+        now: Callable[[], float],
+        unsigned: Iterable[bytes],
     ) -> None:
         """`unsigned` are the hashes of durable leaves that no checkpoint covers yet."""
         self.epoch = epoch
@@ -73,9 +88,19 @@ class Sequencer:
         if not sequence.leaves:
             return
         insert_leaves(connection, self.epoch, sequence.leaves, sequence.subtrees)
-        size, root = sequence.size, sequence.frontier.root()
-        mac = self._authenticate(head_message(self.epoch, size, root, sequence.prev))
-        record_head(connection, self.epoch, RecordedHead(size, root, sequence.prev, mac))
+        mac = self._authenticate(_head_message_of(sequence))
+        head = RecordedHead(sequence.size, sequence.frontier.root(), sequence.prev, mac)
+        record_head(connection, self.epoch, head)
+
+    def stands(self, sequence: Sequence, connection: Connection) -> bool:
+        """Whether these leaves are committed after all, though nobody said so: by the code that only this log makes."""
+        recorded = recorded_head(connection, self.epoch)
+        mac = self._authenticate(_head_message_of(sequence))
+        return recorded is not None and hmac.compare_digest(recorded.mac, mac)
+
+    def ends_with(self, sequence: Sequence) -> bool:
+        """Whether these are the leaves that it adopted last."""
+        return self._head.prev == sequence.prev
 
     def adopt(self, sequence: Sequence) -> None:
         """The transaction is durable: go on from there."""
@@ -85,6 +110,10 @@ class Sequencer:
     def take_unsigned(self) -> list[bytes]:
         """The hashes of leaves that became durable since the last time, in order; usable from another thread."""
         return [self._unsigned.popleft() for _ in range(len(self._unsigned))]
+
+
+def _head_message_of(sequence: Sequence) -> bytes:
+    return head_message(sequence.epoch.number, sequence.size, sequence.frontier.root(), sequence.prev)
 
 
 def head_message(epoch: int, size: int, root: bytes, prev: bytes) -> bytes:

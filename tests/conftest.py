@@ -12,6 +12,7 @@ from hypothesis import settings
 from tee.attest.mock import load_chip_secrets
 from tests.worlds.gateway import RunningGateway
 from tests.worlds.pools import said
+from tests.worlds.postgres import PostgresServer, postgres_server
 from tests.worlds.upstream import UPSTREAM_CREDENTIAL, ScriptedUpstream, scripted_upstream, wired_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,29 @@ def chip_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chip", numbered=False)
     load_chip_secrets(folder)
     return folder / "mock-chip.bin"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for the whole run; skips where none is installed."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """A fresh database of it."""
+    url = postgres.create()
+    yield url
+    postgres.take_back(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'record.sqlite3'}"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture(scope="session")

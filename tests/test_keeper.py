@@ -25,11 +25,13 @@ from gateway.errors import GatewayError
 from gateway.keeper import WorkerDesk
 from gateway.key_book import KeyBook
 from gateway.metrics import new_tally
+from gateway.rates import LocalRates
 from gateway.remote_record import KeeperLink, RemoteRecord
+from gateway.routing.identity import Identities
 from gateway.sampling import Sampler
 from gateway.sequencer import Sequencer
 from gateway.storage.engine import open_database
-from gateway.storage.log import EMPTY_HEAD
+from gateway.storage.log import EMPTY_HEAD, LogEpoch
 from gateway.storage.writer import GroupCommit
 from gateway.workload import WorkloadKeys
 from tee.errors import Malformed
@@ -58,19 +60,14 @@ class Keeper:
 async def keeper(folder: Path, most: int = 8) -> AsyncIterator[Keeper]:
     engine = open_database(f"sqlite:///{folder / 'gateway.sqlite3'}")
     authenticate = partial(hmac.digest, bytes(32), digest="sha256")
-    writer = GroupCommit(engine, Sequencer(1, EMPTY_HEAD, authenticate, time.time, ()))
+    writer = GroupCommit(engine, Sequencer(LogEpoch(1, 1), EMPTY_HEAD, authenticate, time.time, ()))
     boot = BootKeys()
     keys = WorkloadKeys(SigningKey.generate(), boot, {"version": 1}, 3600, time.time)
     ours, theirs = socket.socketpair()
     streams = await asyncio.open_unix_connection(sock=ours)
-    desk = WorkerDesk(
-        streams,
-        AuditRecord(writer, keys, authenticate, Sampler(0, keys.sign_sample)),
-        engine,
-        most,
-        new_tally(),
-        KeyBook(engine, writer),
-    )
+    audit = AuditRecord(writer, keys, authenticate, Sampler(0, keys.sign_sample))
+    shared = new_tally(), KeyBook(engine, writer), LocalRates(), Identities()
+    desk = WorkerDesk(streams, audit, engine, most, *shared)
     reader, worker = await asyncio.open_unix_connection(sock=theirs)
     link = KeeperLink(reader, worker)
     serving = asyncio.create_task(desk.serve())

@@ -24,7 +24,7 @@ from gateway.sampling import Sampler
 from gateway.sequencer import Sequencer
 from gateway.startup import startup_body
 from gateway.storage.engine import open_database
-from gateway.storage.log import EMPTY_HEAD
+from gateway.storage.log import EMPTY_HEAD, LogEpoch
 from gateway.storage.writer import GroupCommit
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.attester import Attester
@@ -192,7 +192,7 @@ def test_a_failed_renewal_is_tried_again_and_told_once(
 
 
 def test_an_ended_keyset_refuses_calls_until_one_is_attested(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    writer = GroupCommit(open_database("sqlite://"), Sequencer(1, EMPTY_HEAD, bytes, world.clock, ()))
+    writer = GroupCommit(open_database("sqlite://"), Sequencer(LogEpoch(1, 1), EMPTY_HEAD, bytes, world.clock, ()))
     audit = AuditRecord(writer, world.keys, bytes, Sampler(0, world.keys.sign_sample))
 
     async def scene() -> None:

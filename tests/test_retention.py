@@ -47,15 +47,15 @@ class Record:
             if days is None:
                 return
             leaf = sequence.append("receipt", {"commitment": "sha256:" + "0" * 64})
-            text = LoggedText(f"text of {name}", sequence.epoch, leaf, "5" * 64, int(NOW - days * DAY))
+            text = LoggedText(f"text of {name}", sequence.epoch.number, leaf, "5" * 64, int(NOW - days * DAY))
             assert close_call(transaction.connection, name, text, None)
             at = sequence.append("audit", {"commitment": "sha256:" + "0" * 64})
-            insert_sample(transaction.connection, StoredSample(name, f"sample of {name}", sequence.epoch, at))
+            insert_sample(transaction.connection, StoredSample(name, f"sample of {name}", 1, sequence.epoch.number, at))
 
         self.writer.submit(write).result()
 
     def prune(self, days: int, now: float = NOW) -> int:
-        return asyncio.run(Retention(self.writer, days, lambda: now).prune())
+        return asyncio.run(Retention(self.writer, days, None, lambda: now).prune())
 
     def texts(self) -> set[str]:
         """The receipts that are still there."""
@@ -78,7 +78,7 @@ def test_only_what_is_older_than_the_policy_goes(record: Record) -> None:
     record.add("open", None)
     assert record.prune(30) == 1
     assert record.texts() == {"on the day", "young"}
-    assert [call.receipt_id for call in find_open_calls(record.engine)] == ["open"]
+    assert [call.receipt_id for call in find_open_calls(record.engine, 1)] == ["open"]
     found = find_receipt(record.engine, "old", KEY)
     assert found is not None
     assert (found.receipt, found.receipt_salt, found.pruned_at, found.pruned_days) == ("", "", NOW, 30)
@@ -93,7 +93,7 @@ def test_only_what_is_older_than_the_policy_goes(record: Record) -> None:
 def test_an_open_call_is_never_pruned_however_old(record: Record) -> None:
     record.add("open", None)
     assert record.prune(1, NOW + 1000 * DAY) == 0
-    (call,) = find_open_calls(record.engine)
+    (call,) = find_open_calls(record.engine, 1)
     assert call.draft == "draft of open"
 
 
@@ -103,7 +103,7 @@ def test_a_restart_in_the_middle_harms_nothing(record: Record, tmp_path: Path) -
     record.add("young", 1)
 
     async def cut() -> None:
-        pruning = asyncio.create_task(Retention(record.writer, 30, lambda: NOW).prune())
+        pruning = asyncio.create_task(Retention(record.writer, 30, None, lambda: NOW).prune())
         await asyncio.to_thread(lambda: until(lambda: len(record.texts()) == 51))
         pruning.cancel()
 
@@ -120,7 +120,7 @@ def test_calls_are_recorded_between_the_batches(record: Record) -> None:
         record.add(f"call {number}", 40)
 
     async def interleaved() -> int:
-        pruning = asyncio.create_task(Retention(record.writer, 30, lambda: NOW).prune())
+        pruning = asyncio.create_task(Retention(record.writer, 30, None, lambda: NOW).prune())
         await asyncio.to_thread(lambda: until(lambda: len(record.texts()) < 2 * BATCH))
         await asyncio.to_thread(record.add, "meanwhile", 0)
         left = len(record.texts())

@@ -81,7 +81,7 @@ def test_a_tile_that_is_damaged_in_the_database_is_not_handed_out(tmp_path: Path
         await world.grow(150)
         tile = parse_tile_path(path)
         assert world.publisher.tile(tile) == (world.folder / path).read_bytes()
-        damaged(tmp_path, "UPDATE leaves SET leaf = x'7b7d', hash = zeroblob(32); DELETE FROM subtrees")
+        damaged(world.engine, "UPDATE leaves SET leaf = x'7b7d', hash = zeroblob(32); DELETE FROM subtrees")
         with pytest.raises(LookupError):
             world.publisher.tile(tile)
         world.engine.dispose()

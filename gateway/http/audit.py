@@ -9,10 +9,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.epochs import Epochs, LogView
+from gateway.epochs import Epochs
 from gateway.errors import InvalidRequest
 from gateway.http.transparency import SHORT, leaf_document, proven_leaf
 from gateway.pipeline import Pipeline
+from gateway.publisher import Publisher
+from gateway.storage.log import LogEpoch
 from gateway.storage.samples import SampleHead, StoredSample
 from gateway.tenancy.tenant import INFERENCE, READ
 from tee.canonical import parse_json
@@ -38,7 +40,7 @@ class AuditEndpoints:
         pipeline: Pipeline,
         epochs: Epochs,
         per_million: int,
-        last: Callable[[int, int], SampleHead | None],
+        last: Callable[[LogEpoch, int], SampleHead | None],
         find: Callable[[str, str | None, int], list[StoredSample] | None],
     ) -> None:
         self._pipeline = pipeline
@@ -66,9 +68,9 @@ class AuditEndpoints:
         page = {"object": "list", "data": data, "has_more": len(rows) > limit, "last_id": last_id}
         return JSONResponse(page, headers={"cache-control": "private"})
 
-    def _head(self, view: LogView) -> dict[str, Any]:
+    def _head(self, view: Publisher) -> dict[str, Any]:
         shown = view.shown
-        last = self._last(view.epoch, shown.checkpoint.size)
+        last = self._last(view.place, shown.checkpoint.size)
         leaf = None
         if last is not None:
             proven = view.show(last.leaf)
@@ -91,7 +93,7 @@ class AuditEndpoints:
         """A sample with its leaf; the leaf is null while no checkpoint holds it, or where its epoch is damaged."""
         try:
             place = {"epoch": row.epoch, "index": row.leaf}
-            leaf: dict[str, Any] | None = place | proven_leaf(self._epochs, row.epoch, row.leaf)
+            leaf: dict[str, Any] | None = place | proven_leaf(self._epochs, LogEpoch(row.log, row.epoch), row.leaf)
         except LookupError:
             leaf = None
         document = parse_json(row.document.encode(), "sample")

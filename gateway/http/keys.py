@@ -87,7 +87,8 @@ def own_keys(pipeline: Pipeline) -> Callable[[Request], Awaitable[Actor]]:
     """The actor of `/v1/keys`: a key with the scope `keys`, for its own tenant."""
 
     async def actor(request: Request) -> Actor:
-        key = await pipeline.admit(dict(request.headers), KEYS)
+        # Fresh: who was revoked a moment ago must not make himself another key.
+        key = await pipeline.admit(dict(request.headers), KEYS, fresh=True)
         return Actor(key.tenant.id, key)
 
     return actor

@@ -13,6 +13,7 @@ from gateway.epochs import Epochs, LogView
 from gateway.http.problems import NotFound
 from gateway.publisher import Leaf
 from gateway.storage.calls import LoggedReceipt
+from gateway.storage.log import LogEpoch
 from tee.canonical import digest, parse_json
 from tee.errors import Malformed
 from tee.log.checkpoint import parse_size
@@ -128,20 +129,20 @@ def receipt_proof(epochs: Epochs, found: LoggedReceipt) -> dict[str, object]:
     named = {"receipt_id": receipt["receipt_id"], "receipt_digest": digest(receipt), "salt": found.receipt_salt}
     route = None
     if found.route_epoch is not None and found.route_leaf is not None:
-        route = proven_leaf(epochs, found.route_epoch, found.route_leaf)
+        route = proven_leaf(epochs, LogEpoch(found.log, found.route_epoch), found.route_leaf)
     return {
         "document": named,
-        "receipt": proven_leaf(epochs, found.receipt_epoch, found.receipt_leaf),
+        "receipt": proven_leaf(epochs, LogEpoch(found.log, found.receipt_epoch), found.receipt_leaf),
         "route": route,
     }
 
 
-def proven_leaf(epochs: Epochs, epoch: int, index: int) -> dict[str, object]:
-    """A leaf of any epoch with its tlog-proof. Raises LookupError in words for its caller."""
+def proven_leaf(epochs: Epochs, epoch: LogEpoch, index: int) -> dict[str, object]:
+    """A leaf of any epoch of any replica with its tlog-proof. Raises LookupError in words for its caller."""
     newest = epochs.live.newest
-    if epoch == epochs.live.epoch and (newest is None or index >= newest.checkpoint.size):
+    if epoch == epochs.live.place and (newest is None or index >= newest.checkpoint.size):
         raise LookupError("No checkpoint holds it yet: the next one will, within seconds")
-    shown = epochs.view(epoch).show(index)
+    shown = epochs.find(epoch).show(index)
     return {"leaf_b64": encode_base64(shown.leaf), "proof": shown.proof.encode().decode()}
 
 

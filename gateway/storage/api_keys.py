@@ -49,7 +49,8 @@ _FIND = (
         or_(KEY_SECRETS.c.retires_at.is_(None), KEY_SECRETS.c.retires_at > _NOW),
     )
 )
-_NEWEST = select(func.max(KEY_SECRETS.c.number)).where(KEY_SECRETS.c.key_id == API_KEYS.c.id).scalar_subquery()
+_ITS = KEY_SECRETS.alias()
+_NEWEST = select(func.max(_ITS.c.number)).where(_ITS.c.key_id == API_KEYS.c.id).scalar_subquery()
 _STORED = (
     select(API_KEYS, KEY_SECRETS.c.prefix, *TENANT_COLUMNS)
     .join_from(API_KEYS, TENANTS, API_KEYS.c.tenant == TENANTS.c.id)

@@ -1,46 +1,77 @@
-"""The database: how it is opened, and what is said when it does not do its work."""
+"""The database: how it is opened, SQLite beside the keys or PostgreSQL by URL."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from gateway.storage.schema import SCHEMA
-from tee.errors import Unavailable
+from gateway.storage.faults import unusable
+from gateway.storage.migrate import migrate
+from tee.errors import Malformed, Unavailable
 
-__all__ = ["Engine", "open_database", "unusable"]
+__all__ = ["Engine", "open_database"]
+
+WANTED = "postgresql://USER[:PASSWORD]@HOST[:PORT]/DATABASE"
+POOL_SIZE, POOL_OVERFLOW = 5, 10  # SQLAlchemy's own bounds, said because the server counts connections
+CONNECT_SECONDS = 10
+# What a replica that hangs, or whose machine is gone, may hold up: its locks go with its connection. Transactions take
+# milliseconds. A commit that is acknowledged is on disk, whatever the server's own setting is.
+_SESSION = """
+SET lock_timeout = '10s';
+SET idle_in_transaction_session_timeout = '30s';
+SET tcp_keepalives_idle = 15;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 3;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+"""
 
 
 def open_database(url: str) -> Engine:
-    """Connect, and create what is missing. Raises Unavailable."""
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _set_pragmas)
+    """Connect, and bring the tables to those of this build. Raises Unavailable, Malformed."""
+    engine = connect_to(url)
     try:
-        SCHEMA.create_all(engine)
-        found = inspect(engine)
-        missing = [
-            f"{table.name}.{column.name}"
-            for table in SCHEMA.sorted_tables
-            for column in table.columns
-            if column.name not in {each["name"] for each in found.get_columns(table.name)}
-        ]
-    except DatabaseError as error:
-        raise unusable(engine, error) from None
-    if missing:
-        place = engine.url.render_as_string(hide_password=True)
-        reason = f"made by another version (it has no {missing[0]}): move it away, or run that version"
-        raise Unavailable(place, reason, retryable=False)
+        migrate(engine)
+    except (DBAPIError, Unavailable) as error:
+        engine.dispose()
+        raise error if isinstance(error, Unavailable) else unusable(engine, error) from None
     return engine
 
 
-def unusable(engine: Engine, error: DatabaseError) -> Unavailable:
-    """What to tell a person of a database that does not do its work."""
-    place = engine.url.render_as_string(hide_password=True)
-    reason = f"not usable as the gateway's database ({error.orig}): restore it, or move it away"
-    return Unavailable(place, reason, retryable=False)
+def connect_to(url: str) -> Engine:
+    """The database, its tables as they are. Raises Unavailable where there is no driver, Malformed."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise Malformed("database_url", "no URL", WANTED) from None  # what was found may hold a password
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed)
+        event.listen(engine, "connect", _set_pragmas)
+        return engine
+    return _postgresql(parsed.set(drivername="postgresql+psycopg"))
+
+
+def _postgresql(url: URL) -> Engine:
+    arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "saferouter"}
+    try:
+        engine = create_engine(
+            url, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_pre_ping=True, connect_args=arguments
+        )
+    except ModuleNotFoundError as error:
+        reason = f"needs {error.name}: install saferouter[postgres]"
+        raise Unavailable("PostgreSQL", reason, retryable=False) from None
+    event.listen(engine, "connect", _set_session)
+    return engine
+
+
+def _set_session(connection: Any, _record: Any) -> None:
+    from gateway.storage.lenient_text import LenientText
+
+    connection.adapters.register_dumper(str, LenientText)
+    connection.autocommit = True
+    connection.execute(_SESSION)
+    connection.autocommit = False
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -42,6 +42,7 @@ class Actor:
 def create_key(connection: Connection, now: int, *, changes: Changes, by: Actor) -> tuple[StoredKey, str]:
     """A new key and its secret, this once. Raises UnknownTenant, Malformed, Forbidden, Conflict."""
     found = require_tenant(connection, by.tenant_id)
+    _require_actor(connection, by)
     if by.key is not None:  # unless it says otherwise, a key makes one that can do and lasts as it does itself
         changes = {"expires_at": by.key.expires_at, "scopes": DEFAULT_SCOPES & by.key.scopes} | changes
     key = replace(ApiKey(new_key_id(), found.tenant), **changes)
@@ -69,6 +70,7 @@ def rotate_key(
 ) -> tuple[tuple[StoredKey, int], str]:
     """A new secret for the key; those before it go on for `overlap` seconds. Raises as `change_key` does."""
     stored = _live(require_key(connection, key_id, by))
+    _require_actor(connection, by)
     require_within(by.key, stored.key.scopes, stored.key.expires_at)
     forget_secrets(connection, key_id, now)
     retire_secrets(connection, key_id, now + overlap)
@@ -112,6 +114,12 @@ def require_key(connection: Connection, key_id: str, by: Actor) -> StoredKey:
     if stored is None:
         raise UnknownKey(f"There is no key `{key_id[:64]}` here.")
     return stored
+
+
+def _require_actor(connection: Connection, by: Actor) -> None:
+    """Refuse a key that was revoked since it was admitted: it would get what outlives it."""
+    if by.key is not None:
+        _live(require_key(connection, by.key.id, by))
 
 
 def _live(stored: StoredKey) -> StoredKey:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, insert, select, update
 
 from gateway.storage.prepared import Prepared
 from gateway.storage.schema import LEAVES, LOG_HEADS, SUBTREES
 from tee.log.entry import NO_LEAF, chain_hash
 from tee.log.merkle import Frontier, hash_children, load_frontier
 from tee.log.tiles import TILE_HEIGHT, TILE_WIDTH
+
+
+@dataclass(frozen=True, slots=True)
+class LogEpoch:
+    """One epoch of one log of the database: what all of its rows are found by."""
+
+    log: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +64,42 @@ class RecordedHead:
 _ADD_LEAVES, _ADD_SUBTREES, _ADD_HEAD = (Prepared(insert(table)) for table in (LEAVES, SUBTREES, LOG_HEADS))
 _MOVE_HEAD = Prepared(
     update(LOG_HEADS)
-    .where(LOG_HEADS.c.epoch == bindparam("_epoch"))
+    .where(LOG_HEADS.c.log == bindparam("_log"), LOG_HEADS.c.epoch == bindparam("_epoch"))
     .values(size=bindparam("_size"), root=bindparam("_root"), prev=bindparam("_prev"), mac=bindparam("_mac"))
 )
 
 
-def record_head(connection: Connection, epoch: int, head: RecordedHead) -> None:
+def record_head(connection: Connection, epoch: LogEpoch, head: RecordedHead) -> None:
     """Replace the epoch's recorded head."""
-    values = {"epoch": epoch, "size": head.size, "root": head.root, "prev": head.prev, "mac": head.mac}
+    values = {
+        "log": epoch.log,
+        "epoch": epoch.number,
+        "size": head.size,
+        "root": head.root,
+        "prev": head.prev,
+        "mac": head.mac,
+    }
     if _MOVE_HEAD.run_each(connection, [{f"_{name}": value for name, value in values.items()}]) == 0:
         _ADD_HEAD.run(connection, values)
 
 
-def recorded_head(connection: Connection, epoch: int) -> RecordedHead | None:
+def recorded_head(connection: Connection, epoch: LogEpoch) -> RecordedHead | None:
     """The epoch's recorded head."""
     columns = [LOG_HEADS.c[name] for name in RecordedHead.__slots__]
-    row = connection.execute(select(*columns).where(LOG_HEADS.c.epoch == epoch)).one_or_none()
+    row = connection.execute(select(*columns).where(*_of(LOG_HEADS, epoch))).one_or_none()
     return None if row is None else RecordedHead(*row)
 
 
-def newest_epoch(connection: Connection) -> int:
-    """The newest epoch that has a leaf, 0 if there is none."""
-    newest: int | None = connection.execute(select(func.max(LEAVES.c.epoch))).scalar_one()
-    return newest or 0
-
-
 def insert_leaves(
-    connection: Connection, epoch: int, leaves: Sequence[LeafRow], subtrees: Sequence[SubtreeRow]
+    connection: Connection, epoch: LogEpoch, leaves: Sequence[LeafRow], subtrees: Sequence[SubtreeRow]
 ) -> None:
     """Store what was appended; a number that is taken already fails the transaction."""
+    of = {"log": epoch.log, "epoch": epoch.number}
     if leaves:
-        rows = [{"epoch": epoch, "number": row.number, "leaf": row.leaf, "hash": row.hash} for row in leaves]
+        rows = [of | {"number": row.number, "leaf": row.leaf, "hash": row.hash} for row in leaves]
         _ADD_LEAVES.run_each(connection, rows)
     if subtrees:
-        rows = [{"epoch": epoch, "level": row.level, "number": row.number, "hash": row.hash} for row in subtrees]
+        rows = [of | {"level": row.level, "number": row.number, "hash": row.hash} for row in subtrees]
         _ADD_SUBTREES.run_each(connection, rows)
 
 
@@ -98,12 +108,12 @@ class StoredTree:
     """One epoch's tree, read through one connection; tiles stay in memory as long as this does."""
 
     connection: Connection
-    epoch: int
+    epoch: LogEpoch
     _tiles: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)
 
     def size(self) -> int:
         """How many leaves there are."""
-        last = self.connection.execute(select(func.max(LEAVES.c.number)).where(LEAVES.c.epoch == self.epoch))
+        last = self.connection.execute(select(func.max(LEAVES.c.number)).where(*_of(LEAVES, self.epoch)))
         newest: int | None = last.scalar_one()
         return 0 if newest is None else newest + 1
 
@@ -126,7 +136,7 @@ class StoredTree:
             first = number * TILE_WIDTH
             table = LEAVES if tile_level == 0 else SUBTREES
             query = select(table.c.hash).where(
-                table.c.epoch == self.epoch, table.c.number >= first, table.c.number < first + TILE_WIDTH
+                *_of(table, self.epoch), table.c.number >= first, table.c.number < first + TILE_WIDTH
             )
             if tile_level:
                 query = query.where(SUBTREES.c.level == tile_level)
@@ -135,16 +145,12 @@ class StoredTree:
 
     def leaf_hashes(self, start: int, end: int) -> list[bytes]:
         """The hashes of these leaves, in order."""
-        query = select(LEAVES.c.hash).where(
-            LEAVES.c.epoch == self.epoch, LEAVES.c.number >= start, LEAVES.c.number < end
-        )
+        query = select(LEAVES.c.hash).where(*_of(LEAVES, self.epoch), LEAVES.c.number >= start, LEAVES.c.number < end)
         return list(self.connection.execute(query.order_by(LEAVES.c.number)).scalars())
 
     def leaves(self, start: int, end: int) -> list[bytes]:
         """The bytes of these leaves, in order."""
-        query = select(LEAVES.c.leaf).where(
-            LEAVES.c.epoch == self.epoch, LEAVES.c.number >= start, LEAVES.c.number < end
-        )
+        query = select(LEAVES.c.leaf).where(*_of(LEAVES, self.epoch), LEAVES.c.number >= start, LEAVES.c.number < end)
         return list(self.connection.execute(query.order_by(LEAVES.c.number)).scalars())
 
     def head(self) -> LogHead:
@@ -154,3 +160,7 @@ class StoredTree:
             return EMPTY_HEAD
         (last,) = self.leaves(size - 1, size)
         return LogHead(load_frontier(size, self.node), chain_hash(last))
+
+
+def _of(table: Table, epoch: LogEpoch) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return table.c.log == epoch.log, table.c.epoch == epoch.number

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
-from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.dml import Insert, UpdateBase
 
 Values = dict[str, Any]
 
@@ -38,7 +38,12 @@ class Prepared:
     def written(self, dialect: Dialect) -> tuple[str, Callable[[Values], Any]]:
         """The SQL of this dialect, and what arranges values as its driver wants them: by place, or by name."""
         if dialect.name not in self._written:
-            written = self._statement.compile(dialect=dialect, column_keys=self._columns or None)
-            places = written.positiontup
-            self._written[dialect.name] = str(written), itemgetter(*places) if places else dict
+            statement = self._statement.inline() if isinstance(self._statement, Insert) else self._statement
+            written = statement.compile(dialect=dialect, column_keys=self._columns or None)
+            arranged = itemgetter(*written.positiontup) if written.positiontup else _by_name(list(written.params))
+            self._written[dialect.name] = str(written), arranged
         return self._written[dialect.name]
+
+
+def _by_name(names: list[str]) -> Callable[[Values], Any]:
+    return lambda values: {name: values[name] for name in names}

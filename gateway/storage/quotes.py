@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import DatabaseError
 
-from gateway.storage.engine import unusable
+from gateway.storage.faults import unusable
 from gateway.storage.schema import QUOTES
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, literal_column, select
+from sqlalchemy import Connection, Engine, and_, bindparam, func, insert, literal_column, select
 
+from gateway.storage.log import LogEpoch
 from gateway.storage.prepared import Prepared
 from gateway.storage.schema import CALLS, SAMPLES
 
@@ -16,6 +17,7 @@ class StoredSample:
 
     receipt_id: str
     document: str
+    log: int
     epoch: int
     leaf: int
 
@@ -28,7 +30,7 @@ class SampleHead:
     entries: int
 
 
-_OF_EPOCH = SAMPLES.c.epoch == bindparam("_epoch")
+_OF_EPOCH = and_(SAMPLES.c.log == bindparam("_log"), SAMPLES.c.epoch == bindparam("_epoch"))
 _LAST = select(SAMPLES.c.number).where(
     _OF_EPOCH, SAMPLES.c.leaf == select(func.max(SAMPLES.c.leaf)).where(_OF_EPOCH).scalar_subquery()
 )
@@ -48,9 +50,10 @@ def insert_sample(connection: Connection, sample: StoredSample) -> None:
     _INSERT.run(connection, {f"_{name}": getattr(sample, name) for name in StoredSample.__slots__})
 
 
-def last_sample(engine: Engine, epoch: int, size: int) -> SampleHead | None:
+def last_sample(engine: Engine, epoch: LogEpoch, size: int) -> SampleHead | None:
     """The last `audit` leaf among the first `size` of an epoch; None where it has none."""
-    query = select(SAMPLES.c.leaf, SAMPLES.c.number).where(SAMPLES.c.epoch == epoch, SAMPLES.c.leaf < size)
+    of = SAMPLES.c.log == epoch.log, SAMPLES.c.epoch == epoch.number
+    query = select(SAMPLES.c.leaf, SAMPLES.c.number).where(*of, SAMPLES.c.leaf < size)
     with engine.connect() as connection:
         row = connection.execute(query.order_by(SAMPLES.c.leaf.desc()).limit(1)).one_or_none()
     return None if row is None else SampleHead(row.leaf, row.number + 1)

@@ -76,6 +76,7 @@ CALLS = Table(
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("receipt_id", String(40), nullable=False, unique=True),
     Column("key_id", String(40), nullable=False, index=True),
+    Column("log", Integer, nullable=False),  # of the replica that carries it, which alone can sign its receipt
     Column("draft", Text, nullable=False),
     Column("status", Integer),
     Column("content_type", String(128)),
@@ -95,16 +96,32 @@ CALLS = Table(
     Column("closed_at", BigInteger),
     Column("pruned_at", BigInteger),
     Column("pruned_days", Integer),
+    Column("abandoned_at", BigInteger),  # when another replica took the call's own for gone
     Index("calls_to_prune", "pruned_at", "closed_at"),
+    Index("calls_of_log", "log", "closed_at"),  # those that are open
 )
+# One row per attempt of a closed call, and one of a call for which nobody was asked: never a word of its content.
 ACTIVITY = Table(
     "activity",
     SCHEMA,
-    Column("call_id", _ROW_ID, ForeignKey("calls.id"), primary_key=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=False),  # by call and attempt: storage/calls.py
+    Column("call_id", _ROW_ID, ForeignKey("calls.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),  # from 1 on; 0 where nobody was asked
+    Column("shown", Boolean, nullable=False),  # of each call one row, which bears what its caller got and used
+    Column("tenant", String(64), nullable=False),
     Column("key_id", String(40), nullable=False, index=True),
     Column("model", String(256)),
+    Column("original_model", String(256)),
+    Column("policy", String(64)),
+    Column("tier", String(16)),
     Column("provider", String(64)),
-    Column("status", Integer, nullable=False),
+    Column("status", Integer),  # what the caller got; of a row that is not shown, what the provider answered
+    Column("provider_status", Integer),
+    Column("failure", String(64)),
+    Column("waited_ms", BigInteger, nullable=False),  # from the call's first attempt to this one
+    Column("first_token_ms", BigInteger),
+    Column("cost_micro_usd", BigInteger),
+    Column("findings", Text),  # of the leak scan: JSON of kinds and counts, null for none
     Column("prompt_tokens", BigInteger),
     Column("completion_tokens", BigInteger),
     Column("started_at", BigInteger, nullable=False),
@@ -117,7 +134,7 @@ ACTIVITY = Table(
     Column("audio_completion_tokens", BigInteger),
     Column("partial", Boolean, nullable=False),
     Column("skipped", Integer, nullable=False),
-    Column("attempts", Text),
+    Index("activity_of_tenant", "tenant", "started_at", "id"),
 )
 # One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
 SAMPLES = Table(
@@ -127,15 +144,27 @@ SAMPLES = Table(
     Column("receipt_id", String(40), nullable=False, unique=True),
     Column("key_id", String(40), nullable=False, index=True),
     Column("document", Text),
+    Column("log", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("leaf", BigInteger, nullable=False),
     Column("number", BigInteger, nullable=False),  # among the samples of its epoch, from 0 on
-    UniqueConstraint("epoch", "leaf"),
+    UniqueConstraint("log", "epoch", "leaf"),
+)
+# One row per log: every replica has its own, by its own key. Where replicas share a database, all find all of them.
+LOGS = Table(
+    "logs",
+    SCHEMA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False, unique=True),  # its public key, hex
+    Column("address", Text, nullable=False),  # the origin of its first epoch, had it the address to itself
+    Column("seen_at", BigInteger, nullable=False),  # when its replica was known to run
+    Column("restored_at", BigInteger),  # the database was put back since this log went on
 )
 # The log: its leaves in order, and the roots of its complete subtrees of 256, 256², … leaves.
 LEAVES = Table(
     "leaves",
     SCHEMA,
+    Column("log", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("leaf", LargeBinary, nullable=False),
@@ -144,6 +173,7 @@ LEAVES = Table(
 SUBTREES = Table(
     "subtrees",
     SCHEMA,
+    Column("log", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("level", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
@@ -153,9 +183,18 @@ SUBTREES = Table(
 LOG_HEADS = Table(
     "log_heads",
     SCHEMA,
+    Column("log", Integer, primary_key=True, autoincrement=False),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("size", BigInteger, nullable=False),
     Column("root", LargeBinary(32), nullable=False),
     Column("prev", LargeBinary(32), nullable=False),
     Column("mac", LargeBinary(32), nullable=False),
+)
+# The newest checkpoint of each epoch, for the replicas beside it: its key has signed it.
+CHECKPOINTS = Table(
+    "checkpoints",
+    SCHEMA,
+    Column("log", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
 )

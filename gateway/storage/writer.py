@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -15,7 +16,12 @@ from sqlalchemy import Connection, Engine
 
 from gateway.errors import GatewayError
 from gateway.sequencer import Sequence, Sequencer
+from gateway.storage.faults import is_of_values, is_passing
+from gateway.storage.locks import claim_writing
+from tee.errors import Unavailable
 
+LOG = logging.getLogger("saferouter")
+TRIES = 8  # of a transaction that others were in the way of: then the database itself is in trouble
 MAX_BATCH = 256  # a cap, never a wait: a batch starts as soon as the last one is durable
 
 
@@ -56,9 +62,15 @@ class GroupCommit:
         self._engine = engine
         self._sequencer = sequencer
         self._connection: Connection | None = None  # its thread's own
+        self._doubtful: Sequence | None = None  # was it committed?
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="group-commit", daemon=True)
         self._thread.start()
+
+    @property
+    def log(self) -> int:
+        """The number of the log that it writes."""
+        return self._sequencer.epoch.log
 
     def submit(self, operation: Operation) -> Future[Any]:
         """Queue an operation; its future resolves to its result once durable, or raises NotRecorded."""
@@ -93,9 +105,18 @@ class GroupCommit:
         self._hang_up()
 
     def _connected(self) -> Connection:
-        """The connection, kept from batch to batch: the pool takes longer over one than the driver over a call."""
+        """The connection, kept from batch to batch: the pool takes longer over one than the driver over a call.
+
+        A new one first asks what became of the commit whose answer was lost with the last one.
+        """
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = claim_writing(self._engine, self.log)
+            if self._doubtful is not None:
+                with self._connection.begin():
+                    stands = self._sequencer.stands(self._doubtful, self._connection)
+                if stands:
+                    self._sequencer.adopt(self._doubtful)
+                self._doubtful = None
         return self._connection
 
     def _hang_up(self) -> None:
@@ -103,23 +124,50 @@ class GroupCommit:
         if connection is not None:
             connection.close()
 
-    def _commit(self, jobs: list[_Job]) -> None:
-        """One transaction for all; nobody is told before it is durable, and a failure is told to all."""
-        sequence = self._sequencer.begin()
+    def _commit(self, jobs: list[_Job], tries: int = TRIES) -> None:
+        """One transaction for all; nobody is told before it is durable, and a failure is told to all.
+
+        Two failures are not: where another replica was in the way, all is done again; where the database refuses a
+        value, everybody gets a transaction of his own, so that only who said it is told.
+        """
+        sequence, results = None, None
         try:
             connection = self._connected()
+            sequence = self._sequencer.begin()
             with connection.begin():
                 transaction = Transaction(connection, sequence)
-                results = [job.operation(transaction) for job in jobs]
+                done = [job.operation(transaction) for job in jobs]
                 self._sequencer.write(sequence, connection)
+                results = done  # all that is left is the commit
         except Exception as error:  # the rim of this thread: if it died, every later call would wait for ever
             self._hang_up()  # the next batch must not meet the same broken connection
-            words = f"The call could not be recorded ({type(error).__name__})."
-            _tell(jobs, [NotRecorded(words) for _ in jobs])
-            return
-        self._sequencer.adopt(sequence)
+            if sequence is None or results is None or not self._is_committed(sequence):
+                self._fail(jobs, error, tries)
+                return
+        else:
+            self._sequencer.adopt(sequence)
         self._noted(len(jobs), sequence.kinds)
         _tell(jobs, results)
+
+    def _is_committed(self, sequence: Sequence) -> bool:
+        """Whether a commit whose answer was lost was carried out: else the next leaves would take the same numbers."""
+        if sequence.leaves:
+            self._doubtful = sequence
+            with suppress(Exception):  # if it cannot be asked now, it is before the next batch
+                self._connected()
+        return bool(sequence.leaves) and self._sequencer.ends_with(sequence)
+
+    def _fail(self, jobs: list[_Job], error: Exception, tries: int) -> None:
+        if is_passing(error) and tries > 1:
+            self._commit(jobs, tries - 1)
+        elif is_of_values(error) and len(jobs) > 1:
+            for job in jobs:
+                self._commit([job])
+        else:
+            if isinstance(error, Unavailable):
+                LOG.error("Nothing can be recorded: %s.", error)
+            words = f"The call could not be recorded ({type(error).__name__})."
+            _tell(jobs, [NotRecorded(words) for _ in jobs])
 
 
 def _tell(jobs: list[_Job], outcomes: list[Any]) -> None:

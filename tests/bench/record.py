@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.sequencer import Sequencer
 from gateway.storage.engine import open_database
-from gateway.storage.log import EMPTY_HEAD
+from gateway.storage.log import EMPTY_HEAD, LogEpoch
 from gateway.storage.writer import GroupCommit, Transaction
 
 IN_GROUPS, ALONE = 20_000, 500
@@ -22,7 +22,7 @@ BODY = {"commitment": "sha256:" + "0" * 64}
 def _writer(folder: Path) -> Iterator[GroupCommit]:
     authenticate = partial(hmac.digest, bytes(32), digest="sha256")
     engine = open_database(f"sqlite:///{folder / 'record.sqlite3'}")
-    writer = GroupCommit(engine, Sequencer(1, EMPTY_HEAD, authenticate, time.time, ()))
+    writer = GroupCommit(engine, Sequencer(LogEpoch(1, 1), EMPTY_HEAD, authenticate, time.time, ()))
     yield writer
     writer.stop()
     engine.dispose()
