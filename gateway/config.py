@@ -19,6 +19,8 @@ from gateway.config_providers import decode_connector
 from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
+from gateway.connectors.registered import with_registered
+from gateway.provider_file import read_providers
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
@@ -185,7 +187,8 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
             raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
-    return decode_config(with_stored(document, _state(document, environ)), environ)
+    state = _state(document, environ)
+    return decode_config(with_stored(with_registered(document, read_providers(state), state), state), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -200,19 +203,12 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    connectors = [
-        decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))
-    ]
-    by_id = {row.id: row for row in connectors}
-    if len(by_id) != len(connectors):
-        raise Malformed("config.providers", "an id twice", "each id once")
-    models = decode_models(_rows(document, "models"), by_id)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=_state(document, environ),
-        models=ModelTable(models, by_id),
+        models=_model_table(document),
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
@@ -240,6 +236,15 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
+
+
+def _model_table(document: Mapping[str, Any]) -> ModelTable:
+    rows = enumerate(_rows(document, "providers"))
+    connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in rows]
+    by_id = {row.id: row for row in connectors}
+    if len(by_id) != len(connectors):
+        raise Malformed("config.providers", "an id twice", "each id once")
+    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
