@@ -62,7 +62,8 @@ def test_an_honest_mock_is_called_a_mock_and_never_verified(console: Page, opera
     answer.locator(".shield").click()
     shown = console.get_by_role("dialog")
     expect(shown).to_contain_text("it proves nothing about hardware")
-    expect(shown).to_contain_text("Is the answer untouched?")
+    expect(shown).to_contain_text("Is the answer untouched? Holds")
+    expect(shown).to_contain_text("Is the build a known one? Not named by you")
     assert "Verified" not in shown.inner_text()
     link = shown.get_by_role("link", name="Open the verifier").get_attribute("href")
     assert link is not None and link.startswith("/verifier/#target=") and "sk-" not in link
