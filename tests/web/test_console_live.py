@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from gateway.http.console import POLICY
 from tests.web.conftest import NewPage
-from tests.web.console_pages import ask, go, sign_in
+from tests.web.console_pages import ask, go, serious, sign_in
 from tests.worlds.gateway import PLAIN, RunningGateway
 from tests.worlds.lies import LIES
 from tests.worlds.lying_proxy import LyingProxy, honest, lying_proxy
@@ -65,6 +65,7 @@ def test_an_honest_mock_is_called_a_mock_and_never_verified(console: Page, opera
     expect(shown).to_contain_text("Is the answer untouched? Holds")
     expect(shown).to_contain_text("Is the build a known one? Not named by you")
     assert "Verified" not in shown.inner_text()
+    assert serious(console) == []
     link = shown.get_by_role("link", name="Open the verifier").get_attribute("href")
     assert link is not None and link.startswith("/verifier/#target=") and "sk-" not in link
     nonces = [path for path in operator.asked if path == "/attestation/quote"]
@@ -184,6 +185,7 @@ def try_it(page: Page, origin: str, key: str) -> None:
     page.get_by_role("button", name="Try mock-reasoner").click()
     drawer = page.get_by_role("dialog")
     assert key not in drawer.inner_text()
+    assert serious(page) == []
     for language in ("curl", "Python", "TypeScript"):
         drawer.locator("section", has_text=language).get_by_role("button", name="Copy").click()
         copied = page.evaluate("() => navigator.clipboard.readText()")
@@ -231,6 +233,33 @@ def sign_in_again(page: Page, key: str) -> None:
     """From the refusal to the form."""
     page.get_by_role("alert").get_by_role("link", name="Sign in").click()
     sign_in(page, key)
+
+
+def test_the_operator_makes_a_tenant_a_provider_and_a_policy(console: Page, live: RunningGateway) -> None:
+    """By the admin token; an API key opens nothing here."""
+    go(console, "operator")
+    for token in (live.api_key, live.demo["admin_token"]):
+        expect(console.get_by_text("Forget the admin token")).to_have_count(0)
+        console.get_by_label("Admin token").fill(token)
+        console.get_by_role("button", name="Continue").click()
+        console.locator("[role=tablist], .problem").first.wait_for()
+    console.get_by_role("button", name="New tenant").click()
+    console.get_by_label("Id").fill("clinic")
+    console.get_by_label("Name").fill("Clinic")
+    console.get_by_label("Cap in USD").fill("2.5")
+    console.get_by_role("button", name="Make the tenant").click()
+    expect(console.locator(".secret")).to_contain_text("sk-router-")
+    console.keyboard.press("Escape")
+    expect(console.locator("[data-tenant=clinic]")).to_contain_text("$2.50")
+    console.get_by_role("tab", name="Providers").click()
+    expect(console.locator("[data-provider=mock]")).to_contain_text("Named in the configuration")
+    console.get_by_role("tab", name="Routes").click()
+    expect(console.locator(".page-operator tbody tr")).to_have_count(len(MODELS))
+    console.get_by_role("tab", name="Policies").click()
+    console.get_by_role("button", name="Explain clinical-strict").click()
+    console.get_by_role("textbox", name="Model").fill("mock-1")
+    console.get_by_role("button", name="Explain", exact=True).click()
+    expect(console.get_by_text("before any cost")).to_be_visible()
 
 
 def test_every_file_is_served_under_the_strict_policy(live: RunningGateway) -> None:
