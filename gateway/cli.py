@@ -14,6 +14,7 @@ import typer
 
 from gateway import keys_cli, tenants_cli
 from gateway.cli_database import ConfigOption, load
+from gateway.cli_policy import policy_app
 from tee.private_files import write_private
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
     app.add_typer(keys_cli.app, name="keys")
     app.add_typer(tenants_cli.app, name="tenants")
+    app.add_typer(policy_app, name="policy")
 
 
 def serve(

@@ -16,6 +16,7 @@ from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
 from gateway.config_providers import decode_connector
+from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.connectors.registered import with_registered
@@ -25,6 +26,7 @@ from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
 from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
+from gateway.stored_routing import with_stored
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
@@ -47,7 +49,7 @@ _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Config:
     audit_per_million: int = DEFAULT_PER_MILLION
     log_store: S3Place | None = None  # where the log is copied to, beside its folder
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
+    activity_days: int | None = None  # the same of the rows of activity
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
@@ -109,6 +112,7 @@ class Config:
     metrics_token_file: Path | None = None  # who reads /metrics shows its token; None: who is on this machine
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
     database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
@@ -160,10 +164,12 @@ class Config:
         settings |= {"access_log": self.access_log}
         settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
+            "activity_days": self.activity_days,
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
             "breaker": asdict(self.breaker),
+            "rates": self.rates.public(),
             "drain": self.drain,
             "kds_url": self.kds_url,
             "sealing": asdict(self.sealing),
@@ -182,7 +188,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
     state = _state(document, environ)
-    return decode_config(with_registered(document, read_providers(state), state), environ)
+    return decode_config(with_registered(with_stored(document, state), read_providers(state), state), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -197,19 +203,12 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    connectors = [
-        decode_connector(row, f"config.providers[{at}]") for at, row in enumerate(_rows(document, "providers"))
-    ]
-    by_id = {row.id: row for row in connectors}
-    if len(by_id) != len(connectors):
-        raise Malformed("config.providers", "an id twice", "each id once")
-    models = decode_models(_rows(document, "models"), by_id)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=_state(document, environ),
-        models=ModelTable(models, by_id),
+        models=_model_table(document),
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
@@ -226,15 +225,26 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
+        rates=decode_rates(document),
         drain=_typed(document, "drain", bool, False, "config"),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
-        receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
+        receipt_days=_days(document, "receipt_days"),
+        activity_days=_days(document, "activity_days"),
         workers=workers,
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
+
+
+def _model_table(document: Mapping[str, Any]) -> ModelTable:
+    rows = enumerate(_rows(document, "providers"))
+    connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in rows]
+    by_id = {row.id: row for row in connectors}
+    if len(by_id) != len(connectors):
+        raise Malformed("config.providers", "an id twice", "each id once")
+    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -283,10 +293,12 @@ def _log_store(document: Mapping[str, Any]) -> S3Place | None:
     return parse_s3_place(name, region or "", endpoint)
 
 
-def _receipt_days(table: dict[str, Any]) -> int | None:
-    _refuse_unknown(table, {"receipt_days"}, "config.retention")
-    days: int | None = _typed(table, "receipt_days", int, None, "config.retention")
-    return None if days is None else _bounded(days, 1, MAX_DAYS, "config.retention.receipt_days")
+def _days(document: Mapping[str, Any], name: str) -> int | None:
+    path = "config.retention"
+    table = _typed(document, "retention", dict, {}, "config")
+    _refuse_unknown(table, {"receipt_days", "activity_days"}, path)
+    days: int | None = _typed(table, name, int, None, path)
+    return None if days is None else _bounded(days, 1, MAX_DAYS, f"{path}.{name}")
 
 
 def _witnesses(path: str | None) -> WitnessPolicy | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.inference import Failure
+from gateway.tenancy.rates import Standing
 
 KEYSET_ENDED = (
     "The gateway's attested keyset has ended and no new one could be attested, so nobody could verify the "
@@ -128,9 +131,24 @@ class StaleKeyConfig(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """Too many requests, or too many tokens; `retry_after` says when to come back."""
+    """Too many requests, or too many tokens; `retry_after` says when to come back; without it, that is useless.
+
+    `standings` are those of the limits, by what they limit.
+    """
 
     status, error_type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, standings: Mapping[str, Standing] | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.standings = standings or {}
+
+
+class RatesUnavailable(GatewayError):
+    """Nobody can tell how much of a rate is left."""
+
+    status, error_type, code = 503, "server_error", "rates_unavailable"
 
 
 class UpstreamFailed(GatewayError):

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
 from gateway.epochs import Epochs, load_epochs
+from gateway.first_hashes import with_first_hashes
 from gateway.history import History, HistoryOpener, authenticator
 from gateway.key_book import KeyBook
 from gateway.log_copy import copy_log
@@ -29,6 +30,8 @@ from gateway.metrics import BATCH, LEAVES
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import own_places
 from gateway.publisher import Publisher
+from gateway.rates import LocalRates, Rates
+from gateway.redis_rates import RedisRates, shared_rates
 from gateway.renewal import Renewal
 from gateway.retention import Retention
 from gateway.sampling import Sampler
@@ -82,17 +85,29 @@ class Instance:
     lock: int  # holds the state folder
     meters: CallMeters
     open_calls: Callable[[], int]
+    counts: LocalRates  # of this node, its workers' too
+    shared_counts: RedisRates | None  # of all nodes
     key_book: KeyBook
     watch: StreamWatch
     closing: bool = False
+    reloading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one at a time
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        log, days = self.publisher, self.config.receipt_days
-        retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
+        log, kept = self.publisher, (self.config.receipt_days, self.config.activity_days)
+        retention = Retention(self.writer, *kept, time.time)
+        pruning = [retention.run()] if retention.batches() else []
         own = self.audit.record_progress(), self.renewal.run(), self.watch.run()
-        work = [*own, log.run(), log.run_witnesses(), *retention]
+        work = [*own, log.run(), log.run_witnesses(), *pruning]
+        if self.shared_counts is not None:
+            work.append(self.shared_counts.watch())
         return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]
+
+    def condition(self) -> tuple[str, str | None]:
+        """`ready` or why not, for /readyz, and a reason or a warning for people."""
+        status, words = self.renewal.condition()
+        warning = None if self.shared_counts is None else self.shared_counts.warning
+        return status, " ".join(filter(None, (words, warning))) or None
 
     async def drain(self) -> None:
         """Stop answering: cut what runs, leave a receipt for each, and hang up on the providers."""
@@ -102,6 +117,8 @@ class Instance:
 
     async def close(self) -> None:
         """Write what is owed, then let go of the database."""
+        if self.shared_counts is not None:
+            await self.shared_counts.close()
         await asyncio.to_thread(self.writer.stop)
         await self.publisher.publish()
         await self.publisher.close()
@@ -114,6 +131,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     """Detect, attest, recover, and be ready to serve. Raises Unavailable, Malformed."""
     make_state(config.state)
     lock = lock_state(config.state)
+    config = with_first_hashes(config)
     remove_unfinished(config.state)
     source = source_digest()
     measurement = mock_measurement(source)
@@ -145,8 +163,10 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     upstream = Upstream(config.limits, stock=config.stock_http)
     key_book = KeyBook(engine, writer)
     places, measured = own_places(), MeasuredRecord(audit, meters.tally)
-    watch = StreamWatch(key_book.find_ended)
-    pipeline = Pipeline(config, Admission(key_book.find), measured, upstream, embedded, places, watch)
+    counts = LocalRates()
+    shared_counts = shared_rates(config.rates, counts)
+    watch, rates = StreamWatch(key_book.find_ended), Rates(shared_counts or counts)
+    pipeline = Pipeline(config, Admission(key_book.find), measured, upstream, embedded, places, watch, rates)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
     async def record(keyset: Keyset, quote: Document) -> Document:
@@ -158,8 +178,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine, history.signer.epoch.log))
-    parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken, key_book, watch
-    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts)
+    parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken, counts, shared_counts
+    return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts, key_book, watch)
 
 
 def _find_attesters(

@@ -16,14 +16,20 @@ from gateway.audit import AuditRecord
 from gateway.draft import Returned, decode_draft
 from gateway.errors import GatewayError, InvalidRequest, NoRoute
 from gateway.key_book import KeyBook
+from gateway.rates import RateStore
+from gateway.remote_rates import decode_correction, decode_wants, encode_taken
+from gateway.routing.identity import Identities, Shown
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
+from gateway.tenancy.rates import Want
 from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_key
 from tee.canonical import kind_of
 from tee.errors import Malformed
+from tee.keys.identity import hex_bytes
 
 LOG = logging.getLogger("saferouter")
 READ = 1 << 16
+MAX_CHAIN = 16  # certificates that a TLS library follows
 _FULL = NoRoute("The gateway is at its limit of open calls.", code="overloaded", retry_after=1.0)
 _NOT_OPEN = InvalidRequest("This call is not open.")
 
@@ -47,10 +53,16 @@ class WorkerDesk:
         most: int,
         tally: Tally,
         key_book: KeyBook,
+        rates: RateStore,
+        identities: Identities,
     ) -> None:
-        """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts."""
+        """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts.
+        `rates`: those of this node. `identities`: what all have met of the providers.
+        """
+        self._identities = identities
         self._tally = tally
         self._key_book = key_book
+        self._rates = rates
         self._reader, self._writer = streams
         self._audit = audit
         self._engine = engine
@@ -110,14 +122,31 @@ class WorkerDesk:
                     self._start(message["n"], self._key(message["sha256"]))
                 case "find_ended":
                     self._start(message["n"], self._ended(message["ids"]))
+                case "take":
+                    self._start(message["n"], self._take(*decode_wants(message)))
+                case "correct":
+                    self._rates.correct(*decode_correction(message))
                 case "count":
                     self._tally.merge(message["rows"])
+                case "met":
+                    self._met(message["provider"], message["spki"], message["chain"], message["drift"])
                 case "loaded":
                     self.loaded.set()
                 case other:
                     raise Malformed("frame.do", repr(other)[:64], "a request of a worker")
         except KeyError as error:
             raise Malformed("frame", f"no {error.args[0]}", "every member of a request") from None
+
+    def _met(self, provider: Any, spki: Any, chain: Any, drift: Any) -> None:
+        """A provider has shown this worker who it is, for the first time or as another."""
+        if not isinstance(provider, str) or not isinstance(chain, list) or not 0 < len(chain) <= MAX_CHAIN:
+            raise Malformed("frame.chain", kind_of(chain), f"1 to {MAX_CHAIN} certificates of a provider")
+        for each in (spki, *chain):
+            hex_bytes(each, 32, "frame.chain")
+        shown = Shown(spki, tuple(chain))
+        if self._identities.watches(provider):
+            tell = self._identities.note_drift if drift else self._identities.on_first
+            tell(provider, shown)
 
     def _open(self, number: int, text: str, key_id: str) -> None:
         draft = decode_draft(text)
@@ -174,6 +203,9 @@ class WorkerDesk:
 
     async def _ended(self, ids: Any) -> Message:
         return {"ids": await self._key_book.find_ended(ids)}
+
+    async def _take(self, wants: list[Want], more: int) -> Message:
+        return {"taken": encode_taken(await self._rates.take(wants, more))}
 
     def _start(self, number: int, work: Coroutine[Any, Any, Message]) -> asyncio.Task[Message]:
         task = asyncio.create_task(work)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gateway.call import STREAM_TYPE
+from gateway.call import CLIENT_LEFT, STREAM_TYPE
 from gateway.draft import ReceiptDraft, Returned
 from gateway.inference import Usage
 from gateway.metrics import DURABLE
@@ -64,6 +64,8 @@ class MeasuredRecord:
 
 def _note(returned: Returned, activity: Activity | None) -> None:
     watch = stopwatch()
+    if watch.rates is not None:
+        watch.rates.settle(_tokens(activity), partial=activity is None or activity.partial)
     watch.complete, watch.stream = returned.complete, returned.content_type == STREAM_TYPE
     if activity is not None:
         watch.status, watch.model, watch.provider = activity.status, activity.model or "", activity.provider or ""
@@ -73,3 +75,12 @@ def _note(returned: Returned, activity: Activity | None) -> None:
     watch.owed = False
     if watch.then is not None:
         watch.then()
+
+
+def _tokens(activity: Activity | None) -> int | None:
+    """What a call used that has ended; None if nobody knows. A refusal used nothing."""
+    if activity is None:
+        return None
+    if activity.prompt_tokens is None:
+        return 0 if 400 <= activity.status != CLIENT_LEFT else None
+    return activity.prompt_tokens + (activity.completion_tokens or 0)

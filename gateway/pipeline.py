@@ -24,22 +24,26 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import GatewayError, NoRoute, failure_of
+from gateway.errors import Forbidden, GatewayError, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
 from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
+from gateway.rates import LocalRates, Rates
 from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
 from gateway.routing.policy import DEFAULT, RoutingPolicy
 from gateway.routing.route import ModelTable, Route
 from gateway.routing.select import Selection
+from gateway.stopwatch import stopwatch
 from gateway.stream_watch import StreamWatch
 from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
+
+MAX_NAMED = 128  # characters of a model's name that nobody knows here
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,10 @@ class Pipeline:
         embedded: Embedded | None,
         places: Places | None = None,
         watch: StreamWatch | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self._config = config
+        self._rates = rates or Rates(LocalRates())
         self._admission = admission
         self._audit = audit
         self._attempts = Attempts(upstream, self._unseal, config.limits, config.retry, config.breaker)
@@ -82,6 +88,11 @@ class Pipeline:
         """What new calls may name."""
         return self._config.models
 
+    @property
+    def policies(self) -> tuple[RoutingPolicy, ...]:
+        """By which new calls may be routed."""
+        return self._config.rules.policies
+
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
         self._config = config
@@ -99,27 +110,29 @@ class Pipeline:
         return key
 
     async def admit_call(self, headers: dict[str, str]) -> ApiKey:
-        """Step 1 of what will need a receipt. Raises Unauthenticated, Forbidden, NoRoute, KeysetExpired."""
+        """Step 1 of what needs a receipt. Raises Unauthenticated, Forbidden, NoRoute, KeysetExpired, RateLimited."""
         key = await self.admit(headers, INFERENCE)
         self._audit.require_keyset()
+        stopwatch().rates = await self._rates.enter(key)
         return key
 
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
-        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired."""
+        """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired, RateLimited."""
         surface = service.surface
-        meter = Meter(key.id, None, None)
+        meter = Meter(key.tenant.id, key.id)
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
-            policy = self._policy(request, demands)
+            await self._reserve_tokens(request, service)
+            policy = self._policy(key, request, demands)
             leak_scan = leakscan.scan(request)  # 2
             selection = self._select(policy, request, service, demands)  # 3
             draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
             if not routes:
                 raise refusal(policy, selection)
-            meter = replace(meter, model=request.model, provider=routes[0].connector.id)
+            meter = _routed_meter(meter, request.model, policy, routes[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, body, demands.headers)
@@ -130,8 +143,12 @@ class Pipeline:
                     clean=policy.clean,
                 )
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
+        except RateLimited:
+            raise  # without a record: a flood of these must fill neither the log nor the disk
         except GatewayError as error:
             await self._audit.open(draft, key.id)
+            named = None if draft.model is None else draft.model[:MAX_NAMED]
+            meter = replace(meter, original_model=named, failure=error.code)
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
@@ -142,6 +159,12 @@ class Pipeline:
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
         return answer
+
+    async def _reserve_tokens(self, request: InferenceRequest, service: Service) -> None:
+        """Of what asks a model. Raises RateLimited."""
+        ticket = stopwatch().rates
+        if ticket is not None and service.capability is not None:
+            await ticket.reserve(request)
 
     async def _answer_here(self, key: ApiKey, draft: ReceiptDraft, meter: Meter, body: bytes) -> Answer:
         """Steps 6 and 7 of what no provider is asked for."""
@@ -202,10 +225,19 @@ class Pipeline:
         """What is read on holds a place too: else callers who leave could open as many calls as they like."""
         self._places.hold(len(self._running) + len(self._left))
 
-    def _policy(self, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
-        """The policy that the caller names, a header before the body. Raises InvalidRequest."""
-        named = demands.policy or request.extra.get("sf_policy")
-        return self.decisions.policy(str(named) if named else DEFAULT.id)
+    def _policy(self, key: ApiKey, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
+        """The policy that the caller names, a header before the body, else the key's or the tenant's first one.
+
+        Raises InvalidRequest for one that does not exist, Forbidden for one that the tenant may not use.
+        """
+        named, allowed = demands.policy or request.extra.get("sf_policy") or key.policy, key.tenant.allowed_policies
+        if not named:
+            named = DEFAULT.id if DEFAULT.id in allowed or not allowed else allowed[0]
+        policy = self.decisions.policy(str(named))
+        if policy.id not in allowed:
+            words = f"policy: {policy.id} is not one of your tenant's, which are {', '.join(allowed) or 'none'}."
+            raise Forbidden(words, code="policy_not_allowed", param="policy")
+        return policy
 
     def _select(
         self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands
@@ -239,6 +271,18 @@ class Pipeline:
         await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
+
+
+def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route) -> Meter:
+    """The meter of a call that is to ask this model first, by the name that its caller used."""
+    return replace(
+        meter,
+        model=route.model.id,
+        original_model=named,
+        provider=route.connector.id,
+        policy=policy.id,
+        tier=route.tier.word,
+    )
 
 
 def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, leak_scan: str) -> ReceiptDraft:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from gateway.config import Config, decode_config
 from gateway.connectors.registered import MAX_PROVIDERS, Provider, with_registered, without_registered
@@ -64,13 +65,13 @@ class Registration:
         async with self._changing:
             old = await asyncio.to_thread(self.providers)
             new = change(old)
-            config = self._configured(old, new)
+            state = self._instance.config.state
             # First on disk: a crash leaves what the next start attests. A failure leaves what is in force.
-            await asyncio.to_thread(write_providers, config.state, new)
+            await asyncio.to_thread(write_providers, state, new)
             try:
-                await reload(self._instance, lambda: config)
+                await reload(self._instance, partial(self._configured, old, new))
             except BaseException:
-                await asyncio.to_thread(write_providers, config.state, old)
+                await asyncio.to_thread(write_providers, state, old)
                 raise
 
     def _configured(self, old: Sequence[Provider], new: Sequence[Provider]) -> Config:

@@ -18,7 +18,7 @@ from gateway.routing.route import ModelTable, PublicModel
 PROVIDERS, ROUTES = "/admin/providers", "/admin/routes"
 
 
-class ProviderEndpoints:
+class AdminProviderEndpoints:
     """Providers and routes as the operator sees them: where keys lie, and never a key."""
 
     def __init__(self, registration: Registration, token: AdminToken) -> None:

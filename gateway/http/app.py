@@ -19,11 +19,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.admin_token import AdminToken
+from gateway.build import build_version
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
+from gateway.http.activity import ActivityEndpoints, ActivityReader
 from gateway.http.admin import TenantEndpoints
-from gateway.http.admin_providers import ProviderEndpoints
+from gateway.http.admin_providers import AdminProviderEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.console import console_routes
@@ -31,6 +33,10 @@ from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoin
 from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
+from gateway.http.openapi.document import openapi_document
+from gateway.http.policies import PolicyEndpoints
+from gateway.http.providers import ProviderEndpoints
+from gateway.http.rate_headers import EXPOSED
 from gateway.http.shortcut import Shortcut
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
@@ -38,6 +44,8 @@ from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
 from gateway.registration import Registration
+from gateway.rerouting import Rerouting
+from gateway.storage.activity import find_place, list_activity, recent_attempts, recent_calls, summarise
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from gateway.storage.samples import last_sample, list_samples
@@ -51,6 +59,7 @@ _CORS: dict[str, Any] = {
     "expose_headers": [
         *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"),
         *("content-digest", "signature", "signature-input", "x-should-retry"),
+        *EXPOSED,
         *("x-saferouter-fallback-from", "x-saferouter-fallback-to", "x-sf-fallback-from", "x-sf-fallback-to"),
     ],
 }
@@ -66,8 +75,8 @@ _PAGE_HEADERS = [
 LOG_PREFIX = "/attestation/transparency"
 
 
-def build_app(instance: Instance) -> ASGIApp:
-    """The application of a running instance."""
+def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
+    """The application of a running instance, whose routing `rerouting` changes."""
     pipeline, config = instance.pipeline, instance.config
     attestation = AttestationEndpoints(
         instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
@@ -86,21 +95,24 @@ def build_app(instance: Instance) -> ASGIApp:
         *inference_routes(pipeline, config, instance.meters),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
+        *_record_routes(instance),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
         *TenantEndpoints(instance.key_book, admin).routes(),
-        *ProviderEndpoints(Registration(instance), admin).routes(),
+        *AdminProviderEndpoints(Registration(instance), admin).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        *PolicyEndpoints(pipeline, rerouting, AdminToken(config.admin_token_file)).routes(),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/readyz", partial(_readyz, instance), methods=["GET"]),
         Route(METRICS, metrics.text, methods=["GET"]),
+        Route("/openapi.json", partial(_openapi, openapi_document(config.audience, build_version())), methods=["GET"]),
     ]
     page = verifier_folder()
     if page is not None:
@@ -109,6 +121,26 @@ def build_app(instance: Instance) -> ASGIApp:
             *console_routes(),  # its shield is the verifier's own code
         ]
     return with_shortcut(starlette_app(routes), routes, config)
+
+
+def _record_routes(instance: Instance) -> list[Route]:
+    """What the record of closed calls tells the tenant that made them."""
+    engine = instance.engine
+    reader = ActivityReader(
+        partial(find_place, engine),
+        partial(list_activity, engine),
+        partial(summarise, engine),
+        partial(recent_calls, engine),
+    )
+    activity = ActivityEndpoints(instance.pipeline, reader)
+    providers = ProviderEndpoints(instance.pipeline, partial(recent_attempts, engine))
+    return [
+        Route("/v1/activity", activity.listing, methods=["GET"]),
+        Route("/v1/activity/summary", activity.summary, methods=["GET"]),
+        Route("/v1/calls", activity.calls, methods=["GET"]),
+        Route("/v1/providers", providers.listing, methods=["GET"]),
+        Route("/v1/providers/health", providers.health, methods=["GET"]),
+    ]
 
 
 def inference_routes(pipeline: Pipeline, config: Config, meters: CallMeters) -> list[Route]:
@@ -213,9 +245,14 @@ async def _healthz(_request: Request) -> Response:
 
 async def _readyz(instance: Instance, _request: Request) -> Response:
     """Ready to answer with evidence; `tee_type` is a label, not a proof. A ready gateway may have a warning."""
-    status, reason = ("stopping", None) if instance.closing else instance.renewal.condition()
+    status, reason = ("stopping", None) if instance.closing else instance.condition()
     ready = status == "ready"
     body = {"status": status, "tee_type": instance.desk.tee_type}
     if reason is not None:
         body["warning" if ready else "reason"] = reason
     return JSONResponse(body, 200 if ready else 503)
+
+
+async def _openapi(document: dict[str, Any], _request: Request) -> Response:
+    """Every endpoint, for programs."""
+    return JSONResponse(document)

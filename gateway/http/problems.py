@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import AttesterUnavailable, GatewayError, InvalidRequest, failure_of
+from gateway.errors import AttesterUnavailable, GatewayError, InvalidRequest, RateLimited, failure_of
+from gateway.http.rate_headers import rate_headers
 from gateway.languages import SERVICES
 from tee.errors import Malformed, Unavailable
 
 LOG = logging.getLogger("saferouter")
+MESSAGES = "/v1/messages"  # with which the paths of Anthropic's clients begin
 
 
 class NotFound(GatewayError):
@@ -42,10 +45,14 @@ def speaks_anthropic(request: Request) -> bool:
 def problem(request: Request, error: GatewayError) -> Response:
     """The answer for an error of ours, in the language of the path, else of the client."""
     path = request.url.path
-    service = SERVICES.get(path) or SERVICES["/v1/messages" if speaks_anthropic(request) else "/v1/chat/completions"]
+    service = SERVICES.get(path) or SERVICES[MESSAGES if speaks_anthropic(request) else "/v1/chat/completions"]
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = f"{error.retry_after:g}"
+    if isinstance(error, RateLimited):
+        headers |= rate_headers(error.standings, anthropic=path.startswith(MESSAGES), now=time.time())
+        if error.retry_after is None:
+            headers["x-should-retry"] = "false"
     body = service.surface.encode_error(failure_of(error), error.status)
     return Response(body, error.status, headers, "application/json")
 
@@ -67,7 +74,9 @@ async def on_tee_error(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Unknown paths and methods."""
     if getattr(error, "status_code", 404) == 405:
-        return problem(request, MethodNotAllowed(f"{request.method} is not served at {request.url.path[:200]}."))
+        response = problem(request, MethodNotAllowed(f"{request.method} is not served at {request.url.path[:200]}."))
+        response.headers.update(getattr(error, "headers", None) or {})  # Allow: what is (RFC 9110 §15.5.6)
+        return response
     return problem(request, NotFound(f"Nothing is served at {request.method} {request.url.path[:200]}."))
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0001_6ec7011b3860"
+revision = "r0001_8b6f57a13ce9"
 down_revision = None
 
 
 def upgrade() -> None:
     """Make every table."""
-    _api_keys()
     _calls()
     _checkpoints()
     _leaves()
@@ -20,20 +19,10 @@ def upgrade() -> None:
     _quotes()
     _samples()
     _subtrees()
+    _tenants()
     _activity()
-
-
-def _api_keys() -> None:
-    op.create_table(
-        "api_keys",
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("tenant", sa.String(length=64), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("sha256"),
-        sa.UniqueConstraint("id"),
-    )
+    _api_keys()
+    _key_secrets()
 
 
 def _calls() -> None:
@@ -157,14 +146,42 @@ def _subtrees() -> None:
     )
 
 
+def _tenants() -> None:
+    op.create_table(
+        "tenants",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("display_name", sa.String(length=256), nullable=False),
+        sa.Column("usd_cap", sa.BigInteger(), nullable=True),
+        sa.Column("requests_per_minute", sa.BigInteger(), nullable=True),
+        sa.Column("tokens_per_minute", sa.BigInteger(), nullable=True),
+        sa.Column("allowed_policies", sa.Text(), nullable=False),
+        sa.Column("cut_streams", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+
+
 def _activity() -> None:
     op.create_table(
         "activity",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("call_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("shown", sa.Boolean(), nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("key_id", sa.String(length=40), nullable=False),
         sa.Column("model", sa.String(length=256), nullable=True),
+        sa.Column("original_model", sa.String(length=256), nullable=True),
+        sa.Column("policy", sa.String(length=64), nullable=True),
+        sa.Column("tier", sa.String(length=16), nullable=True),
         sa.Column("provider", sa.String(length=64), nullable=True),
-        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("provider_status", sa.Integer(), nullable=True),
+        sa.Column("failure", sa.String(length=64), nullable=True),
+        sa.Column("waited_ms", sa.BigInteger(), nullable=False),
+        sa.Column("first_token_ms", sa.BigInteger(), nullable=True),
+        sa.Column("cost_micro_usd", sa.BigInteger(), nullable=True),
+        sa.Column("findings", sa.Text(), nullable=True),
         sa.Column("prompt_tokens", sa.BigInteger(), nullable=True),
         sa.Column("completion_tokens", sa.BigInteger(), nullable=True),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
@@ -177,11 +194,54 @@ def _activity() -> None:
         sa.Column("audio_completion_tokens", sa.BigInteger(), nullable=True),
         sa.Column("partial", sa.Boolean(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
-        sa.Column("attempts", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["call_id"],
             ["calls.id"],
         ),
-        sa.PrimaryKeyConstraint("call_id"),
+        sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("activity_of_tenant", "activity", ["tenant", "started_at", "id"], unique=False)
     op.create_index(op.f("ix_activity_key_id"), "activity", ["key_id"], unique=False)
+
+
+def _api_keys() -> None:
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("scopes", sa.String(length=128), nullable=False),
+        sa.Column("policy", sa.String(length=64), nullable=True),
+        sa.Column("requests_per_minute", sa.BigInteger(), nullable=True),
+        sa.Column("tokens_per_minute", sa.BigInteger(), nullable=True),
+        sa.Column("cut_streams", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_used_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant"],
+            ["tenants.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_api_keys_tenant"), "api_keys", ["tenant"], unique=False)
+
+
+def _key_secrets() -> None:
+    op.create_table(
+        "key_secrets",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("key_id", sa.String(length=40), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("prefix", sa.String(length=32), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("retires_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["key_id"],
+            ["api_keys.id"],
+        ),
+        sa.PrimaryKeyConstraint("sha256"),
+        sa.UniqueConstraint("key_id", "number"),
+    )
+    op.create_index(op.f("ix_key_secrets_key_id"), "key_secrets", ["key_id"], unique=False)
