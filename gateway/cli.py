@@ -15,6 +15,7 @@ import typer
 from gateway import keys_cli, tenants_cli
 from gateway.cli_database import ConfigOption, load
 from gateway.cli_policy import policy_app
+from gateway.money_cli import register as register_money
 from tee.private_files import write_private
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(keys_cli.app, name="keys")
     app.add_typer(tenants_cli.app, name="tenants")
     app.add_typer(policy_app, name="policy")
+    register_money(app)
 
 
 def serve(

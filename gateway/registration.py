@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from gateway.config import Config, decode_config
 from gateway.connectors.registered import MAX_PROVIDERS, Provider, with_registered, without_registered
@@ -69,7 +68,8 @@ class Registration:
             # First on disk: a crash leaves what the next start attests. A failure leaves what is in force.
             await asyncio.to_thread(write_providers, state, new)
             try:
-                await reload(self._instance, partial(self._configured, old, new))
+                # Again, in its turn: policies may have been changed meanwhile.
+                await reload(self._instance, lambda: self._configured(old, new))
             except BaseException:
                 await asyncio.to_thread(write_providers, state, old)
                 raise
