@@ -26,6 +26,7 @@ from gateway.routing.retry import (
     judge_status,
     read_retry_after,
 )
+from gateway.routing.standing import UNTOLD
 from gateway.stopwatch import note_attempt
 from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
@@ -63,12 +64,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt that ended: where in the plan, and its status or the code of its failure."""
+    """One attempt that ended: where in the plan, its status or the code of its failure, and when it began (seconds of
+    the loop's clock).
+    """
 
     target: int
     status: int | None
     failure: str | None
     milliseconds: int
+    began: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +317,13 @@ def _judge_refusal(provider: ProviderSide, answer: UpstreamAnswer, body: bytes) 
 def _attempt(at: int, ended: _Ended[T] | None, watch: _Watch) -> Attempt:
     milliseconds = int((watch.begun - watch.began) * 1000)
     if ended is None:
-        return Attempt(at, None, "cancelled", milliseconds)
+        return Attempt(at, None, UNTOLD, milliseconds, watch.began)
     if ended.reached is not None:
-        return Attempt(at, ended.reached.answer.status, None, milliseconds)
+        return Attempt(at, ended.reached.answer.status, None, milliseconds, watch.began)
     # A provider's own code may be any text, even a piece of an answer: ours alone are words of a record.
     code = UpstreamFailed.code if ended.error is None else ended.error.code
-    return Attempt(at, None, code if code in FAILURES else UpstreamFailed.code, milliseconds)
+    code = code if code in FAILURES else UpstreamFailed.code
+    return Attempt(at, None, code, milliseconds, watch.began)
 
 
 def _shown(ended: _Ended[T]) -> Reached[T]:

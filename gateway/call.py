@@ -21,6 +21,7 @@ from gateway.translate import Exchange
 
 JSON_TYPE, STREAM_TYPE = "application/json", "text/event-stream; charset=utf-8"
 CLIENT_LEFT = 499  # the status that activity shows for a call that was cut; nobody receives it
+OUR_FAULT = 500  # what a client receives for a fault of ours (http/problems.py)
 
 
 @dataclass(frozen=True, slots=True)

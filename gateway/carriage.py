@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.attempts import Attempt, Attempts, Reached
-from gateway.call import CLIENT_LEFT, JSON_TYPE, STREAM_TYPE, Answer, Call, Sent, whole
+from gateway.call import CLIENT_LEFT, JSON_TYPE, OUR_FAULT, STREAM_TYPE, Answer, Call, Sent, whole
 from gateway.candidates import Candidates
 from gateway.config import Config
 from gateway.dialects.dialect import Seen
@@ -20,7 +20,7 @@ from gateway.record import CallRecord
 from gateway.relay import DRAIN_SECONDS, Aftermath, Relay
 from gateway.routing.route import Route
 from gateway.translate import OUR_KEY_STATUSES, refused_key
-from gateway.tried import encode_attempts, headers_of, with_attempts
+from gateway.tried import headers_of, metered_attempts, with_attempts
 from gateway.upstream import UpstreamAnswer
 
 Made = tuple[bytes, Seen]
@@ -55,10 +55,10 @@ class Carriage:
             return await self._show(await self._reach())
         except GatewayError as error:
             return await self._refuse(error)
-        except BaseException:
+        except BaseException as error:
             # Cancelled, or a fault of ours: the receipt is owed either way.
             if not self._left:
-                self._record_cut(None)
+                self._record_cut(None, CLIENT_LEFT if isinstance(error, asyncio.CancelledError) else OUR_FAULT)
             raise
 
     async def _reach(self) -> Reached[Made]:
@@ -86,20 +86,21 @@ class Carriage:
         route = self._candidates.observed(at)
         if at == 0 and route is self._call.route:
             return self._call
-        meter = replace(self._call.meter, provider=route.connector.id, bill=self._call.bills[at])
+        meter = replace(self._call.meter, bill=self._call.bills[at])
         return replace(self._call, exchange=self._candidates.exchange(at), route=route, meter=meter)
 
-    def _told(self, call: Call, answered: int | None) -> Call:
+    def _told(self, call: Call, answered: int | None, *, streams: bool = False) -> Call:
         """The call with what was tried, in its receipt and its activity: once."""
-        if call.meter.attempts is not None:
+        if call.meter.attempt is not None:
             return call
         draft = with_attempts(call.draft, self._candidates, self._tried, answered)
-        meter = replace(call.meter, attempts=encode_attempts(self._candidates, self._tried))
+        route = None if answered is None else call.route
+        meter = metered_attempts(call.meter, self._candidates, self._tried, route, answered, streams=streams)
         return replace(call, draft=draft, meter=meter)
 
     def _answered_by(self, reached: Reached[Made]) -> Call:
         """The call as it is now, with what was tried and what is known of the upstream in its receipt."""
-        call = self._told(self._by(reached.target), reached.target)
+        call = self._told(self._by(reached.target), reached.target, streams=reached.streams)
         return replace(call, draft=_verified(call.draft, call.route, reached.answer))
 
     async def _show(self, reached: Reached[Made]) -> Answer:
@@ -145,11 +146,11 @@ class Carriage:
     def _relay(self, call: Call, reached: Reached[Made]) -> Relay:
         return Relay(call, reached, self._audit, call.exchange.passage(self._frame), self._after)
 
-    def _record_cut(self, usage: Usage | None) -> None:
-        """Nothing has left, and nothing will."""
+    def _record_cut(self, usage: Usage | None, status: int = CLIENT_LEFT) -> None:
+        """Nothing has left, and nothing will but the words of a fault of ours, which no receipt covers."""
         call = self._told(self._call, None)
         cut = Sent(0, "").returned(complete=False)
-        self._audit.submit_close(call.draft, cut, None, call.meter.read(CLIENT_LEFT, usage))
+        self._audit.submit_close(call.draft, cut, None, call.meter.read(status, usage))
 
     async def _settle(self, reaching: asyncio.Future[Reached[Made]]) -> None:
         """Learn what the answer used, though its client has left."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.cli_policy import policy_app
 from gateway.money_cli import register as register_money
 from tee.errors import Malformed, Unavailable
 from tee.private_files import write_private
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
     app.add_typer(keys_app, name="keys")
     register_money(app)
+    app.add_typer(policy_app, name="policy")
 
 
 def serve(

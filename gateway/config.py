@@ -26,6 +26,7 @@ from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
 from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
+from gateway.stored_routing import with_stored
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
 from tee.aws.sigv4 import AwsCredentials
@@ -103,6 +104,7 @@ class Config:
     audit_per_million: int = DEFAULT_PER_MILLION
     log_store: S3Place | None = None  # where the log is copied to, beside its folder
     receipt_days: int | None = None  # how long the texts of receipts are kept; None: for ever
+    activity_days: int | None = None  # the same of the rows of activity
     workers: int = 1  # processes that carry calls
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what all this was read from
     access_log: bool = False  # a line for each call on standard output
@@ -163,6 +165,7 @@ class Config:
         settings |= {"access_log": self.access_log}
         settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
+            "activity_days": self.activity_days,
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
@@ -185,7 +188,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
             raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
-    return decode_config(document, environ)
+    return decode_config(with_stored(document, _state(document, environ)), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -200,12 +203,12 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    models = _models(document)
+    models = _model_table(document)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
-        state=Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config"))),
+        state=_state(document, environ),
         models=models,
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
@@ -229,14 +232,15 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
-        receipt_days=_receipt_days(_typed(document, "retention", dict, {}, "config")),
+        receipt_days=_days(document, "receipt_days"),
+        activity_days=_days(document, "activity_days"),
         workers=workers,
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
 
 
-def _models(document: Mapping[str, Any]) -> ModelTable:
+def _model_table(document: Mapping[str, Any]) -> ModelTable:
     rows = enumerate(_rows(document, "providers"))
     connectors = [decode_connector(row, f"config.providers[{at}]") for at, row in rows]
     by_id = {row.id: row for row in connectors}
@@ -272,6 +276,10 @@ def read_aws_credentials(environ: Mapping[str, str] = os.environ) -> AwsCredenti
     return AwsCredentials(key, secret, environ.get("AWS_SESSION_TOKEN") or None) if key and secret else None
 
 
+def _state(document: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("SAFEROUTER_STATE", _typed(document, "state", str, ".saferouter", "config")))
+
+
 def _audit_rate(document: Mapping[str, Any], environ: Mapping[str, str]) -> int:
     if AUDIT_RATE in environ:
         return parse_rate(environ[AUDIT_RATE], AUDIT_RATE)
@@ -287,10 +295,12 @@ def _log_store(document: Mapping[str, Any]) -> S3Place | None:
     return parse_s3_place(name, region or "", endpoint)
 
 
-def _receipt_days(table: dict[str, Any]) -> int | None:
-    _refuse_unknown(table, {"receipt_days"}, "config.retention")
-    days: int | None = _typed(table, "receipt_days", int, None, "config.retention")
-    return None if days is None else _bounded(days, 1, MAX_DAYS, "config.retention.receipt_days")
+def _days(document: Mapping[str, Any], name: str) -> int | None:
+    path = "config.retention"
+    table = _typed(document, "retention", dict, {}, "config")
+    _refuse_unknown(table, {"receipt_days", "activity_days"}, path)
+    days: int | None = _typed(table, name, int, None, path)
+    return None if days is None else _bounded(days, 1, MAX_DAYS, f"{path}.{name}")
 
 
 def _witnesses(path: str | None) -> WitnessPolicy | None:

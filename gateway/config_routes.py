@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from gateway.config_cards import decode_card
 from gateway.config_fields import bounded, refuse_unknown, texts, typed
 from gateway.connectors.connector import Connector
 from gateway.languages import SERVICES
@@ -84,7 +85,7 @@ def with_keys(connector: Connector, row: Mapping[str, Any], path: str) -> Connec
 
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:
-    known = {"id", "provider", "providers", "upstream_model", "aliases", "fallback", "capabilities"}
+    known = {"id", "provider", "providers", "upstream_model", "aliases", "fallback", "capabilities", "card"}
     refuse_unknown(row, known | {"supplier", "content_hash"}, path)
     name = typed(row, "id", str, "", path)
     if not name:
@@ -102,6 +103,7 @@ def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicMo
         aliases=tuple(map(str, aliases)),
         fallback=texts(row, "fallback", path, MAX_FALLBACKS),
         capabilities=able,
+        card=decode_card(typed(row, "card", dict, {}, path), f"{path}.card"),
         others=tuple(others),
         supplier=typed(row, "supplier", str, None, path),
         content_hash=None if content_hash is None else digest_text(content_hash, f"{path}.content_hash"),

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from gateway.build import source_digest
 from gateway.config import Config
 from gateway.desk import QuoteDesk
 from gateway.epochs import Epochs, load_epochs
+from gateway.first_hashes import with_first_hashes
 from gateway.history import History, HistoryOpener, authenticator
 from gateway.key_book import KeyBook
 from gateway.log_copy import copy_log
@@ -89,13 +90,15 @@ class Instance:
     key_book: KeyBook
     watch: StreamWatch
     closing: bool = False
+    reloading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one at a time
 
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the requests."""
-        log, days = self.publisher, self.config.receipt_days
-        retention = [] if days is None else [Retention(self.writer, days, time.time).run()]
+        log, kept = self.publisher, (self.config.receipt_days, self.config.activity_days)
+        retention = Retention(self.writer, *kept, time.time)
+        pruning = [retention.run()] if retention.batches() else []
         own = self.audit.record_progress(), self.renewal.run(), self.watch.run()
-        work = [*own, log.run(), log.run_witnesses(), *retention]
+        work = [*own, log.run(), log.run_witnesses(), *pruning]
         if self.shared_counts is not None:
             work.append(self.shared_counts.watch())
         return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]
@@ -128,6 +131,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     """Detect, attest, recover, and be ready to serve. Raises Unavailable, Malformed."""
     make_state(config.state)
     lock = lock_state(config.state)
+    config = with_first_hashes(config)
     remove_unfinished(config.state)
     source = source_digest()
     measurement = mock_measurement(source)

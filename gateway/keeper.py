@@ -19,15 +19,18 @@ from gateway.key_book import KeyBook
 from gateway.money.bill import Reservation
 from gateway.rates import RateStore
 from gateway.remote_rates import decode_correction, decode_wants, encode_taken
+from gateway.routing.identity import Identities, Shown
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
 from gateway.tenancy.rates import Want
 from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_key
 from tee.canonical import kind_of
 from tee.errors import Malformed
+from tee.keys.identity import hex_bytes
 
 LOG = logging.getLogger("saferouter")
 READ = 1 << 16
+MAX_CHAIN = 16  # certificates that a TLS library follows
 _FULL = NoRoute("The gateway is at its limit of open calls.", code="overloaded", retry_after=1.0)
 _NOT_OPEN = InvalidRequest("This call is not open.")
 
@@ -52,10 +55,12 @@ class WorkerDesk:
         tally: Tally,
         key_book: KeyBook,
         rates: RateStore,
+        identities: Identities,
     ) -> None:
         """`most`: how many calls it may have open, which bounds what waits here for the disk. `tally`: all counts.
-        `rates`: those of this node.
+        `rates`: those of this node. `identities`: what all have met of the providers.
         """
+        self._identities = identities
         self._tally = tally
         self._key_book = key_book
         self._rates = rates
@@ -124,12 +129,25 @@ class WorkerDesk:
                     self._rates.correct(*decode_correction(message))
                 case "count":
                     self._tally.merge(message["rows"])
+                case "met":
+                    self._met(message["provider"], message["spki"], message["chain"], message["drift"])
                 case "loaded":
                     self.loaded.set()
                 case other:
                     raise Malformed("frame.do", repr(other)[:64], "a request of a worker")
         except KeyError as error:
             raise Malformed("frame", f"no {error.args[0]}", "every member of a request") from None
+
+    def _met(self, provider: Any, spki: Any, chain: Any, drift: Any) -> None:
+        """A provider has shown this worker who it is, for the first time or as another."""
+        if not isinstance(provider, str) or not isinstance(chain, list) or not 0 < len(chain) <= MAX_CHAIN:
+            raise Malformed("frame.chain", kind_of(chain), f"1 to {MAX_CHAIN} certificates of a provider")
+        for each in (spki, *chain):
+            hex_bytes(each, 32, "frame.chain")
+        shown = Shown(spki, tuple(chain))
+        if self._identities.watches(provider):
+            tell = self._identities.note_drift if drift else self._identities.on_first
+            tell(provider, shown)
 
     def _open(self, number: int, text: str, key_id: str, held: Any) -> None:
         draft = decode_draft(text)

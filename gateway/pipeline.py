@@ -24,7 +24,7 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import GatewayError, InsufficientCredits, NoRoute, RateLimited, failure_of
+from gateway.errors import Forbidden, GatewayError, InsufficientCredits, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.metering import Meter
@@ -44,6 +44,8 @@ from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
+
+MAX_NAMED = 128  # characters of a model's name that nobody knows here
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class Pipeline:
         """What new calls are charged."""
         return self._config.prices
 
+    @property
+    def policies(self) -> tuple[RoutingPolicy, ...]:
+        """By which new calls may be routed."""
+        return self._config.rules.policies
+
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
         self._config = config
@@ -119,21 +126,22 @@ class Pipeline:
     async def complete(self, key: ApiKey, body: bytes, endpoint: str, service: Service, demands: Demands) -> Answer:
         """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired, RateLimited."""
         surface = service.surface
-        meter = Meter(key.id, None, None)
+        meter = Meter(key.tenant.id, key.id)
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
             request = surface.decode_request(body)
             draft = replace(draft, model=request.model)
             await self._reserve_tokens(request, service)
-            policy = self._policy(request, demands)
+            policy = self._policy(key, request, demands)
             leak_scan = leakscan.scan(request)  # 2
             selection = self._select(policy, request, service, demands)  # 3
             draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
             if not routes:
                 raise refusal(policy, selection)
+            meter = _routed_meter(meter, request.model, policy, routes[0])
             bills = self._bills(routes, request, body, service)
-            meter = replace(meter, model=request.model, provider=routes[0].connector.id, bill=bills[0])
+            meter = replace(meter, bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, body, demands.headers)
@@ -148,6 +156,8 @@ class Pipeline:
             raise  # without a record: a flood of these must fill neither the log nor the disk
         except GatewayError as error:
             await self._audit.open(draft, key.id)
+            named = None if draft.model is None else draft.model[:MAX_NAMED]
+            meter = replace(meter, original_model=named, failure=error.code)
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
@@ -228,10 +238,19 @@ class Pipeline:
         """What is read on holds a place too: else callers who leave could open as many calls as they like."""
         self._places.hold(len(self._running) + len(self._left))
 
-    def _policy(self, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
-        """The policy that the caller names, a header before the body. Raises InvalidRequest."""
-        named = demands.policy or request.extra.get("sf_policy")
-        return self.decisions.policy(str(named) if named else DEFAULT.id)
+    def _policy(self, key: ApiKey, request: InferenceRequest, demands: Demands) -> RoutingPolicy:
+        """The policy that the caller names, a header before the body, else the key's or the tenant's first one.
+
+        Raises InvalidRequest for one that does not exist, Forbidden for one that the tenant may not use.
+        """
+        named, allowed = demands.policy or request.extra.get("sf_policy") or key.policy, key.tenant.allowed_policies
+        if not named:
+            named = DEFAULT.id if DEFAULT.id in allowed or not allowed else allowed[0]
+        policy = self.decisions.policy(str(named))
+        if policy.id not in allowed:
+            words = f"policy: {policy.id} is not one of your tenant's, which are {', '.join(allowed) or 'none'}."
+            raise Forbidden(words, code="policy_not_allowed", param="policy")
+        return policy
 
     def _select(
         self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands
@@ -277,6 +296,18 @@ class Pipeline:
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
         headers = {"x-should-retry": "false"} if isinstance(error, InsufficientCredits) else {}
         return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after, headers)
+
+
+def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route) -> Meter:
+    """The meter of a call that is to ask this model first, by the name that its caller used."""
+    return replace(
+        meter,
+        model=route.model.id,
+        original_model=named,
+        provider=route.connector.id,
+        policy=policy.id,
+        tier=route.tier.word,
+    )
 
 
 def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, leak_scan: str) -> ReceiptDraft:

@@ -35,7 +35,7 @@ class Relay:
         self._next = reached.answer.next if aftermath is None else self._next_unshaken
         self._reading: asyncio.Future[bytes] | None = None
         self._closing: asyncio.Future[None] | None = None  # held, since a task that nobody holds may vanish
-        self._begun = False
+        self._begun = self._left = False
         self._stopped: GatewayError | None = None  # why we end it before its provider does
         self._audit = audit
         self._passage = passage
@@ -52,32 +52,37 @@ class Relay:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes for the client. Raises NotRecorded before the last of them if the receipt cannot be stored."""
         self._begun = True
-        clock = asyncio.get_running_loop().call_at(self._reached.deadline, self.stop, _TOOK_TOO_LONG)
         try:
-            held = self._reached.body
-            while piece := held[:SLICE] or await self._next():
-                if self._stopped is not None:
-                    tail, complete = self._cut_off(self._stopped)
-                    break
-                held = held[SLICE:]
-                if ready := self._passage.push(piece):
-                    yield ready
-                    self._sent.add(ready)  # the reader came back for more, so these were taken
-                    self._checkpoints.sign_due()
-                    if comment := self._checkpoints.comment():
-                        yield comment
-                        self._sent.add(comment)
-            else:
-                tail, complete = self._ending()
-        except UpstreamFailed as error:
-            tail, complete = self._cut_off(self._stopped or error)
-        finally:
-            clock.cancel()
-        self._reached.done(None if isinstance(self._stopped, KeyRevoked) else complete)  # no fault of the provider's
-        activity = self._activity(200, partial=not complete)
-        await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
-        self.ended = True
-        yield tail
+            clock = asyncio.get_running_loop().call_at(self._reached.deadline, self.stop, _TOOK_TOO_LONG)
+            try:
+                held = self._reached.body
+                while piece := held[:SLICE] or await self._next():
+                    if self._stopped is not None:
+                        tail, complete = self._cut_off(self._stopped)
+                        break
+                    held = held[SLICE:]
+                    if ready := self._passage.push(piece):
+                        yield ready
+                        self._sent.add(ready)  # the reader came back for more, so these were taken
+                        self._checkpoints.sign_due()
+                        if comment := self._checkpoints.comment():
+                            yield comment
+                            self._sent.add(comment)
+                else:
+                    tail, complete = self._ending()
+            except UpstreamFailed as error:
+                tail, complete = self._cut_off(self._stopped or error)
+            finally:
+                clock.cancel()
+            # A revocation is no fault of the provider's.
+            self._reached.done(None if isinstance(self._stopped, KeyRevoked) else complete)
+            activity = self._activity(200, partial=not complete)
+            await self._audit.close(self._call.draft, self._sent.followed_by(tail, complete), self._chat_id, activity)
+            self.ended = True
+            yield tail
+        except (asyncio.CancelledError, GeneratorExit):
+            self._left = True  # whoever reads has left; all else is a fault of ours
+            raise
 
     async def close(self) -> None:
         """Let go of the provider; a stream that was cut gets its receipt now, or once it is read to its end."""
@@ -91,7 +96,8 @@ class Relay:
         await self._answer.close()
 
     def _record_cut(self) -> None:
-        activity = self._activity(CLIENT_LEFT, partial=True)
+        # After a fault of ours the client has a head of 200, and no end.
+        activity = self._activity(CLIENT_LEFT if self._left or not self._begun else 200, partial=True)
         self._audit.submit_close(self._call.draft, self._sent.returned(False), self._chat_id, activity)
 
     def _activity(self, status: int, *, partial: bool) -> Activity:

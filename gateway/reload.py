@@ -9,7 +9,9 @@ from dataclasses import fields
 
 from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
+from gateway.first_hashes import with_first_hashes
 from gateway.instance import Instance
+from gateway.stored_routing import store_baselines
 from gateway.workload import configured
 from tee.errors import Malformed, Unavailable
 
@@ -36,7 +38,13 @@ async def reload(instance: Instance, reread: Callable[[], Config]) -> str:
 
     Calls that are on their way end by the old one, and their receipts name the old one's keyset.
     """
-    old, new = instance.config, await asyncio.to_thread(reread)
+    async with instance.reloading:
+        return await _reload(instance, reread)
+
+
+async def _reload(instance: Instance, reread: Callable[[], Config]) -> str:
+    read = await asyncio.to_thread(reread)
+    old, new = instance.config, with_first_hashes(read)
     require_reloadable(old, new)
     workload, before = configured(instance.keys.workload, new), instance.keys.workload["configuration"]
     changed = [name for name, value in workload["configuration"].items() if value != before[name]]
@@ -47,6 +55,8 @@ async def reload(instance: Instance, reread: Callable[[], Config]) -> str:
     instance.config = new
     instance.pipeline.configure(new)
     instance.meters.use(new.models)
+    if new.rules.baselines != read.rules.baselines:
+        await asyncio.to_thread(store_baselines, new.state, new.rules.baselines)
     return f"The configuration is reloaded ({', '.join(changed)} changed), attested as {instance.keys.keyset.digest}."
 
 

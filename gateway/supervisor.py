@@ -131,8 +131,8 @@ class Supervisor:
                 raise Unavailable("a worker process", f"does not start: {error.strerror}", retryable=True) from None
         streams = await asyncio.open_unix_connection(sock=ours)
         its, most = self._instance, self._instance.config.limits.open_calls
-        desk = WorkerDesk(streams, its.audit, its.engine, most, its.meters.tally, its.key_book, its.counts)
-        return _Worker(process, desk)
+        shared = its.meters.tally, its.key_book, its.counts, its.upstream.identities
+        return _Worker(process, WorkerDesk(streams, its.audit, its.engine, most, *shared))
 
     async def _attend(self, slot: int, worker: _Worker) -> int:
         """Serve it until it is gone; how many calls it left open, which have their receipts now."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from gateway.attempts import Attempt
 from gateway.candidates import Candidates
 from gateway.draft import ReceiptDraft
+from gateway.metering import Meter
+from gateway.routing.route import Route
 
 _PLAIN = " !#$&'()*+,/:;=?@[]~"  # what a header can carry of a model's name as it is
 _COME_AGAIN = (429, 503)  # statuses that a client is to retry, whatever was tried here
@@ -35,19 +38,59 @@ def with_attempts(
     return draft.with_event("attempts", answered=number, tried=rows)
 
 
-def encode_attempts(candidates: Candidates, tried: Sequence[Attempt]) -> str:
-    """The same for the activity: JSON, by the names that the operator gave."""
+def metered_attempts(
+    meter: Meter,
+    candidates: Candidates,
+    tried: Sequence[Attempt],
+    answered: Route | None,
+    target: int | None,
+    *,
+    streams: bool,
+) -> Meter:
+    """The same for the activity: which attempt the caller is shown, the last if none is passed on, and the others.
+
+    `answered` is the route of candidate `target`, as it is known now.
+    """
+    if not tried:
+        return replace(meter, attempt=0)
+    at = max((at for at, attempt in enumerate(tried) if attempt.target == target), default=len(tried) - 1)
+    shown = tried[at]
+    route = answered or candidates.routes[shown.target]
+    return replace(
+        meter,
+        model=route.model.id,
+        provider=route.connector.id,
+        tier=route.tier.word,
+        attempt=at + 1,
+        provider_status=shown.status,
+        failure=shown.failure,
+        waited_ms=_waited(tried, shown),
+        first_token_ms=meter.elapsed() if streams else None,
+        others=_encode_others(candidates, tried, at) if len(tried) > 1 else None,
+    )
+
+
+def _encode_others(candidates: Candidates, tried: Sequence[Attempt], shown: int) -> str:
+    """The attempts but one, as OtherAttempt in JSON, by the names that the operator gave."""
     rows = [
         {
+            "attempt": at + 1,
             "provider": candidates.routes[attempt.target].connector.id,
             "model": candidates.routes[attempt.target].model.id,
-            "status": attempt.status,
+            "tier": candidates.routes[attempt.target].tier.word,
+            "provider_status": attempt.status,
             "failure": attempt.failure,
+            "waited_ms": _waited(tried, attempt),
             "milliseconds": attempt.milliseconds,
         }
-        for attempt in tried
+        for at, attempt in enumerate(tried)
+        if at != shown
     ]
     return json.dumps(rows, separators=(",", ":"))
+
+
+def _waited(tried: Sequence[Attempt], attempt: Attempt) -> int:
+    return int((attempt.began - tried[0].began) * 1000)
 
 
 def headers_of(candidates: Candidates, tried: Sequence[Attempt], answered: int | None, status: int) -> dict[str, str]:

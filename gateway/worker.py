@@ -26,6 +26,7 @@ from gateway.rates import Rates
 from gateway.redis_rates import shared_rates
 from gateway.remote_rates import RemoteRates
 from gateway.remote_record import KeeperLink, RemoteRecord
+from gateway.routing.identity import Identities, Shown
 from gateway.stream_watch import StreamWatch
 from gateway.upstream import Upstream
 from gateway.wire import Message
@@ -50,6 +51,7 @@ async def run() -> None:
         raise Malformed("installed code", "another than the keeper's", "what is attested: restart the gateway")
     record = RemoteRecord(link, decode_boot_keys(hello["boot_keys"]), tuple(hello["keyset"]))
     upstream, stop = Upstream(config.limits, stock=config.stock_http), asyncio.Event()
+    _tell_identities(link, upstream.identities)
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
@@ -88,6 +90,15 @@ async def run() -> None:
     meters.close()
     await link.settled()
     await door.close()
+
+
+def _tell_identities(link: KeeperLink, identities: Identities) -> None:
+    """Have the keeper know who is met: it keeps the baselines, and tells the operator of a drift."""
+
+    def tell(provider: str, shown: Shown, *, drift: bool) -> None:
+        link.tell("met", provider=provider, spki=shown.spki, chain=list(shown.chain), drift=drift)
+
+    identities.on_first, identities.on_drift = partial(tell, drift=False), partial(tell, drift=True)
 
 
 def _attested_config(hello: Message) -> Config:

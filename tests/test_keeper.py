@@ -27,6 +27,7 @@ from gateway.key_book import KeyBook
 from gateway.metrics import new_tally
 from gateway.rates import LocalRates
 from gateway.remote_record import KeeperLink, RemoteRecord
+from gateway.routing.identity import Identities
 from gateway.sampling import Sampler
 from gateway.sequencer import Sequencer
 from gateway.storage.engine import open_database
@@ -64,15 +65,9 @@ async def keeper(folder: Path, most: int = 8) -> AsyncIterator[Keeper]:
     keys = WorkloadKeys(SigningKey.generate(), boot, {"version": 1}, 3600, time.time)
     ours, theirs = socket.socketpair()
     streams = await asyncio.open_unix_connection(sock=ours)
-    desk = WorkerDesk(
-        streams,
-        AuditRecord(writer, keys, authenticate, Sampler(0, keys.sign_sample)),
-        engine,
-        most,
-        new_tally(),
-        KeyBook(engine, writer),
-        LocalRates(),
-    )
+    audit = AuditRecord(writer, keys, authenticate, Sampler(0, keys.sign_sample))
+    shared = new_tally(), KeyBook(engine, writer), LocalRates(), Identities()
+    desk = WorkerDesk(streams, audit, engine, most, *shared)
     reader, worker = await asyncio.open_unix_connection(sock=theirs)
     link = KeeperLink(reader, worker)
     serving = asyncio.create_task(desk.serve())

@@ -48,7 +48,7 @@ class Book:
         return None if refusal is None else refusal.code
 
     def close(self, name: str, cost: int | None, *, told: bool = True, estimated: bool = False) -> bool:
-        activity = Activity("k", "m", "p", 200, 3, 4, NOW, 5, cost_micro_usd=cost, cost_estimated=estimated)
+        activity = Activity("t", "k", "m", "p", 200, 3, 4, NOW, 5, cost_micro_usd=cost, cost_estimated=estimated)
 
         def closing(transaction: Transaction) -> bool:
             held = close_call(transaction.connection, name, LoggedText("{}", 1, 0, "", NOW), activity if told else None)

@@ -20,6 +20,7 @@ from gateway.config import decode_config
 from gateway.http.app import build_app
 from gateway.instance import start_instance
 from gateway.pipeline import Embedded
+from gateway.rerouting import Rerouting
 from tests.worlds.gateway import PLAIN, RunningGateway
 from tests.worlds.workers import wait_for
 
@@ -55,7 +56,7 @@ def served(state: Path) -> set[tuple[str, str]]:
         config = decode_config({**DOCUMENT, "state": str(state)}, {})
         instance = await start_instance(config, allow_mock=True, embedded=Embedded("http://127.0.0.1:1", "x"))
         try:
-            app = build_app(instance)
+            app = build_app(instance, Rerouting(instance))
             assert isinstance(app, Starlette)
             found = set()
             for route in app.routes:

@@ -55,7 +55,7 @@ class Record:
         self.writer.submit(write).result()
 
     def prune(self, days: int, now: float = NOW) -> int:
-        return asyncio.run(Retention(self.writer, days, lambda: now).prune())
+        return asyncio.run(Retention(self.writer, days, None, lambda: now).prune())
 
     def texts(self) -> set[str]:
         """The receipts that are still there."""
@@ -103,7 +103,7 @@ def test_a_restart_in_the_middle_harms_nothing(record: Record, tmp_path: Path) -
     record.add("young", 1)
 
     async def cut() -> None:
-        pruning = asyncio.create_task(Retention(record.writer, 30, lambda: NOW).prune())
+        pruning = asyncio.create_task(Retention(record.writer, 30, None, lambda: NOW).prune())
         await asyncio.to_thread(lambda: until(lambda: len(record.texts()) == 51))
         pruning.cancel()
 
@@ -120,7 +120,7 @@ def test_calls_are_recorded_between_the_batches(record: Record) -> None:
         record.add(f"call {number}", 40)
 
     async def interleaved() -> int:
-        pruning = asyncio.create_task(Retention(record.writer, 30, lambda: NOW).prune())
+        pruning = asyncio.create_task(Retention(record.writer, 30, None, lambda: NOW).prune())
         await asyncio.to_thread(lambda: until(lambda: len(record.texts()) < 2 * BATCH))
         await asyncio.to_thread(record.add, "meanwhile", 0)
         left = len(record.texts())

@@ -116,6 +116,30 @@ def test_a_caller_cannot_tell_which_process_answers(script: Path, gateway: Runni
     test_script(script, gateway)
 
 
+def test_the_health_of_a_provider_is_one_whichever_worker_asked_it(
+    gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
+    def health() -> tuple[int, int]:
+        with gateway.client() as client:
+            rows = client.get("/v1/providers/health").json()["providers"]
+        (row,) = [each for each in rows if each["provider_id"] == "wire"]
+        return row["successes"], row["failures"]
+
+    well, ill = health()
+    for status, body in (
+        (200, b'{"id":"c-1","choices":[]}'),
+        (500, b'{"error":{"message":"no","type":"server_error"}}'),
+    ):
+        upstream.play(Recording(body, "application/json", status))
+        asked = [gateway.ask("hi", "wire-1") for _ in range(2 * WORKERS)]
+        assert {each.status for each in asked} == {status}
+        for each in asked:
+            gateway.fetch_receipt(each.receipt_id)
+    after = health()
+    assert after[0] == well + 2 * WORKERS
+    assert after[1] - ill == len(upstream.received)  # each attempt of each worker
+
+
 def test_a_killed_worker_costs_no_receipt_and_no_other_call(
     gateway: RunningGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:

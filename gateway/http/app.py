@@ -23,6 +23,7 @@ from gateway.build import build_version
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.http import problems
+from gateway.http.activity import ActivityEndpoints, ActivityReader
 from gateway.http.admin import TenantEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
@@ -33,6 +34,8 @@ from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
 from gateway.http.metrics import Gauges, MetricsEndpoint, require_reader
 from gateway.http.openapi.document import openapi_document
+from gateway.http.policies import PolicyEndpoints
+from gateway.http.providers import ProviderEndpoints
 from gateway.http.rate_headers import EXPOSED
 from gateway.http.shortcut import Shortcut
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
@@ -40,6 +43,8 @@ from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.rerouting import Rerouting
+from gateway.storage.activity import find_place, list_activity, recent_attempts, recent_calls, summarise
 from gateway.storage.calls import find_receipt
 from gateway.storage.quotes import find_quote
 from gateway.storage.samples import last_sample, list_samples
@@ -69,8 +74,8 @@ _PAGE_HEADERS = [
 LOG_PREFIX = "/attestation/transparency"
 
 
-def build_app(instance: Instance) -> ASGIApp:
-    """The application of a running instance."""
+def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
+    """The application of a running instance, whose routing `rerouting` changes."""
     pipeline, config = instance.pipeline, instance.config
     attestation = AttestationEndpoints(
         instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
@@ -88,6 +93,7 @@ def build_app(instance: Instance) -> ASGIApp:
         *inference_routes(pipeline, config, instance.meters),
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
+        *_record_routes(instance),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
         *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
         *CreditsEndpoints(pipeline, instance.key_book, AdminToken(config.admin_token_file)).routes(),
@@ -97,6 +103,7 @@ def build_app(instance: Instance) -> ASGIApp:
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
+        *PolicyEndpoints(pipeline, rerouting, AdminToken(config.admin_token_file)).routes(),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/attestation/announcement", attestation.announcement, methods=["GET"]),
@@ -112,6 +119,26 @@ def build_app(instance: Instance) -> ASGIApp:
             *console_routes(),  # its shield is the verifier's own code
         ]
     return with_shortcut(starlette_app(routes), routes, config)
+
+
+def _record_routes(instance: Instance) -> list[Route]:
+    """What the record of closed calls tells the tenant that made them."""
+    engine = instance.engine
+    reader = ActivityReader(
+        partial(find_place, engine),
+        partial(list_activity, engine),
+        partial(summarise, engine),
+        partial(recent_calls, engine),
+    )
+    activity = ActivityEndpoints(instance.pipeline, reader)
+    providers = ProviderEndpoints(instance.pipeline, partial(recent_attempts, engine))
+    return [
+        Route("/v1/activity", activity.listing, methods=["GET"]),
+        Route("/v1/activity/summary", activity.summary, methods=["GET"]),
+        Route("/v1/calls", activity.calls, methods=["GET"]),
+        Route("/v1/providers", providers.listing, methods=["GET"]),
+        Route("/v1/providers/health", providers.health, methods=["GET"]),
+    ]
 
 
 def inference_routes(pipeline: Pipeline, config: Config, meters: CallMeters) -> list[Route]:

@@ -7,6 +7,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from gateway.call import Answer, Demands, StreamedBody
 from gateway.config import Limits
 from gateway.errors import UnknownModel
 from gateway.http.caller import headers_of, read_body, send_in_time, while_connected
+from gateway.http.model_cards import ModelCards
 from gateway.http.problems import NotFound, Pruned, speaks_anthropic
 from gateway.http.rate_headers import rate_headers
 from gateway.languages import Service
@@ -94,11 +96,12 @@ class ModelsEndpoint:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._cards = ModelCards()
 
     async def listing(self, request: Request) -> Response:
         """Every public model, in OpenAI's list shape, or in Anthropic's for its clients."""
         await self._pipeline.admit(dict(request.headers), INFERENCE, READ)
-        rows = [_model(row, request) for row in self._pipeline.models.models]
+        rows = [self._model(row, request) for row in self._pipeline.models.models]
         if not speaks_anthropic(request):
             return JSONResponse({"object": "list", "data": rows})
         ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
@@ -110,8 +113,22 @@ class ModelsEndpoint:
         name = request.path_params["model"]
         for row in self._pipeline.models.models:
             if row.id == name:
-                return JSONResponse(_model(row, request))
+                return JSONResponse(self._model(row, request))
         raise UnknownModel(f"The model `{name[:128]}` does not exist here.", param="model")
+
+    def _model(self, row: PublicModel, request: Request) -> dict[str, object]:
+        if speaks_anthropic(request):
+            created = dt.datetime.fromtimestamp(CREATED, dt.UTC).isoformat().replace("+00:00", "Z")
+            return {"type": "model", "id": row.id, "display_name": row.id, "created_at": created}
+        first = self._pipeline.decisions.candidates(row.id, None, None)[0]
+        card = self._cards.card(replace(first.route, tier=first.tier))
+        return {
+            "id": row.id,
+            "object": "model",
+            "created": CREATED,
+            "owned_by": row.provider,
+            "x_saferouter": card,
+        }
 
 
 class ReceiptsEndpoint:
@@ -186,10 +203,3 @@ def _head(answer: Answer, more: Mapping[str, str]) -> Message:
     headers |= {**more, "content-type": answer.content_type}
     rows = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     return {"type": "http.response.start", "status": answer.status, "headers": rows}
-
-
-def _model(row: PublicModel, request: Request) -> dict[str, object]:
-    if speaks_anthropic(request):
-        created = dt.datetime.fromtimestamp(CREATED, dt.UTC).isoformat().replace("+00:00", "Z")
-        return {"type": "model", "id": row.id, "display_name": row.id, "created_at": created}
-    return {"id": row.id, "object": "model", "created": CREATED, "owned_by": row.provider}

@@ -26,6 +26,7 @@ from gateway.http.stopping import Stop
 from gateway.instance import Instance, start_instance
 from gateway.pipeline import Embedded
 from gateway.reload import reload_when_asked
+from gateway.rerouting import Rerouting
 from gateway.supervisor import BACKLOG, Supervisor
 from tee.errors import Unavailable
 
@@ -51,7 +52,8 @@ async def run(
     if instance is None:
         return
     settle_memory()
-    work = [asyncio.create_task(each) for each in instance.background()]
+    rerouting = Rerouting(instance)
+    work = [asyncio.create_task(each) for each in (*instance.background(), rerouting.run())]
     if reread is not None:
         work.append(asyncio.create_task(_reload_at_hangup(instance, reread)))
     ending = asyncio.create_task(stop.asked.wait())
@@ -60,9 +62,9 @@ async def run(
         if embedded is not None and provider is not None:
             servers.append(serve_app(mock_provider_app(embedded.api_key), provider, config, shut))
         if workers is None:
-            servers.append(serve_app(build_app(instance), listener, config, shut))
+            servers.append(serve_app(build_app(instance, rerouting), listener, config, shut))
         else:
-            servers.append(serve_app(build_app(instance), open_door(config.state), config, shut))
+            servers.append(serve_app(build_app(instance, rerouting), open_door(config.state), config, shut))
             work.append(asyncio.create_task(workers.run()))
             await _first_end([asyncio.create_task(workers.assembled()), *work, ending])
         await on_ready(instance)

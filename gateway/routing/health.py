@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 REMEMBERED = 128  # outcomes of one target; a sort of so few costs nothing, and older ones say little
 SLOW_SECONDS = 60.0  # a p95 of so long, or longer, is as bad as a score counts slowness
 SLOWNESS = 0.25  # of the score: being slow is forgiven sooner than failing
 TRUST = 4  # successes that every target is credited with: one failure alone proves little
+N = TypeVar("N", int, float)
 AILING = 0.5  # a score below this is no match for a healthy target
 
 
@@ -103,9 +106,8 @@ class Health:
         recent = self._recent(now)
         taken = sorted(outcome.seconds for outcome in recent if outcome.ok)
         rate = len(taken) / len(recent) if recent else None
-        p50, p95 = _percentile(taken, 0.5), _percentile(taken, 0.95)
-        slowness = min(p95 or 0.0, SLOW_SECONDS) / SLOW_SECONDS
-        score = (len(taken) + TRUST) / (len(recent) + TRUST) - SLOWNESS * slowness
+        p50, p95 = percentile(taken, 0.5), percentile(taken, 0.95)
+        score = score_of(len(taken), len(recent), p95 or 0.0)
         return Snapshot(self.state(now), score, rate, p50, p95, self.in_flight, len(recent))
 
     def _judge_probe(self, now: float, ok: bool) -> None:
@@ -125,6 +127,11 @@ class Health:
         return [outcome for outcome in self._outcomes if outcome.at >= since]
 
 
-def _percentile(ordered: list[float], share: float) -> float | None:
+def score_of(succeeded: int, ended: int, p95: float) -> float:
+    """The score of a target that so often ended, and so often well; `p95` in seconds."""
+    return (succeeded + TRUST) / (ended + TRUST) - SLOWNESS * min(p95, SLOW_SECONDS) / SLOW_SECONDS
+
+
+def percentile(ordered: Sequence[N], share: float) -> N | None:
     """The nearest-rank percentile of ordered values."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None

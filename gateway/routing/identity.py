@@ -110,7 +110,8 @@ class Identities:
         connector, baseline = self._connectors.get(provider), self._baselines.get(provider)
         if connector is not None and connector.pins:
             good = shown is not None and not {shown.spki, *shown.chain}.isdisjoint(connector.pins)
-            self._note(provider, None if good else shown)
+            if shown is not None:
+                self._note(provider, None if good else shown)
             return None if good else _UNPINNED
         if baseline is None:
             if shown is not None and provider not in self._first:
@@ -119,7 +120,8 @@ class Identities:
             return _UNKNOWN if clean else None
         if shown is not None and shown.identity.continues(baseline):
             return None
-        self._note(provider, shown)
+        if shown is not None:
+            self._note(provider, shown)
         return _DRIFTED if clean else None
 
     def note_drift(self, provider: str, shown: Shown) -> None:

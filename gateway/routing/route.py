@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from gateway.connectors.connector import Connector
 from gateway.errors import UnknownModel
+from gateway.routing.card import UNSTATED, StatedCard
 from gateway.routing.tier import Tier
 
 CHAT = "chat"
@@ -26,6 +27,7 @@ class PublicModel:
     aliases: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = (CHAT,)
+    card: StatedCard = UNSTATED
     others: tuple[tuple[str, str], ...] = ()
     supplier: str | None = None
     content_hash: str | None = None

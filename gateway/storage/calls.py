@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,13 @@ from gateway.storage.faults import unusable
 from gateway.storage.log import LogEpoch
 from gateway.storage.prepared import Prepared
 from gateway.storage.schema import ACTIVITY, CALLS
+
+PLACES = 32  # numbers of activity that each call has: more than it may make attempts
+TOKENS = (
+    *("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
+    *("reasoning_tokens", "audio_prompt_tokens", "audio_completion_tokens"),
+)
+_UNSHOWN = {"shown": False, "partial": False, "skipped": 0, "cost_estimated": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +47,11 @@ class Activity:
     """What a call used: for metering, without a word of its content.
 
     The classes of tokens are those of `gateway.inference.Usage`: parts of the prompt's or of the completion's. None:
-    the provider did not say. `partial`: the answer was cut, so more may have been used than was said.
+    the provider did not say. `partial`: the answer was cut, so more may have been used than was said. `status` is what
+    the caller got, `attempt` the number of the attempt that it was shown, 0 where nobody was asked.
     """
 
+    tenant: str
     key_id: str
     model: str | None
     provider: str | None
@@ -58,9 +68,32 @@ class Activity:
     audio_completion_tokens: int | None = None
     partial: bool = False
     skipped: int = 0  # pieces of a stream that could not be read
-    attempts: str | None = None  # who was asked, and what came of it: JSON
+    attempt: int = 0
+    original_model: str | None = None  # what the caller named
+    policy: str | None = None
+    tier: str | None = None
+    provider_status: int | None = None
+    failure: str | None = None  # why there is no answer: a code of ours
+    waited_ms: int = 0  # from the call's first attempt to the one that is shown
+    first_token_ms: int | None = None  # of a stream, from the call's beginning
     cost_micro_usd: int | None = None  # None: its price is not known
     cost_estimated: bool = False
+    findings: str | None = None  # of the leak scan: JSON of kinds and counts
+    others: str | None = None  # the attempts that are not shown: JSON, a list of OtherAttempt; None if there is none
+
+
+@dataclass(frozen=True, slots=True)
+class OtherAttempt:
+    """An attempt whose outcome the caller was not shown."""
+
+    attempt: int
+    model: str
+    provider: str
+    tier: str
+    provider_status: int | None
+    failure: str | None
+    waited_ms: int
+    milliseconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +157,8 @@ _NOTHING = dict.fromkeys(_HELD)
 _OPEN = Prepared(
     insert(CALLS), "receipt_id", "key_id", "log", "draft", "sent_bytes", "route_epoch", "route_leaf", *_HELD
 )
-_USED = Prepared(insert(ACTIVITY), "call_id", *Activity.__slots__)
+_USED_NAMES = tuple(name for name in Activity.__slots__ if name != "others")
+_USED = Prepared(insert(ACTIVITY), "id", "call_id", "shown", *_USED_NAMES)
 _ADVANCE = Prepared(
     update(CALLS).where(CALLS.c.receipt_id == bindparam("_receipt_id")).values(draft=bindparam("_draft"))
 )
@@ -193,9 +227,20 @@ def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, act
         return None
     held = Held(*closed[0])
     if activity is not None:
-        used = {name: getattr(activity, name) for name in Activity.__slots__}
-        _USED.run(connection, used | {"call_id": held.id})
+        _insert_activity(connection, held.id, activity)
     return held
+
+
+def _insert_activity(connection: Connection, call_id: int, activity: Activity) -> None:
+    """The rows of a call: nearly always one."""
+    used = {name: getattr(activity, name) for name in _USED_NAMES}
+    shown = used | {"id": call_id * PLACES + activity.attempt, "call_id": call_id, "shown": True}
+    _USED.run(connection, shown)
+    if activity.others is None:
+        return
+    common = shown | dict.fromkeys((*TOKENS, "first_token_ms", "cost_micro_usd", "findings")) | _UNSHOWN
+    rows = [common | row | {"status": row["provider_status"]} for row in json.loads(activity.others)]
+    _USED.run_each(connection, [row | {"id": call_id * PLACES + row["attempt"]} for row in rows])
 
 
 def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt | None:

@@ -1,10 +1,10 @@
-"""What retention removes: the texts of closed calls and of their samples. Places in the log stay."""
+"""What retention removes: texts of closed calls and of their samples, rows of activity. Places in the log stay."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
-from gateway.storage.schema import CALLS, SAMPLES
+from gateway.storage.schema import ACTIVITY, CALLS, SAMPLES
 
 
 def prune_calls(connection: Connection, closed_before: int, now: int, days: int, limit: int) -> int:
@@ -21,3 +21,14 @@ def prune_calls(connection: Connection, closed_before: int, now: int, days: int,
     theirs = SAMPLES.c.receipt_id.in_([row.receipt_id for row in rows])
     connection.execute(update(SAMPLES).where(theirs).values(document=None))
     return len(rows)
+
+
+def prune_activity(connection: Connection, started_before: int, limit: int) -> int:
+    """Delete up to `limit` rows of calls that began before that second; returns how many.
+
+    Only the oldest by number are looked at, so that nothing is searched for: numbers grow as calls begin.
+    """
+    oldest = connection.execute(select(ACTIVITY.c.id, ACTIVITY.c.started_at).order_by(ACTIVITY.c.id).limit(limit))
+    due = [row.id for row in oldest if row.started_at < started_before]
+    connection.execute(delete(ACTIVITY).where(ACTIVITY.c.id.in_(due)))
+    return len(due)

@@ -105,14 +105,28 @@ CALLS = Table(
     Index("calls_to_prune", "pruned_at", "closed_at"),
     Index("calls_of_log", "log", "closed_at"),  # those that are open
 )
+# One row per attempt of a closed call, and one of a call for which nobody was asked: never a word of its content.
 ACTIVITY = Table(
     "activity",
     SCHEMA,
-    Column("call_id", _ROW_ID, ForeignKey("calls.id"), primary_key=True),
+    Column("id", _ROW_ID, primary_key=True, autoincrement=False),  # by call and attempt: storage/calls.py
+    Column("call_id", _ROW_ID, ForeignKey("calls.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),  # from 1 on; 0 where nobody was asked
+    Column("shown", Boolean, nullable=False),  # of each call one row, which bears what its caller got and used
+    Column("tenant", String(64), nullable=False),
     Column("key_id", String(40), nullable=False, index=True),
     Column("model", String(256)),
+    Column("original_model", String(256)),
+    Column("policy", String(64)),
+    Column("tier", String(16)),
     Column("provider", String(64)),
-    Column("status", Integer, nullable=False),
+    Column("status", Integer),  # what the caller got; of a row that is not shown, what the provider answered
+    Column("provider_status", Integer),
+    Column("failure", String(64)),
+    Column("waited_ms", BigInteger, nullable=False),  # from the call's first attempt to this one
+    Column("first_token_ms", BigInteger),
+    Column("cost_micro_usd", BigInteger),
+    Column("findings", Text),  # of the leak scan: JSON of kinds and counts, null for none
     Column("prompt_tokens", BigInteger),
     Column("completion_tokens", BigInteger),
     Column("started_at", BigInteger, nullable=False),
@@ -125,9 +139,8 @@ ACTIVITY = Table(
     Column("audio_completion_tokens", BigInteger),
     Column("partial", Boolean, nullable=False),
     Column("skipped", Integer, nullable=False),
-    Column("attempts", Text),
-    Column("cost_micro_usd", BigInteger),
     Column("cost_estimated", Boolean, nullable=False),
+    Index("activity_of_tenant", "tenant", "started_at", "id"),
 )
 # One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
 SAMPLES = Table(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.worlds.gateway import RunningGateway, free_port
+from tests.worlds.gateway import COMMAND, RunningGateway, free_port
 from tests.worlds.upstream import ScriptedUpstream, scripted_upstream
 
 KEYS = {"FIRST_KEY": "sk-first-1", "FIRST_SPARE": "sk-first-2", "SECOND_KEY": "sk-second"}
@@ -25,13 +24,14 @@ class Providers:
         self.first, self.second, self.gateway = first, second, gateway
 
     def activity(self, receipt_id: str) -> dict[str, Any]:
-        """The row of a call whose receipt is there."""
+        """The row of a call whose receipt is there, with all its attempts, by what their providers answered."""
         self.gateway.fetch_receipt(receipt_id)
-        query = "SELECT activity.* FROM activity JOIN calls ON calls.id = activity.call_id WHERE calls.receipt_id = ?"
+        query = "SELECT activity.* FROM activity JOIN calls ON calls.id = call_id WHERE receipt_id = ? ORDER BY attempt"
         with closing(sqlite3.connect(f"file:{self.gateway.state / 'gateway.sqlite3'}?mode=ro", uri=True)) as record:
             record.row_factory = sqlite3.Row
-            row = dict(record.execute(query, (receipt_id,)).fetchone())
-        return row | {"attempts": json.loads(row["attempts"])}
+            rows = [dict(row) for row in record.execute(query, (receipt_id,))]
+        (shown,) = [row for row in rows if row["shown"]]
+        return shown | {"attempts": [row | {"status": row["provider_status"]} for row in rows]}
 
     def wait_for_activity(self, receipt_id: str) -> dict[str, Any]:
         """The same, for a call that ends some time after its client has left."""
@@ -52,7 +52,9 @@ class Providers:
 
 
 @contextmanager
-def running_providers(state: Path, chip: Path, names: list[str], settings: str = "") -> Iterator[Providers]:
+def running_providers(
+    state: Path, chip: Path, names: list[str], settings: str = "", command: Sequence[str] = (str(COMMAND),)
+) -> Iterator[Providers]:
     """Both providers and the gateway, configured by `settings` beside its models.
 
     For each name there are the models `<name>`, at a provider `<name>-at` with two keys, and `<name>-alone`, for which
@@ -65,7 +67,7 @@ def running_providers(state: Path, chip: Path, names: list[str], settings: str =
         rows += _provider("absent", "vllm", f"http://127.0.0.1:{free_port()}/v1", ["FIRST_KEY"])
         rows += _model("refused", "absent", ["other"])
         rows += _provider("at-second", "anthropic", second.base_url, ["SECOND_KEY"]) + _model("other", "at-second")
-        with RunningGateway(state, config="\n".join(rows) + "\n", chip=chip, environ=KEYS) as gateway:
+        with RunningGateway(state, config="\n".join(rows) + "\n", chip=chip, environ=KEYS, command=command) as gateway:
             yield Providers(first, second, gateway)
 
 

@@ -9,6 +9,7 @@ import { emptiness, pill, problem, skeleton, tierPill } from "../states.js";
 const POLL_MS = 5000;
 const ROWS = 200;
 const WINDOWS = { "Last hour": 3600, "Last day": 86_400, "Last week": 604_800, "All time": 0 };
+const HEADS = ["When", "Model", "Provider", "Outcome", "Latency", "Tokens", "Receipt"];
 const STATUSES = { "Any outcome": "", Succeeded: "ok", Failed: "failed" };
 
 /** @type {import("../main.js").Page} */
@@ -162,11 +163,10 @@ function breakdown(title, groups) {
 /** @param {any[]} rows */
 function table(rows) {
   const now = Date.now() / 1000;
-  const heads = ["When", "Model", "Provider", "Outcome", "Latency", "Tokens", "Cost", "Receipt"];
   return h(
     "div",
     { class: "table", tabindex: "0", role: "region", "aria-label": "Attempts" },
-    h("table", {}, h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows.map((row) => attempt(row, now)))),
+    h("table", {}, h("thead", {}, h("tr", {}, HEADS.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows.map((row) => attempt(row, now)))),
   );
 }
 
@@ -177,15 +177,13 @@ function attempt(row, now) {
   const cells = [
     [h("time", { datetime: new Date(row.started_at * 1000).toISOString(), title: moment(row.started_at) }, ago(row.started_at, now)), h("span", { class: "meta" }, row.key_prefix)],
     [row.model, h("span", { class: "meta" }, [row.attempt > 1 ? `attempt ${row.attempt}` : "", instead].filter(Boolean).join(", "))],
-    [row.provider ?? "none", tierPill(row.tier)],
+    [h("div", {}, row.provider ?? "none"), tierPill(row.tier)],
     [pill(outcomeOf(row), succeeded(row) ? (row.partial ? "warn" : "good") : "bad"), h("span", { class: "meta" }, found && `found ${found}`)],
     [duration(row.milliseconds), h("span", { class: "meta" }, row.first_token_ms === null ? "" : `first ${duration(row.first_token_ms)}`)],
-    [`${compact(row.prompt_tokens)} + ${compact(row.completion_tokens)}`],
-    [usd(row.cost_usd)],
-    [row.receipt_id ? h("code", {}, row.receipt_id) : "none"],
+    [`${compact(row.prompt_tokens)} + ${compact(row.completion_tokens)}`, h("span", { class: "meta" }, row.cost_usd === null ? "cost unknown" : usd(row.cost_usd))],
+    [row.receipt_id ? h("code", { title: row.receipt_id }, row.receipt_id) : "none"],
   ];
-  const heads = ["When", "Model", "Provider", "Outcome", "Latency", "Tokens", "Cost", "Receipt"];
-  return h("tr", {}, cells.map((cell, at) => h("td", { "data-head": heads[at] }, h("div", {}, cell))));
+  return h("tr", {}, cells.map((cell, at) => h("td", { "data-head": HEADS[at] }, h("div", {}, cell))));
 }
 
 const outcomeOf = (row) => (row.partial ? `${row.status}, cut` : String(row.status));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0001_4eb461e37972"
+revision = "r0001_2d58d7624e26"
 down_revision = None
 
 
@@ -219,11 +219,24 @@ def _usage_totals() -> None:
 def _activity() -> None:
     op.create_table(
         "activity",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("call_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("shown", sa.Boolean(), nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("key_id", sa.String(length=40), nullable=False),
         sa.Column("model", sa.String(length=256), nullable=True),
+        sa.Column("original_model", sa.String(length=256), nullable=True),
+        sa.Column("policy", sa.String(length=64), nullable=True),
+        sa.Column("tier", sa.String(length=16), nullable=True),
         sa.Column("provider", sa.String(length=64), nullable=True),
-        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("provider_status", sa.Integer(), nullable=True),
+        sa.Column("failure", sa.String(length=64), nullable=True),
+        sa.Column("waited_ms", sa.BigInteger(), nullable=False),
+        sa.Column("first_token_ms", sa.BigInteger(), nullable=True),
+        sa.Column("cost_micro_usd", sa.BigInteger(), nullable=True),
+        sa.Column("findings", sa.Text(), nullable=True),
         sa.Column("prompt_tokens", sa.BigInteger(), nullable=True),
         sa.Column("completion_tokens", sa.BigInteger(), nullable=True),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
@@ -236,15 +249,14 @@ def _activity() -> None:
         sa.Column("audio_completion_tokens", sa.BigInteger(), nullable=True),
         sa.Column("partial", sa.Boolean(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
-        sa.Column("attempts", sa.Text(), nullable=True),
-        sa.Column("cost_micro_usd", sa.BigInteger(), nullable=True),
         sa.Column("cost_estimated", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["call_id"],
             ["calls.id"],
         ),
-        sa.PrimaryKeyConstraint("call_id"),
+        sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("activity_of_tenant", "activity", ["tenant", "started_at", "id"], unique=False)
     op.create_index(op.f("ix_activity_key_id"), "activity", ["key_id"], unique=False)
 
 
