@@ -20,7 +20,9 @@ from gateway.config_providers import decode_connector
 from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
+from gateway.connectors.registered import with_registered
 from gateway.money.price_book import PriceBook
+from gateway.provider_file import read_providers
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
@@ -188,7 +190,8 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
             raise Malformed(str(path), error.strerror or "an unreadable file", "a readable file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
-    return decode_config(with_stored(document, _state(document, environ)), environ)
+    state = _state(document, environ)
+    return decode_config(with_stored(with_registered(document, read_providers(state), state), state), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:

@@ -91,14 +91,14 @@ class Pipeline:
         return self._config.models
 
     @property
-    def prices(self) -> PriceBook:
-        """What new calls are charged."""
-        return self._config.prices
-
-    @property
     def policies(self) -> tuple[RoutingPolicy, ...]:
         """By which new calls may be routed."""
         return self._config.rules.policies
+
+    @property
+    def prices(self) -> PriceBook:
+        """What new calls are charged."""
+        return self._config.prices
 
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
@@ -139,9 +139,8 @@ class Pipeline:
             draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
             if not routes:
                 raise refusal(policy, selection)
-            meter = _routed_meter(meter, request.model, policy, routes[0])
             bills = self._bills(routes, request, body, service)
-            meter = replace(meter, bill=bills[0])
+            meter = replace(_routed_meter(meter, request.model, policy, routes[0]), bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, body, demands.headers)
