@@ -1,4 +1,4 @@
-"""The gateway's commands: serve, keys. They join `saferouter` by entry point."""
+"""The gateway's commands: serve, keys, tenants. They join `saferouter` by entry point."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import os
 import secrets
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway import keys_cli, tenants_cli
+from gateway.cli_database import ConfigOption, load
 from gateway.cli_policy import policy_app
-from tee.errors import Malformed, Unavailable
+from gateway.money_cli import register as register_money
 from tee.private_files import write_private
 
 if TYPE_CHECKING:
@@ -26,22 +27,14 @@ ADMIN_FILE = "admin.token"
 DEMO_MODEL = "mock-1"
 DEMO_QUESTION = '{"model":"mock-1","messages":[{"role":"user","content":"Hello"}]}'
 
-keys_app = typer.Typer(no_args_is_help=True, help="API keys of callers.")
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The gateway's TOML file; without one, the demo with its mock provider.")
-]
-
-
-@keys_app.callback()
-def _keys() -> None:
-    """API keys of callers."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the gateway's commands to the console script."""
     app.command("serve")(serve)
-    app.add_typer(keys_app, name="keys")
+    app.add_typer(keys_cli.app, name="keys")
+    app.add_typer(tenants_cli.app, name="tenants")
     app.add_typer(policy_app, name="policy")
+    register_money(app)
 
 
 def serve(
@@ -58,7 +51,7 @@ def serve(
     os.umask(0o077)  # whatever is made below is for this user only
 
     def read() -> Config:
-        found = _with_admin(_load(config)) if demo else _load(config)
+        found = _with_admin(load(config)) if demo else load(config)
         return found if workers is None else replace(found, workers=workers)
 
     loaded = read()
@@ -87,24 +80,6 @@ def serve(
         runner.run(run(loaded, allow_mock=insecure_mock, on_ready=on_ready, reread=reread))
 
 
-@keys_app.command("create")
-def keys_create(
-    tenant: Annotated[str, typer.Argument(help="Whose key it is; a tenant that is not there is made, without bounds.")],
-    name: Annotated[str, typer.Option("--name", help="What lists call it.")] = "",
-    config: ConfigOption = None,
-) -> None:
-    """Mint an API key and print it, this once: only its hash is kept."""
-    os.umask(0o077)
-    loaded = _load(config)
-    from gateway.state import make_state
-
-    if not tenant.isprintable() or not tenant.strip():
-        raise Malformed("TENANT", "no name", "a printable name: whose key it is")
-    make_state(loaded.state)
-    typer.echo(_mint(loaded.database_url, tenant, name))
-    typer.echo(f"Stored, as its hash, in {loaded.state}.", err=True)
-
-
 def _warn_of_missing_keys(config: Config) -> None:
     """Who signs for AWS may be the machine's role, which is not asked before it is needed."""
     from gateway.config import read_credential
@@ -118,17 +93,6 @@ def _warn_of_missing_keys(config: Config) -> None:
         for key in missing:
             place = key.credential_file or " or ".join(key.credential_env)
             typer.echo(f"Warning: provider {provider.id} has no key yet: {place}. {then}", err=True)
-
-
-def _load(path: Path | None) -> Config:
-    """Imports wait until here, so that `saferouter verify` starts fast and runs without the server."""
-    try:
-        from gateway.config import load_config
-        from gateway.http import server  # noqa: F401
-    except ModuleNotFoundError as error:
-        reason = f"needs {error.name}: install saferouter[gateway]"
-        raise Unavailable("the gateway", reason, retryable=False) from None
-    return load_config(path)
 
 
 def _with_admin(config: Config) -> Config:

@@ -82,6 +82,12 @@ class UnknownTenant(GatewayError):
     status, error_type, code = 404, "invalid_request_error", "tenant_not_found"
 
 
+class UnknownProvider(GatewayError):
+    """No such provider."""
+
+    status, error_type, code = 404, "invalid_request_error", "provider_not_found"
+
+
 class UnknownKey(GatewayError):
     """No such key, or none of this tenant's."""
 

@@ -148,10 +148,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     keys = WorkloadKeys(identity, boot_keys, workload, config.keyset_seconds, time.time)
     outset = read_outset(engine, history.sequencer.begin(), workload["identity_key"], workload["build"])
     meters = new_meters(config)
-    writer = GroupCommit(engine, history.sequencer, partial(_note_batch, meters.tally))
-    if history.continues is not None:
-        LOG.warning("The log begins epoch %d: %s.", history.signer.epoch.number, history.continues["reason"])
-        await writer.durable(partial(_continue, history.continues))
+    writer = await _begin_writing(engine, history, meters.tally)
     tiles = TileFolder(config.state / TILES / str(history.signer.epoch.number))
     publisher = Publisher(
         engine, history.signer, tiles, history.sequencer.take_unsigned, quorum, _teller(writer, engine)
@@ -203,6 +200,15 @@ async def _open_log(opener: HistoryOpener, witnesses: WitnessPolicy | None) -> t
     quorum = Quorum(witnesses)
     witnessed = await quorum.seen(history.signer.key)
     return (opener.open(witnessed) if history.continues is None else history), quorum
+
+
+async def _begin_writing(engine: Engine, history: History, tally: Tally) -> GroupCommit:
+    """The writer; a log that follows another begins by saying so."""
+    writer = GroupCommit(engine, history.sequencer, partial(_note_batch, tally))
+    if history.continues is not None:
+        LOG.warning("The log begins epoch %d: %s.", history.signer.epoch.number, history.continues["reason"])
+        await writer.durable(partial(_continue, history.continues))
+    return writer
 
 
 def _note_batch(tally: Tally, size: int, kinds: list[str]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,12 +24,14 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import Forbidden, GatewayError, NoRoute, RateLimited, failure_of
+from gateway.errors import Forbidden, GatewayError, InsufficientCredits, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.leakscan.scan import scan
 from gateway.leakscan.step import Scanned, settle
 from gateway.metering import Meter
+from gateway.money.bill import FREE, Bill, reservation
+from gateway.money.price_book import PriceBook
 from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
 from gateway.rates import LocalRates, Rates
@@ -75,7 +77,7 @@ class Pipeline:
         self._admission = admission
         self._audit = audit
         self._attempts = Attempts(upstream, self._unseal, config.limits, config.retry, config.breaker)
-        self.decisions = Decisions(upstream.identities, self._health_of)
+        self.decisions = Decisions(upstream.identities, self._health_of, self._cost_at_most)
         self.decisions.use(config.models, config.rules)
         self._embedded = embedded
         self._watch = watch
@@ -94,6 +96,11 @@ class Pipeline:
     def policies(self) -> tuple[RoutingPolicy, ...]:
         """By which new calls may be routed."""
         return self._config.rules.policies
+
+    @property
+    def prices(self) -> PriceBook:
+        """What new calls are charged."""
+        return self._config.prices
 
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
@@ -141,16 +148,12 @@ class Pipeline:
             draft, routes = _routed(draft, policy, selection, scanned), selection.routes
             if not routes:
                 raise refusal(policy, selection)
-            meter = _routed_meter(meter, request.model, policy, routes[0])
+            bills = self._bills(routes, request, scanned.body, service)
+            meter = replace(_routed_meter(meter, request.model, policy, routes[0]), bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, scanned.body, demands.headers)
-                asked_for, observe = self._config.models.route(request.model).model.id, self.decisions.observed
-                candidates = Candidates(
-                    *(routes, question, self._base_url, partial(observe, policy)),
-                    asked_for=asked_for,
-                    clean=policy.clean,
-                )
+                candidates = self._candidates(routes, question, policy)
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
         except RateLimited:
             raise  # without a record: a flood of these must fill neither the log nor the disk
@@ -161,13 +164,25 @@ class Pipeline:
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
-        leaf = await self._audit.open(draft, key.id)
-        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, policy)
+        wanted = reservation(key.tenant.id, key.tenant.usd_cap, bills, tuple(route.model.id for route in routes))
+        try:
+            leaf = await self._audit.open(draft, key.id, wanted)
+        except InsufficientCredits as error:
+            return await self._refuse(draft.unsent(), error, meter, surface)
+        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, policy, bills)
         carriage = Carriage(call, candidates, self._attempts, self._audit, self._config, self._go_on)
         answer = await carriage.answer()  # 4 to 7
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
         return _with_redactions(answer, scanned)
+
+    def _candidates(self, routes: Sequence[Route], question: Question, policy: RoutingPolicy) -> Candidates:
+        """Those who may answer, and what each of them is asked."""
+        return Candidates(
+            *(routes, question, self._base_url, partial(self.decisions.observed, policy)),
+            asked_for=self._config.models.route(question.request.model).model.id,
+            clean=policy.clean,
+        )
 
     async def _reserve_tokens(self, request: InferenceRequest, service: Service) -> None:
         """Of what asks a model. Raises RateLimited."""
@@ -261,6 +276,17 @@ class Pipeline:
     def _health_of(self, route: Route) -> Snapshot | None:
         return self._attempts.health_of(route.connector.id, route.model.upstream_model)
 
+    def _cost_at_most(self, route: Route, request: InferenceRequest | None) -> int | None:
+        return None if request is None else self._config.prices.cost_at_most(route, request)
+
+    def _bills(
+        self, routes: tuple[Route, ...], request: InferenceRequest, body: bytes, service: Service
+    ) -> tuple[Bill | None, ...]:
+        """What each candidate would charge, and at most; None: nobody knows."""
+        if not service.metered:
+            return (FREE,) * len(routes)
+        return self._config.prices.bills(routes, request, len(body))
+
     async def _unseal(self, connector: Connector) -> str | AwsCredentials | None:
         """Step 4: the provider's credential; sealed keys will be opened here. Raises NoRoute."""
         if connector.base_url == EMBEDDED_MOCK:
@@ -279,7 +305,8 @@ class Pipeline:
         body = surface.encode_error(failure_of(error), error.status)
         await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
-        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
+        headers = {"x-should-retry": "false"} if isinstance(error, InsufficientCredits) else {}
+        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after, headers)
 
 
 def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route) -> Meter:

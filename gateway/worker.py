@@ -56,8 +56,7 @@ async def run() -> None:
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
     meters = new_meters(config)
-    measured = MeasuredRecord(record, meters.tally)
-    counts = RemoteRates(link)
+    measured, counts = MeasuredRecord(record, meters.tally), RemoteRates(link)
     shared_counts = shared_rates(config.rates, counts)
     watch, rates = StreamWatch(link.find_ended), Rates(shared_counts or counts)
     pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch, rates)
@@ -75,21 +74,26 @@ async def run() -> None:
             pipeline.configure(config)
             meters.use(config.models)
         record.keyset = tuple(message["keyset"])
-    hurried = asyncio.create_task(told.get())  # the next word can only be to hurry
-    finishing = asyncio.create_task(pipeline.finish(message["stop"]))
-    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
+    await _finish(pipeline, message["stop"], told)
     stop.set()
     await pipeline.drain()
     await upstream.close()
-    if shared_counts is not None:
-        await shared_counts.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     for task in work:
         task.cancel()
+    if shared_counts is not None:
+        await shared_counts.close()
     link.tell_counts(meters.tally)
     meters.close()
     await link.settled()
     await door.close()
+
+
+async def _finish(pipeline: Pipeline, seconds: float, told: asyncio.Queue[Message]) -> None:
+    """Let calls end, so long, or until the keeper's next word: that can only be to hurry."""
+    hurried = asyncio.create_task(told.get())
+    finishing = asyncio.create_task(pipeline.finish(seconds))
+    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _tell_identities(link: KeeperLink, identities: Identities) -> None:

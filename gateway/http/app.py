@@ -25,9 +25,11 @@ from gateway.errors import GatewayError
 from gateway.http import problems
 from gateway.http.activity import ActivityEndpoints, ActivityReader
 from gateway.http.admin import TenantEndpoints
+from gateway.http.admin_providers import AdminProviderEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.console import console_routes
+from gateway.http.credits import CreditsEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
@@ -42,6 +44,7 @@ from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.registration import Registration
 from gateway.rerouting import Rerouting
 from gateway.storage.activity import find_place, list_activity, recent_attempts, recent_calls, summarise
 from gateway.storage.calls import find_receipt
@@ -79,6 +82,7 @@ def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
     attestation = AttestationEndpoints(
         instance.desk, instance.keys, partial(find_quote, instance.engine), config.announcement, instance.meters.tally
     )
+    admin = AdminToken(config.admin_token_file)
     prove = partial(receipt_proof, instance.epochs)
     receipts = ReceiptsEndpoint(pipeline, partial(find_receipt, instance.engine), prove)
     log = TransparencyEndpoints(instance.epochs)
@@ -94,14 +98,16 @@ def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         *_record_routes(instance),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
-        *TenantEndpoints(instance.key_book, AdminToken(config.admin_token_file)).routes(),
+        *TenantEndpoints(instance.key_book, admin).routes(),
+        *AdminProviderEndpoints(Registration(instance), admin).routes(),
+        *CreditsEndpoints(pipeline, instance.key_book, admin).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
         Route("/attestation/quote", attestation.quote, methods=["POST"]),
         Route("/attestation/verifying-key", attestation.verifying_key, methods=["GET"]),
         Route("/attestation/keysets/{digest}", attestation.past_quote, methods=["GET"]),
-        *PolicyEndpoints(pipeline, rerouting, AdminToken(config.admin_token_file)).routes(),
+        *PolicyEndpoints(pipeline, rerouting, admin).routes(),
         *_log_routes(LOG_PREFIX, log),
         *_log_routes(f"{LOG_PREFIX}/epochs/{{epoch}}", log),
         Route("/attestation/announcement", attestation.announcement, methods=["GET"]),

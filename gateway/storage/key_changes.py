@@ -28,6 +28,7 @@ from gateway.tenancy.changes import Changes, require_within
 from gateway.tenancy.tenant import DEFAULT_SCOPES, ApiKey, Tenant
 from tee.errors import Malformed
 
+MAX_LISTED = 10_000  # by a command, which shows all at once
 MAX_KEYS = 1000  # of one tenant that live: a loop that mints keys must not fill the disk
 
 
@@ -84,6 +85,14 @@ def revoke_key(connection: Connection, now: int, *, key_id: str, by: Actor) -> N
         set_revoked(connection, key_id, now)
 
 
+def operator_of(connection: Connection, key_id: str) -> Actor:
+    """The operator, for the tenant of this key. Raises UnknownKey."""
+    stored = find_stored_key(connection, key_id, None)
+    if stored is None:
+        raise _unknown_key(key_id)
+    return Actor(stored.key.tenant.id)
+
+
 def list_keys(connection: Connection, *, by: Actor, after: str | None, limit: int) -> list[tuple[StoredKey, int]]:
     """Keys from the one after `after` on, the newest first, each with its calls. Raises UnknownTenant, Malformed."""
     require_tenant(connection, by.tenant_id)
@@ -112,8 +121,12 @@ def require_key(connection: Connection, key_id: str, by: Actor) -> StoredKey:
     """The key, if it is there for this actor. Raises UnknownKey."""
     stored = find_stored_key(connection, key_id, by.tenant_id)
     if stored is None:
-        raise UnknownKey(f"There is no key `{key_id[:64]}` here.")
+        raise _unknown_key(key_id)
     return stored
+
+
+def _unknown_key(key_id: str) -> UnknownKey:
+    return UnknownKey(f"There is no key `{key_id[:64]}` here.")
 
 
 def _require_actor(connection: Connection, by: Actor) -> None:

@@ -71,7 +71,8 @@ def scanned(scan: Any, kind: str = "route", forwarded: str | None = SENT, tried:
 def scans() -> Iterator[Vector]:
     came = digest_of(REQUEST)
     asked = {"provider_id": "mock", "upstream_model": "demo-model", "body_hash": SENT}
-    clean, off = ({"outcome": outcome, "findings": []} for outcome in ("clean", "off"))
+    clean: Document = {"outcome": "clean", "findings": []}
+    off: Document = {"outcome": "off", "findings": []}
     none = FOUND | {"at": []}
     for slug, about, document in (
         ("clean", "Nothing was found, and the request went on as it came.", scanned(clean, forwarded=came)),
