@@ -15,11 +15,13 @@ from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
+from gateway.config_prices import decode_prices
 from gateway.config_providers import decode_connector
 from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.connectors.registered import with_registered
+from gateway.money.price_book import PriceBook
 from gateway.provider_file import read_providers
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
@@ -48,7 +50,7 @@ _TOKEN_FILES = ("metrics_token_file", "admin_token_file")
 _SWITCHES = ("stock_http", "access_log", "drain")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-_KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
+_KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "prices"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
 _KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES}
 
@@ -116,6 +118,7 @@ class Config:
     rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
     database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
+    prices: PriceBook = field(default_factory=PriceBook)  # what calls are charged
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -150,7 +153,7 @@ class Config:
             "providers": digest(providers),
             "models": digest(models),
             "policies": digest(self.rules.to_json()),
-            "prices": digest([]),
+            "prices": self.prices.digest,
             "settings": digest(self._settings()),
         }
 
@@ -204,12 +207,13 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
+    models = _model_table(document)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=_state(document, environ),
-        models=_model_table(document),
+        models=models,
         rules=decode_rules(document),
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
@@ -226,6 +230,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),
+        prices=decode_prices(_typed(document, "prices", dict, {}, "config"), models),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),

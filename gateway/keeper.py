@@ -14,8 +14,9 @@ from sqlalchemy import Engine
 
 from gateway.audit import AuditRecord
 from gateway.draft import Returned, decode_draft
-from gateway.errors import GatewayError, InvalidRequest, NoRoute
+from gateway.errors import GatewayError, InsufficientCredits, InvalidRequest, NoRoute
 from gateway.key_book import KeyBook
+from gateway.money.bill import Reservation
 from gateway.rates import RateStore
 from gateway.remote_rates import decode_correction, decode_wish, encode_taken
 from gateway.routing.identity import Identities, Shown
@@ -111,7 +112,7 @@ class WorkerDesk:
         try:
             match message["do"]:
                 case "open":
-                    self._open(message["n"], message["draft"], message["key_id"])
+                    self._open(message["n"], message["draft"], message["key_id"], message["wanted"])
                 case "follow":
                     self._follow(message["draft"], message["progress"])
                 case "progress":
@@ -148,15 +149,18 @@ class WorkerDesk:
             tell = self._identities.note_drift if drift else self._identities.on_first
             tell(provider, shown)
 
-    def _open(self, number: int, text: str, key_id: str) -> None:
+    def _open(self, number: int, text: str, key_id: str, held: Any) -> None:
         draft = decode_draft(text)
+        wanted = None if held is None else decode_value(Reservation, held)
         if len(self._calls) >= self._most or draft.receipt_id in self._calls:
             self._refuse(number, _FULL)
             return
 
         async def opening() -> Message:
             try:
-                return {"leaf": await self._audit.open(draft, key_id)}
+                return {"leaf": await self._audit.open(draft, key_id, wanted)}
+            except InsufficientCredits as error:  # it is open all the same, for its receipt
+                return {"unpaid": encode_error(error)}
             except GatewayError:
                 del self._calls[draft.receipt_id]
                 raise

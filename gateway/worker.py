@@ -72,20 +72,25 @@ async def run() -> None:
             pipeline.configure(config)
             meters.use(config.models)
         record.keyset = tuple(message["keyset"])
-    hurried = asyncio.create_task(told.get())  # the next word can only be to hurry
-    finishing = asyncio.create_task(pipeline.finish(message["stop"]))
-    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
+    await _finish(pipeline, message["stop"], told)
     stop.set()
     await pipeline.drain()
     await upstream.close()
-    await rates.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     for task in work:
         task.cancel()
+    await rates.close()
     link.tell_counts(meters.tally)
     meters.close()
     await link.settled()
     await door.close()
+
+
+async def _finish(pipeline: Pipeline, seconds: float, told: asyncio.Queue[Message]) -> None:
+    """Let calls end, so long, or until the keeper's next word: that can only be to hurry."""
+    hurried = asyncio.create_task(told.get())
+    finishing = asyncio.create_task(pipeline.finish(seconds))
+    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _tell_identities(link: KeeperLink, identities: Identities) -> None:
