@@ -15,6 +15,7 @@ from gateway.config_fields import refuse_unknown as _refuse_unknown
 from gateway.config_fields import typed as _typed
 from gateway.config_policies import NAMES as _POLICIES
 from gateway.config_policies import decode_rules
+from gateway.config_prices import decode_prices
 from gateway.config_providers import decode_connector
 from gateway.config_rates import RATES, RateSettings, decode_rates
 from gateway.config_registry import NAMES as _REGISTRY
@@ -22,6 +23,7 @@ from gateway.config_registry import decode_registry, decode_signers, with_claims
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.connectors.registered import with_registered
+from gateway.money.price_book import PriceBook
 from gateway.provider_file import read_providers
 from gateway.registry.document import Registry
 from gateway.routing.health import BreakerPolicy
@@ -50,9 +52,10 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 _TOKEN_FILES = ("metrics_token_file", "admin_token_file")
+_SWITCHES = ("stock_http", "access_log", "drain")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
-_KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain"}
+_KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "prices"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
 _KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES, *_REGISTRY}
 
@@ -122,6 +125,7 @@ class Config:
     rates: RateSettings = field(default_factory=RateSettings)
     drain: bool = False  # read an answer to its end for what it used, though its client has left
     database: str | None = field(default=None, repr=False)  # a URL, which may hold a password
+    prices: PriceBook = field(default_factory=PriceBook)  # what calls are charged
     stock_http: bool = False  # speak HTTP/1.1 by hypercorn and httpcore alone, without our own parts
 
     @property
@@ -156,7 +160,7 @@ class Config:
             "providers": digest(providers),
             "models": digest(models),
             "policies": digest(self.rules.to_json()),
-            "prices": digest([]),
+            "prices": self.prices.digest,
             "settings": digest(self._settings()),
         }
 
@@ -235,13 +239,11 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
-        stock_http=_typed(document, "stock_http", bool, False, "config"),
-        access_log=_typed(document, "access_log", bool, False, "config"),
-        **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
+        **_switches_and_tokens(document),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),
-        drain=_typed(document, "drain", bool, False, "config"),
+        prices=decode_prices(_typed(document, "prices", dict, {}, "config"), models),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
         log_store=_log_store(document),
@@ -251,6 +253,11 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
+
+
+def _switches_and_tokens(document: Mapping[str, Any]) -> dict[str, Any]:
+    switches = {name: _typed(document, name, bool, False, "config") for name in _SWITCHES}
+    return switches | {name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES}
 
 
 def _model_table(document: Mapping[str, Any]) -> ModelTable:

@@ -32,6 +32,13 @@ def demo_document() -> dict[str, Any]:
             {"id": "mock-1", "provider": "mock", "aliases": ["demo"]},
             *({"id": f"mock-{name}", "provider": "mock"} for name in _DEMO_MODELS),
         ],
+        # What a demo costs is as much a mock as who answers it.
+        "prices": {
+            "models": [
+                {"id": f"mock-{name}", "input": 1_000_000, "output": 2_000_000, "max_output": 4096}
+                for name in ("1", *_DEMO_MODELS)
+            ]
+        },
     }
 
 

@@ -29,6 +29,7 @@ from gateway.http.admin_providers import AdminProviderEndpoints
 from gateway.http.attestation import AttestationEndpoints
 from gateway.http.audit import AuditEndpoints
 from gateway.http.console import console_routes
+from gateway.http.credits import CreditsEndpoints
 from gateway.http.inference import ChatEndpoint, ModelsEndpoint, ReceiptsEndpoint
 from gateway.http.keys import OWN_KEYS, KeyEndpoints, own_keys
 from gateway.http.metrics import PATH as METRICS
@@ -102,6 +103,7 @@ def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
         *TenantEndpoints(instance.key_book, admin).routes(),
         *AdminProviderEndpoints(Registration(instance), admin).routes(),
+        *CreditsEndpoints(pipeline, instance.key_book, admin).routes(),
         Route("/v1/audit/samples", audit.samples, methods=["GET"]),
         Route("/attestation/audit/head", audit.head, methods=["GET"]),
         Route("/v1/aci/attestation", attestation.aci, methods=["GET"]),
