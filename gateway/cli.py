@@ -38,9 +38,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(keys_cli.app, name="keys")
     app.add_typer(tenants_cli.app, name="tenants")
     app.add_typer(policy_app, name="policy")
+    register_money(app)
     app.add_typer(registry_app, name="registry")
     app.command("bom")(print_bom)
-    register_money(app)
 
 
 def serve(
@@ -179,6 +179,9 @@ SafeRouter {build_version()} is ready.
 
   Verify in a browser:
     {page}
+
+  Console, for chats, keys, activity and credits:
+    {url}/
 
 Ctrl-C stops it."""
     )
