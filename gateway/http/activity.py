@@ -219,7 +219,10 @@ def _bar(found: Figures) -> dict[str, Any]:
 
 
 def _call_document(call: RecentCall) -> dict[str, Any]:
-    """A call with the block that its answer carried (SPEC §7.3); null is what retention has removed, or never was."""
+    """A call with the block of its answer (SPEC §7.3), without what the registry said then: that is not recorded.
+
+    What retention has removed is null too.
+    """
     events = json.loads(call.receipt)["event_log"] if call.receipt else []
     decision = next((event["decision_id"] for event in events if event["type"] == "route"), None)
     return {
