@@ -177,8 +177,8 @@ def _selection(key: ApiKey, asked: Mapping[str, str]) -> Selection:
     """What a query asks for. Raises InvalidRequest, Malformed."""
     texts: dict[str, Any] = {name: asked.get(name) for name in ("model", "provider", "policy", "key_id")}
     for name, text in texts.items():
-        if text is not None and len(text) > MAX_FILTER:
-            raise InvalidRequest.at(name, f"{len(text)} characters", f"at most {MAX_FILTER}")
+        if text is not None and (len(text) > MAX_FILTER or not text.isprintable()):
+            raise InvalidRequest.at(name, f"{len(text)} characters", f"at most {MAX_FILTER}, all printable")
     if asked.get("key") is not None:
         if asked["key"] != "self":
             raise InvalidRequest.at("key", "another word", "self, for the entries of this very key; key_id names one")
