@@ -158,7 +158,7 @@ def test_filters_pages_and_the_same_in_a_csv(world: Providers) -> None:
 def test_what_is_asked_wrongly_is_refused_in_words(world: Providers) -> None:
     wrong = [
         *("limit=0", "limit=1001", "limit=x", "format=xml", "status=9", "key=other", "since=now"),
-        *("after=act-1", f"after=act-{'0' * 32}-1", f"model={'m' * 300}"),
+        *("after=act-1", f"after=act-{'0' * 32}-1", f"model={'m' * 300}", "model=%00"),
     ]
     for query in wrong:
         error = get(world, f"/v1/activity?{query}", 400)["error"]

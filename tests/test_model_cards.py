@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +62,16 @@ def test_a_card_is_read_strictly_and_attested() -> None:
         rows = {"providers": PROVIDERS, "models": [{"id": "m", "provider": "mock", "card": card}]}
         digests.append(decode_config(rows, {}).digests()["models"])
     assert digests[0] != digests[1]
+
+
+def test_the_pages_show_configurations_that_are_taken() -> None:
+    pages = Path(__file__).parent.parent / "docs"
+    cards, retention, registry = (
+        tomllib.loads(text.split("```")[0])
+        for name in ("activity.md", "registry.md")
+        for text in (pages / name).read_text().split("```toml\n")[1:]
+    )
+    config = decode_config(cards | retention, {})
+    assert (config.models.models[0].card.context_window, config.activity_days) == (32768, 90)
+    signers = decode_config(registry, {}).registry_signers
+    assert signers is not None and signers.threshold == 1

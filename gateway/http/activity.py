@@ -177,8 +177,8 @@ def _selection(key: ApiKey, asked: Mapping[str, str]) -> Selection:
     """What a query asks for. Raises InvalidRequest, Malformed."""
     texts: dict[str, Any] = {name: asked.get(name) for name in ("model", "provider", "policy", "key_id")}
     for name, text in texts.items():
-        if text is not None and len(text) > MAX_FILTER:
-            raise InvalidRequest.at(name, f"{len(text)} characters", f"at most {MAX_FILTER}")
+        if text is not None and (len(text) > MAX_FILTER or not text.isprintable()):
+            raise InvalidRequest.at(name, f"{len(text)} characters", f"at most {MAX_FILTER}, all printable")
     if asked.get("key") is not None:
         if asked["key"] != "self":
             raise InvalidRequest.at("key", "another word", "self, for the entries of this very key; key_id names one")
@@ -219,7 +219,10 @@ def _bar(found: Figures) -> dict[str, Any]:
 
 
 def _call_document(call: RecentCall) -> dict[str, Any]:
-    """A call with the block that its answer carried (SPEC §7.3); null is what retention has removed, or never was."""
+    """A call with the block of its answer (SPEC §7.3), without what the registry said then: that is not recorded.
+
+    What retention has removed is null too.
+    """
     events = json.loads(call.receipt)["event_log"] if call.receipt else []
     decision = next((event["decision_id"] for event in events if event["type"] == "route"), None)
     return {
