@@ -155,7 +155,7 @@ class Config:
             }
             for row in self.models.connectors.values()
         ]
-        models = [asdict(row) for row in self.models.models]
+        models = [asdict(row) for row in (*self.models.models, *self.models.prefixes)]
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -240,8 +240,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         **{name: _typed(document, name, bool, False, "config") for name in _SWITCHES},
-        admin_token_file=_path(_typed(document, "admin_token_file", str, "", "config")),
-        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
+        **_token_files(document),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),
@@ -263,7 +262,11 @@ def _model_table(document: Mapping[str, Any]) -> ModelTable:
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
         raise Malformed("config.providers", "an id twice", "each id once")
-    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
+    named = decode_models(_rows(document, "models"), by_id)
+    models = tuple(model for model in named if model.prefix is None)
+    if not models:
+        raise Malformed("config.models", "prefixes only", "at least one model that can be listed")
+    return ModelTable(models, by_id, tuple(model for model in named if model.prefix is not None))
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -373,6 +376,10 @@ def _sealing(table: dict[str, Any]) -> SealingSettings:
     if endpoint is not None and (endpoint != parse_origin(endpoint) or not is_private_channel(endpoint)):
         raise Malformed("config.sealing.kms_endpoint", repr(endpoint[:200]), "https://HOST[:PORT]")
     return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
+
+
+def _token_files(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES}
 
 
 def _path(configured: str) -> Path | None:

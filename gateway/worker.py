@@ -19,7 +19,7 @@ from gateway.http.pass_on import KeeperDoor, build_worker_app
 from gateway.http.server import STOP_SECONDS, serve_app, settle_memory
 from gateway.http.shared_listener import SharedListener, SharingLoop
 from gateway.measured_record import MeasuredRecord
-from gateway.meters import new_meters
+from gateway.meters import CallMeters, new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.rates import Rates
@@ -66,13 +66,7 @@ async def run() -> None:
     work = [asyncio.create_task(each) for each in beside]
     for task in (server, *work):
         task.add_done_callback(partial(_ended, stop))
-    while "stop" not in (message := await told.get()):
-        if message["configuration"] != config.digests():
-            config = _attested_config(message)
-            pipeline.configure(config)
-            meters.use(config.models)
-        record.keyset = tuple(message["keyset"])
-    await _finish(pipeline, message["stop"], told)
+    await _finish(pipeline, await _follow(told, config, pipeline, meters, record), told)
     stop.set()
     await pipeline.drain()
     await upstream.close()
@@ -84,6 +78,19 @@ async def run() -> None:
     meters.close()
     await link.settled()
     await door.close()
+
+
+async def _follow(
+    told: asyncio.Queue[Message], config: Config, pipeline: Pipeline, meters: CallMeters, record: RemoteRecord
+) -> float:
+    """Take on each keyset with its configuration, until the keeper says stop: how many seconds calls may still take."""
+    while "stop" not in (message := await told.get()):
+        if message["configuration"] != config.digests():
+            config = _attested_config(message)
+            pipeline.configure(config)
+            meters.use(config.models)
+        record.keyset = tuple(message["keyset"])
+    return float(message["stop"])
 
 
 async def _finish(pipeline: Pipeline, seconds: float, told: asyncio.Queue[Message]) -> None:
