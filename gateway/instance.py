@@ -21,6 +21,7 @@ from gateway.config import Config
 from gateway.desk import QuoteDesk
 from gateway.epochs import Epochs, load_epochs
 from gateway.first_hashes import with_first_hashes
+from gateway.heartbeat import Heartbeat
 from gateway.history import History, HistoryOpener, authenticator
 from gateway.key_book import KeyBook
 from gateway.log_copy import copy_log
@@ -97,7 +98,8 @@ class Instance:
         log, kept = self.publisher, (self.config.receipt_days, self.config.activity_days)
         retention = Retention(self.writer, *kept, time.time)
         pruning = [retention.run()] if retention.batches() else []
-        own = self.audit.record_progress(), self.renewal.run(), self.watch.run()
+        heartbeat = Heartbeat(self.engine, self.writer, time.time)
+        own = self.audit.record_progress(), self.renewal.run(), self.watch.run(), heartbeat.run()
         work = [*own, log.run(), log.run_witnesses(), *pruning]
         if isinstance(self.rates, RedisRates):
             work.append(self.rates.watch())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nacl.signing import SigningKey
 from sqlalchemy import Engine, text
 
 from gateway.errors import InsufficientCredits
@@ -18,7 +19,7 @@ from gateway.storage.engine import open_database
 from gateway.storage.ledger import Entry, accounts_of, reserve, settle, top_up
 from gateway.storage.ledger_check import check_ledger
 from gateway.storage.writer import GroupCommit, Transaction
-from tests.test_history import opened
+from tests.test_history import SECRET, opened
 
 NOW = 1_795_240_000
 
@@ -26,9 +27,9 @@ NOW = 1_795_240_000
 class Book:
     """A ledger behind its one writer, and calls that go through it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.engine: Engine = open_database(f"sqlite:///{folder / 'book.sqlite3'}")
-        self.writer = GroupCommit(self.engine, opened(self.engine, folder).sequencer)
+    def __init__(self, folder: Path, url: str | None = None, secret: SigningKey = SECRET) -> None:
+        self.engine: Engine = open_database(url or f"sqlite:///{folder / 'book.sqlite3'}")
+        self.writer = GroupCommit(self.engine, opened(self.engine, folder, secret=secret).sequencer)
 
     def pay(self, key: str, micro_usd: int) -> None:
         paid = Entry(NOW, "topup", "funds", f"key:{key}", micro_usd)

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tee.errors import Unavailable
 
+FAULTS = (DBAPIError,)  # what a failing database raises, for callers that import no SQL
 LOCK_TIMEOUT = "55P03"
 _PASSING = {"40001", "40P01", LOCK_TIMEOUT}  # serialization failure, deadlock: the same again will pass
 

@@ -103,7 +103,6 @@ CALLS = Table(
     Column("closed_at", BigInteger),
     Column("pruned_at", BigInteger),
     Column("pruned_days", Integer),
-    Column("abandoned_at", BigInteger),  # when another replica took the call's own for gone
     Index("calls_to_prune", "pruned_at", "closed_at"),
     Index("calls_open", "log", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )

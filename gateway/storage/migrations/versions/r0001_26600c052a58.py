@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0001_c5c5b6dc02be"
+revision = "r0001_26600c052a58"
 down_revision = None
 
 
@@ -56,7 +56,6 @@ def _calls() -> None:
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("pruned_at", sa.BigInteger(), nullable=True),
         sa.Column("pruned_days", sa.Integer(), nullable=True),
-        sa.Column("abandoned_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("receipt_id"),
     )
