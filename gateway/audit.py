@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any
 
 from gateway.draft import ReceiptDraft, Returned, close_draft, decode_draft
-from gateway.errors import KEYSET_ENDED, KeysetExpired
+from gateway.errors import KEYSET_ENDED, InsufficientCredits, KeysetExpired
+from gateway.money.bill import Reservation
 from gateway.random_hex import random_hex
 from gateway.sampling import Sampler
 from gateway.sequencer import Authenticate
@@ -27,6 +28,7 @@ from gateway.storage.calls import (
     insert_call,
     record_progress,
 )
+from gateway.storage.ledger import accounts_of, release_unreadable, reserve, settle
 from gateway.storage.samples import StoredSample, insert_sample
 from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.workload import WorkloadKeys
@@ -49,6 +51,7 @@ class AuditRecord:
         self._sampler = sampler
         self._keys = keys
         self._streams: dict[str, Callable[[], Progress]] = {}
+        self._payers: dict[str, tuple[str, ...]] = {}  # of calls that are open: the accounts that each will change
 
     @property
     def log(self) -> int:
@@ -61,26 +64,39 @@ class AuditRecord:
             raise KeysetExpired(KEYSET_ENDED)
         return self._keys.keyset.digest
 
-    async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
-        """Open a call, durably: from here on its receipt is owed. Raises NotRecorded.
+    async def open(self, draft: ReceiptDraft, key_id: str, wanted: Reservation | None = None) -> int | None:
+        """Open a call, durably, with that held for it: from here on its receipt is owed. Raises NotRecorded.
 
-        Returns the index of its `route` leaf; None for a call that goes nowhere.
+        Returns the index of its `route` leaf; None for a call that goes nowhere. Raises InsufficientCredits where the
+        sum cannot be held: then the call is open as `draft.unsent()`.
         """
         text, route = self._coded(draft), draft.route
         commitment = None if route is None else digest_bytes(route)
 
-        def opening(transaction: Transaction) -> int | None:
-            sequence = transaction.sequence
+        def opening(transaction: Transaction) -> int | InsufficientCredits | None:
+            sequence, connection = transaction.sequence, transaction.connection
+            refusal = None if wanted is None else reserve(connection, key_id, wanted)
+            if refusal is not None:
+                insert_call(connection, draft.receipt_id, key_id, self._coded(draft.unsent()), sequence.epoch, None)
+                return refusal
             leaf = None if commitment is None else sequence.append("route", {"commitment": commitment})
-            insert_call(transaction.connection, draft.receipt_id, key_id, text, sequence.epoch, leaf)
+            insert_call(connection, draft.receipt_id, key_id, text, sequence.epoch, leaf, wanted)
             return leaf
 
+        accounts = () if wanted is None else accounts_of(key_id, wanted.tenant)
+        if accounts:
+            self._payers[draft.receipt_id] = accounts
         try:
-            leaf: int | None = await self._writer.durable(opening)
+            leaf: int | InsufficientCredits | None = await self._writer.durable(opening, accounts)
         except asyncio.CancelledError:
             # The row is written all the same, so its receipt is owed: nothing left.
             self.submit_close(draft, Returned(0, "", 0, EMPTY_SHA256, complete=False), None, None)
             raise
+        except NotRecorded:
+            self._payers.pop(draft.receipt_id, None)
+            raise
+        if isinstance(leaf, InsufficientCredits):
+            raise leaf
         return leaf
 
     def follow(self, draft: ReceiptDraft, progress: Callable[[], Progress]) -> None:
@@ -101,13 +117,15 @@ class AuditRecord:
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
     ) -> Future[Any]:
         """Sign and store the receipt; usable while a task is being cancelled, because it awaits nothing."""
-        return self._writer.submit(self._closing(draft, returned, chat_id, activity))
+        accounts = self._payers.pop(draft.receipt_id, ())
+        return self._writer.submit(self._closing(draft, returned, chat_id, activity), accounts)
 
     async def close(
         self, draft: ReceiptDraft, returned: Returned, chat_id: str | None, activity: Activity | None
     ) -> None:
         """Sign and store the receipt, durably. Raises NotRecorded."""
-        await self._writer.durable(self._closing(draft, returned, chat_id, activity))
+        accounts = self._payers.pop(draft.receipt_id, ())
+        await self._writer.durable(self._closing(draft, returned, chat_id, activity), accounts)
 
     async def record_progress(self) -> None:
         """Background work: note every open stream's durable prefix. Runs until cancelled."""
@@ -125,12 +143,17 @@ class AuditRecord:
         """
         written = []
         for call in cut:
+            accounts = accounts_of(call.key_id, call.tenant)
             try:
                 draft, returned = self._draft_of(call), self._returned_of(call)
             except Malformed as error:
                 # Somebody else's word: whoever can write to the disk must not choose what the attested key signs.
                 LOG.error("No receipt is signed for call %s, which the last end has cut: %s.", call.receipt_id, error)
+                if call.held_micro_usd is not None:
+                    freeing = partial(_release, call.receipt_id, call.held_micro_usd, accounts)
+                    written.append(self._writer.submit(freeing, accounts))
                 continue
+            self._payers[call.receipt_id] = accounts
             written.append(self.submit_close(draft, returned, None, None))
         try:
             for done in written:
@@ -188,7 +211,8 @@ class AuditRecord:
         def closing(transaction: Transaction) -> None:
             sequence = transaction.sequence
             receipt = LoggedText(text, sequence.epoch.number, sequence.size, salt, signer.served_at)
-            if close_call(transaction.connection, draft.receipt_id, receipt, activity):
+            if held := close_call(transaction.connection, draft.receipt_id, receipt, activity):
+                settle(transaction.connection, draft.receipt_id, held, draft.model, activity, signer.served_at)
                 sequence.append("receipt", {"commitment": commitment})
                 if sample is not None:
                     at = sequence.append("audit", {"commitment": sample.commitment})
@@ -200,3 +224,7 @@ class AuditRecord:
 
 def _record_progress(rows: list[Progress], transaction: Transaction) -> None:
     record_progress(transaction.connection, rows)
+
+
+def _release(receipt_id: str, held: int, accounts: tuple[str, ...], transaction: Transaction) -> None:
+    release_unreadable(transaction.connection, receipt_id, held, accounts)

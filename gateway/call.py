@@ -12,6 +12,8 @@ from gateway.dialects.sse import count_events
 from gateway.draft import ReceiptDraft, Returned
 from gateway.errors import GatewayError
 from gateway.metering import Meter
+from gateway.money.bill import Bill
+from gateway.money.estimate import tokens_left
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.route import Route
 from gateway.storage.calls import Progress
@@ -44,16 +46,17 @@ class Call:
     leaf: int | None
     demands: Demands
     policy: RoutingPolicy
+    bills: tuple[Bill | None, ...] = ()  # of each candidate
 
     def attestation(self) -> dict[str, Any]:
         """The block that every answer carries (SPEC §7.3)."""
         return {
-            "model_content_hash": None,
+            "model_content_hash": self.route.model.registered_hash,
             "provider_id": self.route.connector.id,
             "policy_id": self.policy.id,
             "route_decision_id": self.draft.decision_id,
             "rekor_index": self.leaf,
-            "mirror_id": None,
+            "mirror_id": self.route.model.mirror,
             "tier_observed": self.route.tier.word,
             "receipt_id": self.draft.receipt_id,
         }
@@ -73,12 +76,20 @@ class Sent:
     hash: Any = field(default_factory=hashlib.sha256)
     events: int = 0
     checkpoint: dict[str, Any] | None = None
+    shortest: int = 0  # event, in bytes, of which several that left together count as equal
 
     def add(self, raw: bytes) -> None:
         """Count bytes that have left."""
-        self.size += len(raw)
+        size, events = len(raw), self._events_in(raw)
+        self.size += size
         self.hash.update(raw)
-        self.events += self._events_in(raw)
+        self.events += events
+        if events and (not self.shortest or size < self.shortest * events):
+            self.shortest = size // events
+
+    def tokens(self) -> int:
+        """How many tokens of an answer may be in what has left."""
+        return tokens_left(self.size, self.events, self.shortest)
 
     def progress(self, receipt_id: str) -> Progress:
         """What left, for the database while the stream goes on."""

@@ -15,6 +15,7 @@ from gateway.draft import ReceiptDraft
 from gateway.errors import GatewayError, UpstreamFailed, failure_of
 from gateway.inference import Usage
 from gateway.jsonbody import read_json_object
+from gateway.money.estimate import tokens_left
 from gateway.record import CallRecord
 from gateway.relay import DRAIN_SECONDS, Aftermath, Relay
 from gateway.routing.route import Route
@@ -85,7 +86,8 @@ class Carriage:
         route = self._candidates.observed(at)
         if at == 0 and route is self._call.route:
             return self._call
-        return replace(self._call, exchange=self._candidates.exchange(at), route=route)
+        meter = replace(self._call.meter, bill=self._call.bills[at])
+        return replace(self._call, exchange=self._candidates.exchange(at), route=route, meter=meter)
 
     def _told(self, call: Call, answered: int | None, *, streams: bool = False) -> Call:
         """The call with what was tried, in its receipt and its activity: once."""
@@ -112,7 +114,8 @@ class Carriage:
             return await self._pass_refusal(call, reached)
         body, seen = reached.made
         returned = replace(whole(200, body), complete=seen.whole)
-        await self._audit.close(call.draft, returned, seen.chat_id or None, call.meter.read(200, seen.usage))
+        activity = call.meter.read(200, seen.usage, whole=seen.whole, tokens=tokens_left(len(body), 0, 0))
+        await self._audit.close(call.draft, returned, seen.chat_id or None, activity)
         return self._answer(200, body, None, reached.target)
 
     async def _pass_refusal(self, call: Call, reached: Reached[Made]) -> Answer:

@@ -42,6 +42,10 @@ class ReceiptDraft:
         known = new_event("request.forwarded", {"body_hash": body_hash})
         return self._with(tuple(known if event.kind == known.kind else event for event in self.events))
 
+    def unsent(self) -> ReceiptDraft:
+        """The draft of a call that was refused when its way was known already: it went nowhere."""
+        return self._with(tuple(event for event in self.events if event.kind not in ("route", "request.forwarded")))
+
     def _with(self, events: tuple[Event, ...]) -> ReceiptDraft:
         # Spelled out, since each call has five of them: `replace` takes four times as long.
         told = self.receipt_id, self.decision_id, self.endpoint, self.method, self.model

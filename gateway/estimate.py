@@ -7,7 +7,7 @@ from gateway.jsonbody import encode_json
 
 # Vendors' tokens hold 3 to 4 bytes of English and of code, and clients shorten a chat that grows too long: better
 # early than late. A picture of the size that vendors scale to is about 1600.
-_BYTES_PER_TOKEN = 3
+BYTES_PER_TOKEN = 3
 _MEDIA_TOKENS = 1600
 _MESSAGE_TOKENS = 4
 
@@ -36,7 +36,7 @@ def _tokens(block: Block) -> int:
 
 
 def _of_bytes(size: int) -> int:
-    return -(-size // _BYTES_PER_TOKEN)
+    return -(-size // BYTES_PER_TOKEN)
 
 
 def _shown(tool: Tool) -> dict[str, object]:

@@ -14,14 +14,15 @@ from sqlalchemy import Engine
 
 from gateway.audit import AuditRecord
 from gateway.draft import Returned, decode_draft
-from gateway.errors import GatewayError, InvalidRequest, NoRoute
+from gateway.errors import GatewayError, InsufficientCredits, InvalidRequest, NoRoute
 from gateway.key_book import KeyBook
+from gateway.money.bill import Reservation
 from gateway.rates import RateStore
-from gateway.remote_rates import decode_correction, decode_wants, encode_taken
+from gateway.remote_rates import decode_correction, decode_wish, encode_taken
 from gateway.routing.identity import Identities, Shown
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
-from gateway.tenancy.rates import Want
+from gateway.tenancy.rates import Limits
 from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_key
 from tee.canonical import kind_of
 from tee.errors import Malformed
@@ -111,7 +112,7 @@ class WorkerDesk:
         try:
             match message["do"]:
                 case "open":
-                    self._open(message["n"], message["draft"], message["key_id"])
+                    self._open(message["n"], message["draft"], message["key_id"], message["wanted"])
                 case "follow":
                     self._follow(message["draft"], message["progress"])
                 case "progress":
@@ -123,7 +124,7 @@ class WorkerDesk:
                 case "find_ended":
                     self._start(message["n"], self._ended(message["ids"]))
                 case "take":
-                    self._start(message["n"], self._take(*decode_wants(message)))
+                    self._start(message["n"], self._take(*decode_wish(message)))
                 case "correct":
                     self._rates.correct(*decode_correction(message))
                 case "count":
@@ -148,15 +149,18 @@ class WorkerDesk:
             tell = self._identities.note_drift if drift else self._identities.on_first
             tell(provider, shown)
 
-    def _open(self, number: int, text: str, key_id: str) -> None:
+    def _open(self, number: int, text: str, key_id: str, held: Any) -> None:
         draft = decode_draft(text)
+        wanted = None if held is None else decode_value(Reservation, held)
         if len(self._calls) >= self._most or draft.receipt_id in self._calls:
             self._refuse(number, _FULL)
             return
 
         async def opening() -> Message:
             try:
-                return {"leaf": await self._audit.open(draft, key_id)}
+                return {"leaf": await self._audit.open(draft, key_id, wanted)}
+            except InsufficientCredits as error:  # it is open all the same, for its receipt
+                return {"unpaid": encode_error(error)}
             except GatewayError:
                 del self._calls[draft.receipt_id]
                 raise
@@ -204,8 +208,8 @@ class WorkerDesk:
     async def _ended(self, ids: Any) -> Message:
         return {"ids": await self._key_book.find_ended(ids)}
 
-    async def _take(self, wants: list[Want], more: int) -> Message:
-        return {"taken": encode_taken(await self._rates.take(wants, more))}
+    async def _take(self, limits: Limits, amount: int, more: int) -> Message:
+        return {"taken": encode_taken(await self._rates.take(limits, amount, more))}
 
     def _start(self, number: int, work: Coroutine[Any, Any, Message]) -> asyncio.Task[Message]:
         task = asyncio.create_task(work)

@@ -48,12 +48,12 @@ class KeyBook:
         """What `look` finds with a connection."""
         return await asyncio.to_thread(self._read, look)
 
-    async def change(self, change: Callable[[Connection, int], T]) -> T:
+    async def change(self, change: Callable[[Connection, int], T], accounts: tuple[str, ...] = ()) -> T:
         """What `change` does, durably, with a connection and the time. Raises what it refuses with, and NotRecorded.
 
-        It refuses before it writes: others' work shares its transaction.
+        It refuses before it writes: others' work shares its transaction. `accounts` of the ledger are what it changes.
         """
-        done = await self._writer.durable(partial(_try, change))
+        done = await self._writer.durable(partial(_try, change), accounts)
         if isinstance(done, GatewayError | Malformed):
             raise done
         result: T = done

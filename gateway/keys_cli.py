@@ -48,7 +48,7 @@ def create(
         changes = read_key_changes(fields | ({"scopes": scope} if scope else {}), now)
         ensure_tenant(connection, read_id("TENANT", tenant), now)
         stored, secret = create_key(connection, now, changes=changes, by=Actor(tenant))
-        return shown_key(stored, 0) | {"key": secret}
+        return shown_key(stored, 0, 0) | {"key": secret}
 
     made = in_database(config, work)
     typer.echo(json.dumps(made, indent=1) if as_json else made["key"])
@@ -65,12 +65,14 @@ def listing(
 
     def work(connection: Connection, _now: int) -> list[dict[str, Any]]:
         from gateway.http.keys import shown_key
+        from gateway.storage.credits import keys_spent
         from gateway.storage.key_changes import MAX_LISTED, Actor, list_keys
         from gateway.storage.tenants import list_tenants
 
         owners = [row.tenant.id for row in list_tenants(connection, "", MAX_LISTED)] if tenant is None else [tenant]
         found = [list_keys(connection, by=Actor(owner), after=None, limit=MAX_LISTED) for owner in owners]
-        return [shown_key(stored, calls) for rows in found for stored, calls in rows]
+        spent = keys_spent(connection, key_ids=[stored.key.id for rows in found for stored, _ in rows])
+        return [shown_key(stored, calls, spent[stored.key.id]) for rows in found for stored, calls in rows]
 
     show_rows(in_database(config, work), COLUMNS, as_json=as_json)
 
@@ -139,6 +141,7 @@ def _owner(connection: Connection, key_id: str) -> Actor:
 
 def _shown(connection: Connection, key_id: str, by: Actor) -> dict[str, Any]:
     from gateway.http.keys import shown_key
+    from gateway.storage.credits import keys_spent
     from gateway.storage.key_changes import look_up_key
 
-    return shown_key(*look_up_key(connection, key_id, by))
+    return shown_key(*look_up_key(connection, key_id, by), keys_spent(connection, key_ids=[key_id])[key_id])

@@ -41,6 +41,7 @@ class Service:
     local: Callable[[InferenceRequest], bytes] | None = None
     check: Callable[[InferenceRequest], None] = lambda _request: None
     capability: str | None = CHAT
+    metered: bool = True  # whether a provider charges for it
 
     def offers(self, connector: Connector) -> bool:
         """Whether the provider can be asked."""
@@ -123,6 +124,7 @@ SERVICES: dict[str, Service] = {
         {anthropic_messages.NAME: anthropic_count_tokens.PROVIDER},
         anthropic_count_tokens.estimate_tokens,
         capability=None,
+        metered=False,
     ),
 }
 """By path."""

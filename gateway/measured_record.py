@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 from gateway.call import CLIENT_LEFT, STREAM_TYPE
 from gateway.draft import ReceiptDraft, Returned
+from gateway.errors import InsufficientCredits
 from gateway.inference import Usage
 from gateway.metrics import DURABLE
+from gateway.money.bill import Reservation
 from gateway.record import CallRecord
 from gateway.stopwatch import stopwatch
 from gateway.storage.calls import Activity
@@ -27,12 +29,16 @@ class MeasuredRecord:
         self.sign_answer = record.sign_answer
         self.follow = record.follow
 
-    async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
+    async def open(self, draft: ReceiptDraft, key_id: str, wanted: Reservation | None = None) -> int | None:
         """Open a call, durably. Raises GatewayError."""
         watch = stopwatch()
         watch.receipt_id = draft.receipt_id
-        with self._waiting("open"):
-            leaf = await self._record.open(draft, key_id)
+        try:
+            with self._waiting("open"):
+                leaf = await self._record.open(draft, key_id, wanted)
+        except InsufficientCredits:
+            watch.owed = True
+            raise
         watch.owed = True
         return leaf
 

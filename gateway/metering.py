@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from gateway.inference import Usage
+from gateway.money.bill import Bill, Charge, Ending
 from gateway.storage.calls import Activity
 
 
@@ -27,6 +28,7 @@ class Meter:
     waited_ms: int = 0
     first_token_ms: int | None = None
     others: str | None = None
+    bill: Bill | None = None  # of who answers; None: its price is not known
     started_at: int = field(default_factory=lambda: int(time.time()))
     started: float = field(default_factory=time.monotonic)
 
@@ -34,10 +36,22 @@ class Meter:
         """Milliseconds since the call began."""
         return int((time.monotonic() - self.started) * 1000)
 
-    def read(self, status: int, usage: Usage | None, *, partial: bool = False, skipped: int = 0) -> Activity:
+    def read(
+        self,
+        status: int,
+        usage: Usage | None,
+        *,
+        partial: bool = False,
+        skipped: int = 0,
+        whole: bool = True,
+        tokens: int = 0,
+    ) -> Activity:
         """The activity of a call that ends now with this HTTP status; `partial` if its answer was cut, `skipped` says
-        how many pieces of a stream could not be read.
+        how many pieces of a stream could not be read. For its cost: whether the provider's answer was `whole`, and how
+        many `tokens` may have left of it.
         """
+        asked = bool(self.attempt) or self.others is not None
+        charge = Charge(None) if self.bill is None else self.bill.charge(Ending(status, usage, asked, whole, tokens))
         return Activity(
             tenant=self.tenant,
             key_id=self.key_id,
@@ -58,5 +72,7 @@ class Meter:
             milliseconds=self.elapsed(),
             partial=partial,
             skipped=skipped,
+            cost_micro_usd=charge.micro_usd,
+            cost_estimated=charge.estimated,
             **{name: None if usage is None else getattr(usage, name) for name in Usage.__slots__},
         )

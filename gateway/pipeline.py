@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from gateway import leakscan
 from gateway.admission import Admission
 from gateway.attempts import Attempts
 from gateway.call import JSON_TYPE, Answer, Call, Demands, whole
@@ -24,10 +24,14 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decisions, describe, describe_refused, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import Forbidden, GatewayError, NoRoute, RateLimited, failure_of
+from gateway.errors import Forbidden, GatewayError, InsufficientCredits, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
+from gateway.leakscan.scan import scan
+from gateway.leakscan.step import Scanned, settle
 from gateway.metering import Meter
+from gateway.money.bill import FREE, Bill, reservation
+from gateway.money.price_book import PriceBook
 from gateway.places import Places, own_places
 from gateway.random_hex import random_hex
 from gateway.rates import LocalRates, Rates
@@ -38,7 +42,7 @@ from gateway.routing.route import ModelTable, Route
 from gateway.routing.select import Selection
 from gateway.stopwatch import stopwatch
 from gateway.stream_watch import StreamWatch
-from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
+from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope, secret_of
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
@@ -73,7 +77,7 @@ class Pipeline:
         self._admission = admission
         self._audit = audit
         self._attempts = Attempts(upstream, self._unseal, config.limits, config.retry, config.breaker)
-        self.decisions = Decisions(upstream.identities, self._health_of)
+        self.decisions = Decisions(upstream.identities, self._health_of, self._cost_at_most)
         self.decisions.use(config.models, config.rules)
         self._embedded = embedded
         self._watch = watch
@@ -92,6 +96,11 @@ class Pipeline:
     def policies(self) -> tuple[RoutingPolicy, ...]:
         """By which new calls may be routed."""
         return self._config.rules.policies
+
+    @property
+    def prices(self) -> PriceBook:
+        """What new calls are charged."""
+        return self._config.prices
 
     def configure(self, config: Config) -> None:
         """Carry new calls by this configuration; those on their way keep theirs."""
@@ -123,19 +132,27 @@ class Pipeline:
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
-            request = surface.decode_request(body)
+            found = scan(body, secret_of(demands.headers))  # 2
+            request = surface.decode_request(found.redacted)  # so no record learns of a credential by a model's name
             draft = replace(draft, model=request.model)
             await self._reserve_tokens(request, service)
             policy = self._policy(key, request, demands)
-            leak_scan = leakscan.scan(request)  # 2
+            scanned = settle(found, body, policy.leak_scan)
+            meter = _scanned_meter(meter, scanned)
+            if scanned.refused:
+                draft = _refused(draft, policy, scanned, [])
+                raise scanned.refusal(policy.id)
+            if scanned.body is not found.redacted:
+                request = surface.decode_request(scanned.body)
             selection = self._select(policy, request, service, demands)  # 3
-            draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
+            draft, routes = _routed(draft, policy, selection, scanned), selection.routes
             if not routes:
                 raise refusal(policy, selection)
-            meter = _routed_meter(meter, request.model, policy, routes[0])
+            bills = self._bills(routes, request, body, service)
+            meter = replace(_routed_meter(meter, request.model, policy, routes[0]), bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
-                question = Question(service, request, body, demands.headers)
+                question = Question(service, request, scanned.body, demands.headers)
                 asked_for, observe = self._config.models.route(request.model).model.id, self.decisions.observed
                 candidates = Candidates(
                     *(routes, question, self._base_url, partial(observe, policy)),
@@ -152,13 +169,17 @@ class Pipeline:
             return await self._refuse(draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
-        leaf = await self._audit.open(draft, key.id)
-        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, policy)
+        wanted = reservation(key.tenant.id, key.tenant.usd_cap, bills, tuple(route.model.id for route in routes))
+        try:
+            leaf = await self._audit.open(draft, key.id, wanted)
+        except InsufficientCredits as error:
+            return await self._refuse(draft.unsent(), error, meter, surface)
+        call = Call(draft, candidates.exchange(0), routes[0], meter, leaf, demands, policy, bills)
         carriage = Carriage(call, candidates, self._attempts, self._audit, self._config, self._go_on)
         answer = await carriage.answer()  # 4 to 7
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
-        return answer
+        return _with_redactions(answer, scanned)
 
     async def _reserve_tokens(self, request: InferenceRequest, service: Service) -> None:
         """Of what asks a model. Raises RateLimited."""
@@ -252,6 +273,17 @@ class Pipeline:
     def _health_of(self, route: Route) -> Snapshot | None:
         return self._attempts.health_of(route.connector.id, route.model.upstream_model)
 
+    def _cost_at_most(self, route: Route, request: InferenceRequest | None) -> int | None:
+        return None if request is None else self._config.prices.cost_at_most(route, request)
+
+    def _bills(
+        self, routes: tuple[Route, ...], request: InferenceRequest, body: bytes, service: Service
+    ) -> tuple[Bill | None, ...]:
+        """What each candidate would charge, and at most; None: nobody knows."""
+        if not service.metered:
+            return (FREE,) * len(routes)
+        return self._config.prices.bills(routes, request, len(body))
+
     async def _unseal(self, connector: Connector) -> str | AwsCredentials | None:
         """Step 4: the provider's credential; sealed keys will be opened here. Raises NoRoute."""
         if connector.base_url == EMBEDDED_MOCK:
@@ -270,7 +302,8 @@ class Pipeline:
         body = surface.encode_error(failure_of(error), error.status)
         await self._audit.close(draft, whole(error.status, body), None, meter.read(error.status, None))
         retry_after = None if error.retry_after is None else f"{error.retry_after:g}"
-        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after)
+        headers = {"x-should-retry": "false"} if isinstance(error, InsufficientCredits) else {}
+        return Answer(error.status, JSON_TYPE, draft.receipt_id, body, retry_after, headers)
 
 
 def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route) -> Meter:
@@ -285,10 +318,10 @@ def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route)
     )
 
 
-def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, leak_scan: str) -> ReceiptDraft:
+def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, scanned: Scanned) -> ReceiptDraft:
     """The decision, with all who may stand in: the log commits to it before anybody is asked."""
     if not selection.routes:
-        return draft.with_event("route.refused", policy=policy.reference, refused=describe_refused(selection))
+        return _refused(draft, policy, scanned, describe_refused(selection))
     first, *rest = selection.routes
     others: dict[str, Any] = {"fallback": [describe(route) for route in rest]} if rest else {}
     if selection.refused:
@@ -299,7 +332,26 @@ def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, le
         decision_id=draft.decision_id,
         policy_id=policy.id,
         policy=policy.reference,
-        leak_scan=leak_scan,
+        leak_scan=scanned.outcome,
         **describe(first),
         **others,
     )
+
+
+def _refused(draft: ReceiptDraft, policy: RoutingPolicy, scanned: Scanned, refused: list[Any]) -> ReceiptDraft:
+    """The decision that nobody may be asked."""
+    return draft.with_event("route.refused", policy=policy.reference, leak_scan=scanned.outcome, refused=refused)
+
+
+def _scanned_meter(meter: Meter, scanned: Scanned) -> Meter:
+    """The meter of a call in which that was found, which is counted too."""
+    word, rows = scanned.outcome["outcome"], scanned.counts
+    stopwatch().findings = [(row["kind"], word, row["count"]) for row in rows]
+    return replace(meter, findings=json.dumps(rows)) if rows else meter
+
+
+def _with_redactions(answer: Answer, scanned: Scanned) -> Answer:
+    """The answer, to whose caller it is said that the provider was asked something else."""
+    if not scanned.redactions:
+        return answer
+    return replace(answer, headers={**answer.headers, "x-sf-redactions": str(scanned.redactions)})

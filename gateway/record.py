@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from gateway.draft import ReceiptDraft, Returned
+from gateway.money.bill import Reservation
 from gateway.storage.calls import Activity, Progress
 from tee.keys.httpsig import SignedAnswer
 
@@ -43,8 +44,9 @@ class CallRecord(StreamRecord, Protocol):
     def require_keyset(self) -> str:
         """The digest of the keyset in force. Raises KeysetExpired: what begins now could get no receipt."""
 
-    async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
-        """Open a call, durably; the index of its `route` leaf, None for a call that goes nowhere. Raises GatewayError.
+    async def open(self, draft: ReceiptDraft, key_id: str, wanted: Reservation | None = None) -> int | None:
+        """Open a call, durably; the index of its `route` leaf, None for a call that goes nowhere. Raises GatewayError:
+        InsufficientCredits where `wanted` cannot be held, and then it is open as `draft.unsent()`.
 
         Whatever comes of a caller that is cancelled meanwhile, its receipt is written.
         """

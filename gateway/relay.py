@@ -102,7 +102,10 @@ class Relay:
 
     def _activity(self, status: int, *, partial: bool) -> Activity:
         seen = self._passage.seen()
-        return self._call.meter.read(status, seen.usage, partial=partial, skipped=seen.skipped)
+        left = self._sent.tokens()
+        return self._call.meter.read(
+            status, seen.usage, partial=partial, skipped=seen.skipped, whole=seen.whole, tokens=left
+        )
 
     async def _read_on(self) -> None:
         """Learn what the whole answer used, though its client has left."""

@@ -10,7 +10,8 @@ from typing import Any
 from gateway.audit import EMPTY_SHA256, PROGRESS_SECONDS
 from gateway.boot_keys import BootKeys
 from gateway.draft import MAX_CHAT_ID, ReceiptDraft, Returned
-from gateway.errors import KEYSET_ENDED, KeysetExpired
+from gateway.errors import KEYSET_ENDED, InsufficientCredits, KeysetExpired
+from gateway.money.bill import Reservation
 from gateway.storage.calls import Activity, Progress
 from gateway.tally import Tally
 from gateway.tenancy.tenant import ApiKey
@@ -113,15 +114,20 @@ class RemoteRecord:
             raise KeysetExpired(KEYSET_ENDED)
         return self.keyset[0]
 
-    async def open(self, draft: ReceiptDraft, key_id: str) -> int | None:
-        """Open a call, durably. Raises GatewayError."""
-        opening = self._link.ask("open", draft=draft.encode(), key_id=key_id)
+    async def open(self, draft: ReceiptDraft, key_id: str, wanted: Reservation | None = None) -> int | None:
+        """Open a call, durably. Raises GatewayError: InsufficientCredits where the call is open and may not go on."""
+        held = None if wanted is None else encode_value(wanted)
+        opening = self._link.ask("open", draft=draft.encode(), key_id=key_id, wanted=held)
         try:
-            leaf: int | None = (await asyncio.shield(opening))["leaf"]
+            answer = await asyncio.shield(opening)
         except asyncio.CancelledError:
             # The keeper opens it all the same, so its receipt is owed: nothing left.
             self.submit_close(draft, Returned(0, "", 0, EMPTY_SHA256, complete=False), None, None)
             raise
+        if "unpaid" in answer:
+            refusal = decode_error(answer["unpaid"])
+            raise InsufficientCredits(refusal.message, code=refusal.code)
+        leaf: int | None = answer["leaf"]
         return leaf
 
     def follow(self, draft: ReceiptDraft, progress: Callable[[], Progress]) -> None:

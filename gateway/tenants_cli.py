@@ -13,6 +13,8 @@ from tee.errors import Malformed
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from gateway.storage.tenants import StoredTenant
+
 NONE = "none"
 COLUMNS = ("id", "display_name", "usd_cap", "requests_per_minute", "tokens_per_minute", "allowed_policies")
 
@@ -57,7 +59,7 @@ def create(
 
         changes = read_tenant_changes(fields)
         stored, secret = create_tenant(connection, now, tenant_id=read_id("TENANT", tenant), changes=changes)
-        return shown_tenant(stored) | {"api_key": secret}
+        return shown_tenant(stored, 0) | {"api_key": secret}
 
     made = in_database(config, work)
     typer.echo(json.dumps(made, indent=1) if as_json else made["api_key"])
@@ -69,10 +71,13 @@ def listing(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
     def work(connection: Connection, _now: int) -> list[dict[str, Any]]:
         from gateway.http.admin import shown_tenant
+        from gateway.storage.credits import tenants_spent
         from gateway.storage.key_changes import MAX_LISTED
         from gateway.storage.tenants import list_tenants
 
-        return [shown_tenant(row) for row in list_tenants(connection, "", MAX_LISTED)]
+        rows = list_tenants(connection, "", MAX_LISTED)
+        spent = tenants_spent(connection, tenants=[row.tenant.id for row in rows])
+        return [shown_tenant(row, spent[row.tenant.id]) for row in rows]
 
     show_rows(in_database(config, work), COLUMNS, as_json=as_json)
 
@@ -82,10 +87,9 @@ def show(tenant: TenantArgument, as_json: JsonOption = False, config: ConfigOpti
     """Show one tenant."""
 
     def work(connection: Connection, _now: int) -> dict[str, Any]:
-        from gateway.http.admin import shown_tenant
         from gateway.storage.key_changes import require_tenant
 
-        return shown_tenant(require_tenant(connection, tenant))
+        return _shown(connection, require_tenant(connection, tenant))
 
     show_one(in_database(config, work), as_json=as_json)
 
@@ -106,13 +110,20 @@ def change(
     fields = _fields(display_name, usd_cap, requests_per_minute, tokens_per_minute, policy, cut_streams)
 
     def work(connection: Connection, now: int) -> dict[str, Any]:
-        from gateway.http.admin import shown_tenant
         from gateway.storage.tenant_changes import change_tenant
         from gateway.tenancy.changes import read_tenant_changes
 
-        return shown_tenant(change_tenant(connection, now, tenant_id=tenant, changes=read_tenant_changes(fields)))
+        changes = read_tenant_changes(fields)
+        return _shown(connection, change_tenant(connection, now, tenant_id=tenant, changes=changes))
 
     show_one(in_database(config, work), as_json=as_json)
+
+
+def _shown(connection: Connection, stored: StoredTenant) -> dict[str, Any]:
+    from gateway.http.admin import shown_tenant
+    from gateway.storage.credits import tenants_spent
+
+    return shown_tenant(stored, tenants_spent(connection, tenants=[stored.tenant.id])[stored.tenant.id])
 
 
 def _fields(

@@ -19,11 +19,11 @@ from gateway.http.pass_on import KeeperDoor, build_worker_app
 from gateway.http.server import STOP_SECONDS, serve_app, settle_memory
 from gateway.http.shared_listener import SharedListener, SharingLoop
 from gateway.measured_record import MeasuredRecord
-from gateway.meters import new_meters
+from gateway.meters import CallMeters, new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.rates import Rates
-from gateway.redis_rates import shared_rates
+from gateway.redis_rates import rate_store
 from gateway.remote_rates import RemoteRates
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.routing.identity import Identities, Shown
@@ -55,11 +55,8 @@ async def run() -> None:
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
-    meters = new_meters(config)
-    measured = MeasuredRecord(record, meters.tally)
-    counts = RemoteRates(link)
-    shared_counts = shared_rates(config.rates, counts)
-    watch, rates = StreamWatch(link.find_ended), Rates(shared_counts or counts)
+    meters, watch = new_meters(config), StreamWatch(link.find_ended)
+    measured, rates = MeasuredRecord(record, meters.tally), Rates(rate_store(config.rates, RemoteRates(link)))
     pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch, rates)
     settle_memory()
     connections.use(stock=config.stock_http)
@@ -69,20 +66,11 @@ async def run() -> None:
     work = [asyncio.create_task(each) for each in beside]
     for task in (server, *work):
         task.add_done_callback(partial(_ended, stop))
-    while "stop" not in (message := await told.get()):
-        if message["configuration"] != config.digests():
-            config = _attested_config(message)
-            pipeline.configure(config)
-            meters.use(config.models)
-        record.keyset = tuple(message["keyset"])
-    hurried = asyncio.create_task(told.get())  # the next word can only be to hurry
-    finishing = asyncio.create_task(pipeline.finish(message["stop"]))
-    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
+    await _finish(pipeline, await _follow(told, config, pipeline, meters, record), told)
     stop.set()
     await pipeline.drain()
     await upstream.close()
-    if shared_counts is not None:
-        await shared_counts.close()
+    await rates.close()
     await asyncio.wait({server}, timeout=STOP_SECONDS)
     for task in work:
         task.cancel()
@@ -90,6 +78,26 @@ async def run() -> None:
     meters.close()
     await link.settled()
     await door.close()
+
+
+async def _follow(
+    told: asyncio.Queue[Message], config: Config, pipeline: Pipeline, meters: CallMeters, record: RemoteRecord
+) -> float:
+    """Take on each keyset with its configuration, until the keeper says stop: how many seconds calls may still take."""
+    while "stop" not in (message := await told.get()):
+        if message["configuration"] != config.digests():
+            config = _attested_config(message)
+            pipeline.configure(config)
+            meters.use(config.models)
+        record.keyset = tuple(message["keyset"])
+    return float(message["stop"])
+
+
+async def _finish(pipeline: Pipeline, seconds: float, told: asyncio.Queue[Message]) -> None:
+    """Let calls end, so long, or until the keeper's next word: that can only be to hurry."""
+    hurried = asyncio.create_task(told.get())
+    finishing = asyncio.create_task(pipeline.finish(seconds))
+    await asyncio.wait({hurried, finishing}, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _tell_identities(link: KeeperLink, identities: Identities) -> None:

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.http.management import CREATED, page, private, read_fields, read_limit
+from gateway.http.management import CREATED, page, private, read_fields, read_limit, usd
 from gateway.key_book import KeyBook
 from gateway.pipeline import Pipeline
 from gateway.storage.api_keys import StoredKey
+from gateway.storage.credits import keys_spent
 from gateway.storage.key_changes import Actor, change_key, create_key, list_keys, look_up_key, revoke_key, rotate_key
 from gateway.tenancy.changes import read_key_changes, read_overlap
 from gateway.tenancy.tenant import KEYS, SCOPES
@@ -47,7 +48,8 @@ class KeyEndpoints:
         actor, limit = await self._actor(request), read_limit(request)
         after = request.query_params.get("after")
         rows = await self._book.read(partial(list_keys, by=actor, after=after, limit=limit + 1))
-        return page([shown_key(stored, calls) for stored, calls in rows], limit)
+        spent = await self._book.read(partial(keys_spent, key_ids=[stored.key.id for stored, _ in rows]))
+        return page([shown_key(stored, calls, spent[stored.key.id]) for stored, calls in rows], limit)
 
     async def one(self, request: Request) -> Response:
         """One key."""
@@ -58,7 +60,7 @@ class KeyEndpoints:
         actor = await self._actor(request)
         changes = read_key_changes(await read_fields(request), int(time.time()))
         stored, secret = await self._book.change(partial(create_key, changes=changes, by=actor))
-        return private(shown_key(stored, 0) | {"key": secret}, CREATED)
+        return private(shown_key(stored, 0, 0) | {"key": secret}, CREATED)
 
     async def change(self, request: Request) -> Response:
         """Another name, or other settings."""
@@ -73,7 +75,7 @@ class KeyEndpoints:
         overlap = read_overlap(await read_fields(request))
         rotate = partial(rotate_key, key_id=_named(request), overlap=overlap, by=actor)
         (stored, calls), secret = await self._book.change(rotate)
-        return private(shown_key(stored, calls) | {"key": secret})
+        return private(await self._shown(stored, calls) | {"key": secret})
 
     async def revoke(self, request: Request) -> Response:
         """The end of a key: refused everywhere within a second."""
@@ -83,7 +85,12 @@ class KeyEndpoints:
 
     async def _show(self, request: Request, actor: Actor) -> Response:
         """The key as it is now. Its actor was admitted before, and may be the key that has just ended."""
-        return private(shown_key(*await self._book.read(partial(look_up_key, key_id=_named(request), by=actor))))
+        found = await self._book.read(partial(look_up_key, key_id=_named(request), by=actor))
+        return private(await self._shown(*found))
+
+    async def _shown(self, stored: StoredKey, calls: int) -> dict[str, Any]:
+        spent = await self._book.read(partial(keys_spent, key_ids=[stored.key.id]))
+        return shown_key(stored, calls, spent[stored.key.id])
 
 
 def own_keys(pipeline: Pipeline) -> Callable[[Request], Awaitable[Actor]]:
@@ -97,8 +104,8 @@ def own_keys(pipeline: Pipeline) -> Callable[[Request], Awaitable[Actor]]:
     return actor
 
 
-def shown_key(stored: StoredKey, calls: int) -> dict[str, Any]:
-    """A key as its tenant sees it."""
+def shown_key(stored: StoredKey, calls: int, spent: int) -> dict[str, Any]:
+    """A key as its tenant sees it, with its calls and what they cost."""
     key = stored.key
     return {
         "object": "api_key",
@@ -115,7 +122,7 @@ def shown_key(stored: StoredKey, calls: int) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "revoked_at": stored.revoked_at,
         "last_used_at": stored.last_used_at,
-        "usage": {"calls": calls, "usd": None},
+        "usage": {"calls": calls, "usd": usd(spent)},
     }
 
 

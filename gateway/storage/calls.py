@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import DatabaseError
 
+from gateway.money.bill import Reservation
 from gateway.storage.faults import unusable
 from gateway.storage.log import LogEpoch
 from gateway.storage.prepared import Prepared
@@ -19,7 +20,7 @@ TOKENS = (
     *("prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
     *("reasoning_tokens", "audio_prompt_tokens", "audio_completion_tokens"),
 )
-_UNSHOWN = {"shown": False, "partial": False, "skipped": 0}
+_UNSHOWN = {"shown": False, "partial": False, "skipped": 0, "cost_estimated": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ class OpenCall:
 
     id: int
     receipt_id: str
+    key_id: str
+    tenant: str | None
+    held_micro_usd: int | None
     draft: str
     status: int | None
     content_type: str | None
@@ -72,7 +76,8 @@ class Activity:
     failure: str | None = None  # why there is no answer: a code of ours
     waited_ms: int = 0  # from the call's first attempt to the one that is shown
     first_token_ms: int | None = None  # of a stream, from the call's beginning
-    cost_micro_usd: int | None = None
+    cost_micro_usd: int | None = None  # None: its price is not known
+    cost_estimated: bool = False
     findings: str | None = None  # of the leak scan: JSON of kinds and counts
     others: str | None = None  # the attempts that are not shown: JSON, a list of OtherAttempt; None if there is none
 
@@ -134,7 +139,24 @@ class LoggedReceipt:
     pruned_days: int | None
 
 
-_OPEN = Prepared(insert(CALLS), "receipt_id", "key_id", "log", "draft", "sent_bytes", "route_epoch", "route_leaf")
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held for a call, of which tenant; and of its stream, how many events had durably left."""
+
+    id: int
+    key_id: str
+    tenant: str | None
+    held_micro_usd: int | None
+    held_input_micro_usd: int | None
+    held_output_tokens: int | None
+    sent_events: int | None
+
+
+_HELD = ("tenant", "held_micro_usd", "held_input_micro_usd", "held_output_tokens")
+_NOTHING = dict.fromkeys(_HELD)
+_OPEN = Prepared(
+    insert(CALLS), "receipt_id", "key_id", "log", "draft", "sent_bytes", "route_epoch", "route_leaf", *_HELD
+)
 _USED_NAMES = tuple(name for name in Activity.__slots__ if name != "others")
 _USED = Prepared(insert(ACTIVITY), "id", "call_id", "shown", *_USED_NAMES)
 _ADVANCE = Prepared(
@@ -151,7 +173,7 @@ _CLOSE = Prepared(
         receipt_salt=bindparam("_salt"),
         closed_at=bindparam("_closed_at"),
     )
-    .returning(CALLS.c.id)
+    .returning(*(CALLS.c[name] for name in Held.__slots__))
 )
 _PROGRESS = Prepared(
     update(CALLS)
@@ -169,11 +191,22 @@ _PROGRESS = Prepared(
 
 
 def insert_call(
-    connection: Connection, receipt_id: str, key_id: str, draft: str, epoch: LogEpoch, route_leaf: int | None
+    connection: Connection,
+    receipt_id: str,
+    key_id: str,
+    draft: str,
+    epoch: LogEpoch,
+    route_leaf: int | None,
+    reserved: Reservation | None = None,
 ) -> None:
-    """Open a call of the replica whose log that is."""
+    """Open a call of the replica whose log that is, with that held for it."""
     values = {"receipt_id": receipt_id, "key_id": key_id, "log": epoch.log, "draft": draft, "sent_bytes": 0}
-    _OPEN.run(connection, values | {"route_epoch": epoch.number, "route_leaf": route_leaf})
+    values |= {"route_epoch": epoch.number, "route_leaf": route_leaf}
+    held = _NOTHING
+    if reserved is not None:
+        sums = reserved.micro_usd, reserved.input_micro_usd, reserved.output_tokens
+        held = dict(zip(_HELD, (reserved.tenant, *sums), strict=True))
+    _OPEN.run(connection, values | held)
 
 
 def advance_call(connection: Connection, receipt_id: str, draft: str) -> None:
@@ -186,13 +219,16 @@ def record_progress(connection: Connection, rows: Sequence[Progress]) -> None:
     _PROGRESS.run_each(connection, [{f"_{name}": getattr(row, name) for name in Progress.__slots__} for row in rows])
 
 
-def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> bool:
-    """Store the signed receipt, once, and what the call used. False where the call was closed before."""
+def close_call(connection: Connection, receipt_id: str, receipt: LoggedText, activity: Activity | None) -> Held | None:
+    """Store the signed receipt, once, and what the call used: what was held for it. None where it was closed before."""
     values = {f"_{name}": getattr(receipt, name) for name in LoggedText.__slots__}
     closed = _CLOSE.run(connection, values | {"_receipt_id": receipt_id})
-    if closed and activity is not None:
-        _insert_activity(connection, closed[0][0], activity)
-    return bool(closed)
+    if not closed:
+        return None
+    held = Held(*closed[0])
+    if activity is not None:
+        _insert_activity(connection, held.id, activity)
+    return held
 
 
 def _insert_activity(connection: Connection, call_id: int, activity: Activity) -> None:
@@ -221,8 +257,7 @@ def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt 
 def find_open_calls(engine: Engine, log: int) -> list[OpenCall]:
     """Calls of one replica that have no receipt: after a crash, those that it cut. Raises Unavailable."""
     columns = [CALLS.c[name] for name in OpenCall.__slots__]
-    # Every receipt has its `closed_at`, and that is what the index knows.
-    query = select(*columns).where(CALLS.c.log == log, CALLS.c.closed_at.is_(None)).order_by(CALLS.c.id)
+    query = select(*columns).where(CALLS.c.log == log, CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)
     try:
         with engine.connect() as connection:
             rows = connection.execute(query).all()

@@ -15,9 +15,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 SCHEMA = MetaData()
+_OPEN = text("receipt IS NULL")
 _ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
 
 TENANTS = Table(
@@ -84,6 +86,11 @@ CALLS = Table(
     Column("sent_sha256", String(64)),
     Column("sent_events", BigInteger),
     Column("checkpoint", Text),  # the newest that was signed of the stream, JSON; empty if there is none yet
+    # What is held for it until it is closed, and of whom: see gateway/storage/ledger.py; null where nothing is.
+    Column("tenant", String(64)),
+    Column("held_micro_usd", BigInteger),
+    Column("held_input_micro_usd", BigInteger),
+    Column("held_output_tokens", BigInteger),
     Column("sent_code", String(64)),  # over the six before it, by the gateway itself; `draft` begins with its own
     Column("receipt", Text),
     # Where the log has it: the route if an upstream was chosen, the receipt once it is signed, perhaps an epoch later.
@@ -98,7 +105,7 @@ CALLS = Table(
     Column("pruned_days", Integer),
     Column("abandoned_at", BigInteger),  # when another replica took the call's own for gone
     Index("calls_to_prune", "pruned_at", "closed_at"),
-    Index("calls_of_log", "log", "closed_at"),  # those that are open
+    Index("calls_open", "log", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 # One row per attempt of a closed call, and one of a call for which nobody was asked: never a word of its content.
 ACTIVITY = Table(
@@ -134,6 +141,7 @@ ACTIVITY = Table(
     Column("audio_completion_tokens", BigInteger),
     Column("partial", Boolean, nullable=False),
     Column("skipped", Integer, nullable=False),
+    Column("cost_estimated", Boolean, nullable=False),
     Index("activity_of_tenant", "tenant", "started_at", "id"),
 )
 # One row per call that was drawn for the audit; the document goes when retention says so, the leaf stays.
@@ -189,6 +197,44 @@ LOG_HEADS = Table(
     Column("root", LargeBinary(32), nullable=False),
     Column("prev", LargeBinary(32), nullable=False),
     Column("mac", LargeBinary(32), nullable=False),
+)
+# Money, in micro-USD. An account's balance is what the entries say that came in less what went out; `reserved` is what
+# is held of it for calls that run.
+ACCOUNTS = Table(
+    "ledger_accounts",
+    SCHEMA,
+    Column("name", String(96), primary_key=True),
+    Column("balance", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("prepaid", Boolean, nullable=False),
+)
+# The ledger: each row moves a sum from one account to another, and none is ever changed.
+ENTRIES = Table(
+    "ledger_entries",
+    SCHEMA,
+    Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("source", String(96), nullable=False, index=True),
+    Column("target", String(96), nullable=False, index=True),
+    Column("micro_usd", BigInteger, nullable=False),
+    Column("receipt_id", String(40), unique=True),  # of the call that it pays: once
+    Column("request_key", String(64), unique=True),  # of a top-up: a repetition finds it
+    Column("estimated", Boolean, nullable=False),
+    Column("note", String(256)),
+)
+# What each key used of each model: sums that outlive the activity.
+USAGE = Table(
+    "usage_totals",
+    SCHEMA,
+    Column("key_id", String(40), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("tenant", String(64), nullable=False, index=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("unpriced", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("micro_usd", BigInteger, nullable=False),
 )
 # The newest checkpoint of each epoch, for the replicas beside it: its key has signed it.
 CHECKPOINTS = Table(

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from gateway.errors import GatewayError
 from gateway.sequencer import Sequence, Sequencer
 from gateway.storage.faults import is_of_values, is_passing
+from gateway.storage.ledger import lock_accounts
 from gateway.storage.locks import claim_writing
 from tee.errors import Unavailable
 
@@ -49,6 +50,7 @@ Waiter = Future[Any] | asyncio.Future[Any]
 class _Job:
     operation: Operation
     done: Waiter | None  # None where nobody waits
+    accounts: tuple[str, ...] = ()  # of the ledger, which it changes
 
 
 class GroupCommit:
@@ -72,20 +74,23 @@ class GroupCommit:
         """The number of the log that it writes."""
         return self._sequencer.epoch.log
 
-    def submit(self, operation: Operation) -> Future[Any]:
-        """Queue an operation; its future resolves to its result once durable, or raises NotRecorded."""
+    def submit(self, operation: Operation, accounts: tuple[str, ...] = ()) -> Future[Any]:
+        """Queue an operation; its future resolves to its result once durable, or raises NotRecorded.
+
+        `accounts` are those of the ledger that it changes.
+        """
         done: Future[Any] = Future()
-        self._jobs.put(_Job(operation, done))
+        self._jobs.put(_Job(operation, done, accounts))
         return done
 
     def note(self, operation: Operation) -> None:
         """Queue an operation that nobody waits for: a failing disk shows in those that somebody does."""
         self._jobs.put(_Job(operation, None))
 
-    async def durable(self, operation: Operation) -> Any:
+    async def durable(self, operation: Operation, accounts: tuple[str, ...] = ()) -> Any:
         """Submit and wait. A cancelled caller stops waiting; the operation is carried out all the same."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(operation, done))
+        self._jobs.put(_Job(operation, done, accounts))
         return await done
 
     def stop(self) -> None:
@@ -135,6 +140,7 @@ class GroupCommit:
             connection = self._connected()
             sequence = self._sequencer.begin()
             with connection.begin():
+                lock_accounts(connection, (name for job in jobs for name in job.accounts))
                 transaction = Transaction(connection, sequence)
                 done = [job.operation(transaction) for job in jobs]
                 self._sequencer.write(sequence, connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0001_8b6f57a13ce9"
+revision = "r0001_69956c868669"
 down_revision = None
 
 
@@ -14,12 +14,15 @@ def upgrade() -> None:
     _calls()
     _checkpoints()
     _leaves()
+    _ledger_accounts()
+    _ledger_entries()
     _log_heads()
     _logs()
     _quotes()
     _samples()
     _subtrees()
     _tenants()
+    _usage_totals()
     _activity()
     _api_keys()
     _key_secrets()
@@ -39,6 +42,10 @@ def _calls() -> None:
         sa.Column("sent_sha256", sa.String(length=64), nullable=True),
         sa.Column("sent_events", sa.BigInteger(), nullable=True),
         sa.Column("checkpoint", sa.Text(), nullable=True),
+        sa.Column("tenant", sa.String(length=64), nullable=True),
+        sa.Column("held_micro_usd", sa.BigInteger(), nullable=True),
+        sa.Column("held_input_micro_usd", sa.BigInteger(), nullable=True),
+        sa.Column("held_output_tokens", sa.BigInteger(), nullable=True),
         sa.Column("sent_code", sa.String(length=64), nullable=True),
         sa.Column("receipt", sa.Text(), nullable=True),
         sa.Column("route_epoch", sa.Integer(), nullable=True),
@@ -53,7 +60,14 @@ def _calls() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("receipt_id"),
     )
-    op.create_index("calls_of_log", "calls", ["log", "closed_at"], unique=False)
+    op.create_index(
+        "calls_open",
+        "calls",
+        ["log"],
+        unique=False,
+        sqlite_where=sa.text("receipt IS NULL"),
+        postgresql_where=sa.text("receipt IS NULL"),
+    )
     op.create_index("calls_to_prune", "calls", ["pruned_at", "closed_at"], unique=False)
     op.create_index(op.f("ix_calls_key_id"), "calls", ["key_id"], unique=False)
 
@@ -78,6 +92,38 @@ def _leaves() -> None:
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("log", "epoch", "number"),
     )
+
+
+def _ledger_accounts() -> None:
+    op.create_table(
+        "ledger_accounts",
+        sa.Column("name", sa.String(length=96), nullable=False),
+        sa.Column("balance", sa.BigInteger(), nullable=False),
+        sa.Column("reserved", sa.BigInteger(), nullable=False),
+        sa.Column("prepaid", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+
+
+def _ledger_entries() -> None:
+    op.create_table(
+        "ledger_entries",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("source", sa.String(length=96), nullable=False),
+        sa.Column("target", sa.String(length=96), nullable=False),
+        sa.Column("micro_usd", sa.BigInteger(), nullable=False),
+        sa.Column("receipt_id", sa.String(length=40), nullable=True),
+        sa.Column("request_key", sa.String(length=64), nullable=True),
+        sa.Column("estimated", sa.Boolean(), nullable=False),
+        sa.Column("note", sa.String(length=256), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("receipt_id"),
+        sa.UniqueConstraint("request_key"),
+    )
+    op.create_index(op.f("ix_ledger_entries_source"), "ledger_entries", ["source"], unique=False)
+    op.create_index(op.f("ix_ledger_entries_target"), "ledger_entries", ["target"], unique=False)
 
 
 def _log_heads() -> None:
@@ -161,6 +207,22 @@ def _tenants() -> None:
     )
 
 
+def _usage_totals() -> None:
+    op.create_table(
+        "usage_totals",
+        sa.Column("key_id", sa.String(length=40), nullable=False),
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.Column("unpriced", sa.BigInteger(), nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("micro_usd", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key_id", "model"),
+    )
+    op.create_index(op.f("ix_usage_totals_tenant"), "usage_totals", ["tenant"], unique=False)
+
+
 def _activity() -> None:
     op.create_table(
         "activity",
@@ -194,6 +256,7 @@ def _activity() -> None:
         sa.Column("audio_completion_tokens", sa.BigInteger(), nullable=True),
         sa.Column("partial", sa.Boolean(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
+        sa.Column("cost_estimated", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["call_id"],
             ["calls.id"],
