@@ -142,14 +142,16 @@ def test_the_attestation_page_is_open_to_everybody(new_page: NewPage, operator: 
 
 
 def test_a_key_from_its_making_to_its_end(console: Page, operator: LyingProxy, live: RunningGateway) -> None:
-    """Create a key, try a model with it, chat, see it in the activity, compare four models, revoke it."""
+    """Create a key, try it, chat, see that in activity and credits, compare four models, top up, revoke."""
     console.context.grant_permissions(["clipboard-read", "clipboard-write"])
     key = make_key(console)
     try_it(console, operator.origin, key)
     go(console, "chat")
     expect(ask(console, "who are you?").locator(".shield")).to_have_text("MOCK")
     find_in_activity(console)
+    find_in_credits(console)
     compare_four(console)
+    top_up(console, live.demo["admin_token"])
     revoke_own_key(console)
     sign_in_again(console, live.api_key)
     go(console, "keys")
@@ -201,6 +203,28 @@ def find_in_activity(page: Page) -> None:
     expect(root.locator("tbody tr code")).to_contain_text("rcpt-")
     assert "who are you?" not in page.content()
     expect(root.locator(".tile", has_text="Success rate")).to_contain_text("100 %")
+
+
+def find_in_credits(page: Page) -> None:
+    """What was used is there by model; a key that may not pay in is told so."""
+    root = go(page, "credits")
+    expect(root.locator(".shares")).to_contain_text("mock-1")
+    expect(root.locator(".shares")).to_contain_text("1 call ")
+    expect(root.locator(".tile", has_text="Balance")).to_contain_text("not prepaid")
+    root.get_by_role("button", name="Top up").click()
+    expect(root.get_by_role("alert")).to_contain_text("This key may not do that")
+
+
+def top_up(page: Page, token: str) -> None:
+    """The operator pays in for the key that is signed in."""
+    go(page, "operator")
+    page.get_by_label("Admin token").fill(token)
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("tablist").wait_for()
+    root = go(page, "credits")
+    root.get_by_label("Amount in USD").fill("7.25")
+    root.get_by_role("button", name="Top up").click()
+    expect(root.locator(".tile", has_text="Balance")).to_contain_text("$7.25")
 
 
 def compare_four(page: Page) -> None:
