@@ -85,8 +85,8 @@ class KeyEndpoints:
 
     async def _show(self, request: Request, actor: Actor) -> Response:
         """The key as it is now. Its actor was admitted before, and may be the key that has just ended."""
-        found = await self._book.read(partial(look_up_key, key_id=_named(request), by=actor))
-        return private(await self._shown(*found))
+        stored, calls = await self._book.read(partial(look_up_key, key_id=_named(request), by=actor))
+        return private(await self._shown(stored, calls))
 
     async def _shown(self, stored: StoredKey, calls: int) -> dict[str, Any]:
         spent = await self._book.read(partial(keys_spent, key_ids=[stored.key.id]))
