@@ -21,6 +21,9 @@ export function usd(value) {
 /** A count. @param {number | null | undefined} value */
 export const count = (value) => (isNumber(value) ? WHOLE.format(value) : UNKNOWN);
 
+/** So many of something. @param {number | null | undefined} value @param {string} noun */
+export const counted = (value, noun) => (value === 1 ? `1 ${noun}` : `${count(value)} ${noun}s`);
+
 /** A large count in a few characters: 128K. @param {number | null | undefined} value */
 export const compact = (value) => (isNumber(value) ? COMPACT.format(value) : UNKNOWN);
 

@@ -1,7 +1,7 @@
 // The models of /v1/models as the pages show them, and which of them a search means.
 
 /**
- * @typedef {{id: string, provider: string, family: string, context: number | null, output: number | null, maxOutput: number | null,
+ * @typedef {{id: string, provider: string, family: string, context: number | null, output: number | null,
  *   input: number | null, tags: string[], tier: string | null}} ModelRow prices in USD for a million tokens, null: unknown
  */
 
@@ -13,7 +13,6 @@ export function modelRow(entry) {
     provider: known.provider ?? entry.owned_by ?? "unknown",
     family: known.family ?? "",
     context: known.context_window ?? null,
-    maxOutput: known.max_output_tokens ?? null,
     input: known.input_usd_per_million ?? null,
     output: known.output_usd_per_million ?? null,
     tags: [...(known.modalities ?? []), ...(known.capabilities ?? [])].map(String),

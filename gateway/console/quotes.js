@@ -9,7 +9,7 @@ import { ask } from "./api.js";
  */
 
 /** Ask for evidence without a nonce, which all who ask share. @returns {Promise<Claim>} */
-export async function parseQuote() {
+export async function fetchClaim() {
   const quote = await ask("/attestation/quote", { method: "POST", body: {}, as: "nobody" });
   const report = parseReport(/** @type {Uint8Array} */ (base64Bytes(quote.report_b64)));
   const lines = String(quote.log?.checkpoint ?? "").split("\n");

@@ -1,5 +1,5 @@
 // Which build this browser accepts: the reader's own word, a pin of the first visit, or none.
-import { parseQuote } from "./quotes.js";
+import { fetchClaim } from "./quotes.js";
 import { keep, recall } from "./session.js";
 
 const MEASUREMENT = /^[0-9a-f]{96}$/;
@@ -22,7 +22,7 @@ export const trust = (trust) => keep("trust", trust);
 
 /** What the gateway says of itself, unverified: only to fill in what nobody named. */
 export function claim() {
-  claimed ??= parseQuote().catch((error) => {
+  claimed ??= fetchClaim().catch((error) => {
     claimed = null;
     throw error;
   });

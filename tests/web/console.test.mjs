@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { addEvent, laidOut, newCompletion } from "../../gateway/console/completion.js";
-import { ago, compact, count, duration, masked, percent, usd } from "../../gateway/console/format.js";
+import { ago, compact, count, counted, duration, masked, percent, usd } from "../../gateway/console/format.js";
 import { ESSENTIAL, judge } from "../../gateway/console/judgement.js";
 import { parseInline, parseMarkdown, safeHref } from "../../gateway/console/markdown.js";
 import { columnsOf, matching, modelRow, ordered } from "../../gateway/console/modelrows.js";
@@ -19,6 +19,7 @@ test("money is shown to the place that matters, and unknown is not zero", () => 
 
 test("counts, shares and times", () => {
   assert.deepEqual([count(1234), compact(128000), compact(null)], ["1,234", "128K", "unknown"]);
+  assert.deepEqual([0, 1, 2000].map((value) => counted(value, "call")), ["0 calls", "1 call", "2,000 calls"]);
   assert.deepEqual([0, 0.9999, 1, null].map(percent), ["0 %", "99.9 %", "100 %", "–"]);
   assert.deepEqual([0, 999, 1500, 12_340, 125_000, null].map(duration), ["0 ms", "999 ms", "1.50 s", "12.3 s", "2 min 5 s", "–"]);
   const told = [100, 40, -200, -9000, 100 - 5 * 86_400].map((at) => ago(at, 100));

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
+PATIENCE_MS = 90_000  # a loaded machine is slow, and not wrong
+expect.set_options(timeout=PATIENCE_MS)
 PAGES = ["models", "chat", "compare", "activity", "keys", "credits", "attestation", "operator"]
 
 
 def sign_in(page: Page, key: str, *, remember: bool = False) -> None:
     """From the form to the page that was wanted."""
+    page.set_default_timeout(PATIENCE_MS)
     page.get_by_label("API key").fill(key)
     page.get_by_label("Remember on this device").set_checked(remember)
     page.get_by_role("button", name="Sign in").click()
@@ -35,6 +38,14 @@ def ask(page: Page, text: str) -> Locator:
     answer = page.locator(".answer").nth(before)
     answer.locator(".shield:not([data-state=wait])").wait_for()
     return answer
+
+
+def copied(page: Page, holding: str) -> str:
+    """The clipboard, once it holds this."""
+    script = "async (text) => (await navigator.clipboard.readText()).includes(text)"
+    page.wait_for_function(script, arg=holding)
+    text: str = page.evaluate("() => navigator.clipboard.readText()")
+    return text
 
 
 def serious(page: Page) -> list[str]:

@@ -43,7 +43,6 @@ class ConsoleApi:
     admin: str = "sk-admin-" + "B" * 40
     keys: list[Document] = field(default_factory=list)
     tenants: list[Document] = field(default_factory=list)
-    balance: float = 12.5
     refuse: dict[str, tuple[int, Document, dict[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     activity: list[Document] = field(default_factory=list)
@@ -110,32 +109,15 @@ def _summary(rows: list[Document]) -> Document:
 
 
 def _application(world: ConsoleApi) -> Starlette:
-    async def keys(request: Request) -> Response:
-        if request.method == "GET":
-            return _listing(world.keys)
-        body = await request.json()
-        made = _key(body["name"], scopes=body["scopes"], usage={"calls": 0, "usd": 0}, last_used_at=None)
-        world.keys.insert(0, made)
-        return JSONResponse(made | {"key": "sk-router-" + "N" * 40}, 201)
-
-    async def one_key(request: Request) -> Response:
-        row = next(row for row in world.keys if row["id"] == request.path_params["id"])
-        if request.method == "PATCH":
-            row |= {"name": (await request.json())["name"]}
-        if request.method == "DELETE":
-            row |= {"revoked_at": NOW}
-        return JSONResponse(row)
+    async def keys(_request: Request) -> Response:
+        return _listing(world.keys)
 
     async def credits_of(_request: Request) -> Response:
         usage = [{"model": row[0], "calls": 9, "prompt_tokens": 12_400, "completion_tokens": 310} for row in MODELS[:3]]
-        body = {"object": "credits", "key_id": "key_1", "balance_usd": world.balance, "reserved_usd": 0.02}
+        body = {"object": "credits", "key_id": "key_1", "balance_usd": 12.5, "reserved_usd": 0.02}
         body |= {"spent_usd": 3.104, "tenant": {"id": "demo", "usd_cap": 50.0, "usd_spent": 21.7}}
         body |= {"usage": [row | {"usd": 1.2 - at / 2} for at, row in enumerate(usage)]}
         return JSONResponse(body | {"prices": {"version": "7", "date": "2026-11-01", "digest": "sha256:" + "ab" * 32}})
-
-    async def top_up(request: Request) -> Response:
-        world.balance += (await request.json())["usd"]
-        return await credits_of(request)
 
     async def tenants(request: Request) -> Response:
         if request.method == "GET":
@@ -173,10 +155,8 @@ def _application(world: ConsoleApi) -> Starlette:
         return JSONResponse({"providers": [row | {"last_error": "status 502", "score": 0.98}]})
 
     routes: list[Route | Mount] = [
-        Route("/v1/keys", keys, methods=["GET", "POST"]),
-        Route("/v1/keys/{id}", one_key, methods=["PATCH", "DELETE"]),
+        Route("/v1/keys", keys),
         Route("/v1/credits", credits_of),
-        Route("/v1/credits/topup", top_up, methods=["POST"]),
         Route("/v1/activity", activity),
         Route("/v1/activity/summary", summary),
         Route("/v1/chat/completions", chat, methods=["POST"]),

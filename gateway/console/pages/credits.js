@@ -2,7 +2,8 @@
 import { ask } from "../api.js";
 import { shareBar } from "../charts.js";
 import { field, h, say, show } from "../dom.js";
-import { compact, count, usd } from "../format.js";
+import { compact, counted, usd } from "../format.js";
+import { adminToken } from "../session.js";
 import { emptiness, fill, problem, skeleton } from "../states.js";
 
 const AMOUNTS = [5, 20, 100];
@@ -56,7 +57,7 @@ function usage(rows) {
       {},
       h("div", { class: "split" }, h("b", {}, row.model), h("span", {}, usd(row.usd))),
       shareBar(row.usd ?? 0, most),
-      h("p", { class: "meta" }, `${count(row.calls)} calls · ${compact(row.prompt_tokens)} tokens in · ${compact(row.completion_tokens)} out`),
+      h("p", { class: "meta" }, `${counted(row.calls, "call")} · ${compact(row.prompt_tokens)} tokens in · ${compact(row.completion_tokens)} out`),
     ),
   );
   return h("section", { class: "card" }, h("h2", {}, "Usage by model"), h("ul", { class: "shares" }, list));
@@ -70,14 +71,14 @@ function topUp({ key_id: id }, reload) {
   const quick = AMOUNTS.map((value) => h("button", { type: "button", class: "small", onclick: () => (amount.value = String(value)) }, usd(value)));
   const submit = h("button", { type: "submit", class: "primary" }, "Top up");
   const once = crypto.getRandomValues(new BigUint64Array(2)).join("-"); // an answer that was lost is not paid twice
-  const form = h("form", { class: "card", novalidate: true }, h("h2", {}, "Top up"), field("Amount in USD", amount), h("div", { class: "row" }, quick), field("Note", note, "For the books. Optional."), said, h("div", { class: "row" }, submit));
+  const form = h("form", { class: "card", novalidate: true }, h("h2", {}, "Top up"), field("Amount in USD", amount), h("div", { class: "row" }, quick), field("Note", note, "For the books. Optional."), h("p", { class: "hint" }, adminToken() ? "Paid in by the operator, whose token is in use here." : "A key needs the scope billing for this; the operator’s token does it too."), said, h("div", { class: "row" }, submit));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const value = Number(amount.value);
     if (!(value > 0)) return show(said, h("p", { class: "error", role: "alert" }, "Give an amount above zero."));
     submit.disabled = true;
     try {
-      await ask("/v1/credits/topup", { method: "POST", headers: { "idempotency-key": once }, body: { usd: value, key_id: id, ...(note.value.trim() ? { note: note.value.trim() } : {}) } });
+      await ask("/v1/credits/topup", { as: adminToken() ? "admin" : "key", method: "POST", headers: { "idempotency-key": once }, body: { usd: value, key_id: id, ...(note.value.trim() ? { note: note.value.trim() } : {}) } });
       say(`Topped up by ${usd(value)}.`);
       reload();
     } catch (error) {

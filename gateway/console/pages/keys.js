@@ -2,7 +2,7 @@
 import { ask, askAll } from "../api.js";
 import { confirmFirst, openDialog } from "../dialog.js";
 import { copyButton, field, h, say, show, tick } from "../dom.js";
-import { ago, count, moment, usd } from "../format.js";
+import { ago, count, counted, moment, usd } from "../format.js";
 import { apiKey, isRemembered, signIn } from "../session.js";
 import { emptiness, fill, pill, problem, skeleton } from "../states.js";
 
@@ -43,7 +43,7 @@ function keyCard(key, reload) {
     ["Made", moment(key.created_at)],
     ["Last used", ago(key.last_used_at, now)],
     ["Ends", key.expires_at === null ? "never" : ago(key.expires_at, now)],
-    ["Used", `${count(usage.calls)} calls, ${typeof usage.usd === "number" ? usd(usage.usd) : "cost unknown"}`],
+    ["Used", `${counted(usage.calls, "call")}, ${typeof usage.usd === "number" ? usd(usage.usd) : "cost unknown"}`],
     ["Limits", limitsOf(key)],
   ];
   const mine = apiKey().startsWith(key.prefix.replace(/…$/, ""));
