@@ -68,6 +68,7 @@ def serve(
     _warn_of_missing_keys(loaded)
 
     async def on_ready(instance: Instance) -> None:
+        _warn_of_no_operator(instance.config)
         if demo and instance.desk.tee_type == "mock":
             _write_demo(instance)
             return
@@ -99,6 +100,16 @@ def _warn_of_missing_keys(config: Config) -> None:
         for key in missing:
             place = key.credential_file or " or ".join(key.credential_env)
             typer.echo(f"Warning: provider {provider.id} has no key yet: {place}. {then}", err=True)
+
+
+def _warn_of_no_operator(config: Config) -> None:
+    """A token that cannot be one opens nothing, which nobody would guess from a 401."""
+    from gateway.admin_token import MIN_TOKEN, read_token
+
+    file = config.admin_token_file
+    if file is not None and file != config.state / ADMIN_FILE and read_token(file) is None:
+        wanted = f"at least {MIN_TOKEN} bytes that are no API key: until then nobody is the operator"
+        typer.echo(f"Warning: {file} holds no admin token, which is {wanted}.", err=True)
 
 
 def _with_admin(config: Config) -> Config:

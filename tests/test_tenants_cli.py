@@ -12,7 +12,7 @@ import pytest
 from gateway.storage.api_keys import find_api_key
 from gateway.storage.engine import open_database
 from gateway.tenancy.tenant import ApiKey, hash_api_key
-from tests.worlds.gateway import run_cli
+from tests.worlds.gateway import RunningGateway, run_cli
 
 NOW = 1_800_000_000
 
@@ -40,7 +40,9 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    yield Shell(tmp_path_factory.mktemp("cli") / "state")
+    made = Shell(tmp_path_factory.mktemp("cli") / "state")
+    made.run("keys", "create", "acme")
+    yield made
 
 
 def test_a_key_from_its_making_to_its_end(shell: Shell) -> None:
@@ -55,8 +57,8 @@ def test_a_key_from_its_making_to_its_end(shell: Shell) -> None:
     assert shell.find(secret, new["created_at"] + 1200) is None
     table = shell.run("keys", "list", "acme").splitlines()
     assert table[0].split()[:3] == ["ID", "PREFIX", "TENANT"]
-    assert found.id in table[1]
-    assert new["prefix"] in table[1]
+    row = next(line for line in table if found.id in line)
+    assert new["prefix"] in row
     assert "revoked_at: -" not in shell.run("keys", "revoke", found.id)
     assert shell.find(new["key"]) is None
     assert "is revoked" in shell.run("keys", "rotate", found.id, code=1)
@@ -95,5 +97,13 @@ def test_a_tenant_from_its_making_to_other_bounds(shell: Shell) -> None:
     ],
 )
 def test_what_cannot_be_is_said_in_words(shell: Shell, words: tuple[str, ...], code: int, said: str) -> None:
-    shell.run("keys", "create", "acme")
     assert said in shell.run(*words, code=code)
+
+
+def test_an_admin_token_that_cannot_be_one_is_told_of(tmp_path: Path, chip_file: Path) -> None:
+    (tmp_path / "admin.token").write_text("too short")
+    mock = '[[providers]]\nfamily = "mock"\n[[models]]\nid = "mock-1"\nprovider = "mock"\n'
+    config = f'admin_token_file = "{tmp_path / "admin.token"}"\n{mock}'
+    with RunningGateway(tmp_path / "state", config=config, chip=chip_file) as gateway:
+        assert "admin.token holds no admin token" in gateway.log.read_text()
+        assert gateway.demo["admin_token"] is None
