@@ -228,7 +228,7 @@ def test_a_person_pays_in_and_looks_by_command(gateway: RunningGateway, till: Ti
     shown = run_cli("credits", "show", key, "--config", config, "--json", environ=where)
     assert json.loads(shown.stdout) == {"key_id": key, "balance_usd": 2.5, "reserved_usd": 0.0, "spent_usd": 0.0}
     wrong = run_cli("credits", "topup", "key-none", "1", "--config", config, environ=where)
-    assert wrong.returncode == 2 and "no key" in wrong.stderr
+    assert wrong.returncode == 1 and "no key" in wrong.stderr
     prices = run_cli("prices", "show", "--config", config, environ=where).stdout
     assert "wire-1 at wire  $1.00 in, $2.00 out" in prices and "unpriced-1 at wire  unknown" in prices
     missing = run_cli("prices", "check", "--config", config, environ=where)
