@@ -32,6 +32,7 @@ from gateway.upstream import Upstream, UpstreamAnswer
 from tee.aws.sigv4 import AwsCredentials
 
 MAX_ATTEMPTS = 16  # of one call, over all targets and keys: a caller must not become a storm
+MAX_TARGETS = 4096  # of whom the health is known: behind a prefix any caller may name more
 T = TypeVar("T")
 _HOLDS, _LEAVES = Verdict(Move.RETURN), Verdict(Move.LEAVE, may_wait=False)
 
@@ -269,6 +270,8 @@ class Attempts:
         """The record of one target."""
         place = connector.id, model
         if place not in self._health:
+            if len(self._health) >= MAX_TARGETS:
+                del self._health[next(iter(self._health))]
             self._health[place] = Health(self._breaker)
         return self._health[place]
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway import keys_cli, tenants_cli
+from gateway.cli_backup import backup, restore
 from gateway.cli_database import ConfigOption, load
 from gateway.cli_policy import policy_app
 from gateway.money_cli import register as register_money
+from gateway.registry_cli import print_bom, registry_app
 from tee.private_files import write_private
 
 if TYPE_CHECKING:
@@ -31,10 +33,14 @@ DEMO_QUESTION = '{"model":"mock-1","messages":[{"role":"user","content":"Hello"}
 def register(app: typer.Typer) -> None:
     """Add the gateway's commands to the console script."""
     app.command("serve")(serve)
+    app.command("backup")(backup)
+    app.command("restore")(restore)
     app.add_typer(keys_cli.app, name="keys")
     app.add_typer(tenants_cli.app, name="tenants")
     app.add_typer(policy_app, name="policy")
     register_money(app)
+    app.add_typer(registry_app, name="registry")
+    app.command("bom")(print_bom)
 
 
 def serve(
@@ -173,6 +179,9 @@ SafeRouter {build_version()} is ready.
 
   Verify in a browser:
     {page}
+
+  Console, for chats, keys, activity and credits:
+    {url}/
 
 Ctrl-C stops it."""
     )

@@ -18,16 +18,20 @@ from gateway.config_policies import decode_rules
 from gateway.config_prices import decode_prices
 from gateway.config_providers import decode_connector
 from gateway.config_rates import RATES, RateSettings, decode_rates
+from gateway.config_registry import NAMES as _REGISTRY
+from gateway.config_registry import decode_registry, decode_signers, with_claims
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.connectors.registered import with_registered
 from gateway.money.price_book import PriceBook
 from gateway.provider_file import read_providers
+from gateway.registry.document import Registry
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
 from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
+from gateway.stored_registry import with_registry
 from gateway.stored_routing import with_stored
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
@@ -38,6 +42,7 @@ from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
 from tee.log.announcement import parse_announcement
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
+from tee.measure.envelope import Signers
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
@@ -47,11 +52,12 @@ MAX_WORKERS = 64  # one keeper signs for all, and is busy long before
 # A keyset ends before the certificates in its quote do: AWS's live for three hours.
 PLATFORM_KEYSET_SECONDS = 9000
 _TOKEN_FILES = ("metrics_token_file", "admin_token_file")
+_SWITCHES = ("stock_http", "access_log", "drain")
 _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "prices"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES, *_REGISTRY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ class Config:
     state: Path
     models: ModelTable
     rules: RoutingRules = field(default_factory=RoutingRules)
+    registry_signers: Signers | None = None
+    registry: Registry | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     platform_evidence: tuple[str, ...] = ()
@@ -147,7 +155,7 @@ class Config:
             }
             for row in self.models.connectors.values()
         ]
-        models = [asdict(row) for row in self.models.models]
+        models = [asdict(row) for row in (*self.models.models, *self.models.prefixes)]
         return {
             "providers": digest(providers),
             "models": digest(models),
@@ -168,6 +176,8 @@ class Config:
         settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
             "activity_days": self.activity_days,
+            "registry": None if self.registry is None else self.registry.digest,
+            "registry_signers": None if self.registry_signers is None else self.registry_signers.to_json(),
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
@@ -191,7 +201,8 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
     state = _state(document, environ)
-    return decode_config(with_stored(with_registered(document, read_providers(state), state), state), environ)
+    document = with_stored(with_registered(document, read_providers(state), state), state)
+    return decode_config(with_registry(document, state), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -206,14 +217,18 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    models = _model_table(document)
+    signers = decode_signers(document)
+    registry = decode_registry(document, signers)
+    models, rules = with_claims(_model_table(document), decode_rules(document), registry)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=_state(document, environ),
         models=models,
-        rules=decode_rules(document),
+        rules=rules,
+        registry_signers=signers,
+        registry=registry,
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
             _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
@@ -224,13 +239,12 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
-        stock_http=_typed(document, "stock_http", bool, False, "config"),
-        access_log=_typed(document, "access_log", bool, False, "config"),
-        **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
+        **{name: _typed(document, name, bool, False, "config") for name in _SWITCHES},
+        admin_token_file=_path(_typed(document, "admin_token_file", str, "", "config")),
+        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),
-        drain=_typed(document, "drain", bool, False, "config"),
         prices=decode_prices(_typed(document, "prices", dict, {}, "config"), models),
         kds_url=parse_kds_url(_typed(document, "kds_url", str, AMD_KDS, "config"), "config.kds_url"),
         audit_per_million=_audit_rate(document, environ),
@@ -249,7 +263,11 @@ def _model_table(document: Mapping[str, Any]) -> ModelTable:
     by_id = {row.id: row for row in connectors}
     if len(by_id) != len(connectors):
         raise Malformed("config.providers", "an id twice", "each id once")
-    return ModelTable(decode_models(_rows(document, "models"), by_id), by_id)
+    named = decode_models(_rows(document, "models"), by_id)
+    models = tuple(model for model in named if model.prefix is None)
+    if not models:
+        raise Malformed("config.models", "prefixes only", "at least one model that can be listed")
+    return ModelTable(models, by_id, tuple(model for model in named if model.prefix is not None))
 
 
 def read_credential(connector: Connector, environ: Mapping[str, str] = os.environ) -> str | None:

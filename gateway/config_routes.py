@@ -86,7 +86,7 @@ def with_keys(connector: Connector, row: Mapping[str, Any], path: str) -> Connec
 
 def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicModel:
     known = {"id", "provider", "providers", "upstream_model", "aliases", "fallback", "capabilities", "card"}
-    refuse_unknown(row, known | {"supplier", "content_hash"}, path)
+    refuse_unknown(row, known | {"supplier", "content_hash", "prefix"}, path)
     name = typed(row, "id", str, "", path)
     if not name:
         raise Malformed(f"{path}.id", "nothing", "the model id that clients will use")
@@ -107,10 +107,22 @@ def _model(row: Any, path: str, connectors: Mapping[str, Connector]) -> PublicMo
         others=tuple(others),
         supplier=typed(row, "supplier", str, None, path),
         content_hash=None if content_hash is None else digest_text(content_hash, f"{path}.content_hash"),
+        prefix=_prefix(row, path),
     )
     for at, (other, _) in enumerate(others, 1):
         _require_match(model, replace(model, provider=other), f"{path}.providers[{at}]", connectors)
     return model
+
+
+def _prefix(row: Mapping[str, Any], path: str) -> str | None:
+    """What names begin with that mean a provider's own models. Raises Malformed beside what one model alone has."""
+    prefix: str | None = typed(row, "prefix", str, None, path)
+    if prefix is None:
+        return None
+    if not prefix or (own := sorted({"upstream_model", "aliases", "fallback", "content_hash"} & row.keys())):
+        found = f"a prefix beside {own[0]}" if prefix else "nothing"
+        raise Malformed(f"{path}.prefix", found, "a text, for a row without names, fallbacks or hash of one model")
+    return prefix
 
 
 def _places(
@@ -141,8 +153,8 @@ def _chained(
     chain: list[str] = []
     for at, name in enumerate(model.fallback):
         place, other = f"{path}.fallback[{at}]", by_name.get(name)
-        if other is None:
-            raise Malformed(place, repr(name[:128]), "the id of a model in config.models")
+        if other is None or other.prefix is not None:
+            raise Malformed(place, repr(name[:128]), "the id of a model in config.models, and no prefix")
         if other.id in (model.id, *chain):
             raise Malformed(place, f"{other.id}, a second time", "each model once, and not the model itself")
         _require_match(model, other, place, connectors)

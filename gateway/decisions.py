@@ -19,7 +19,7 @@ from gateway.routing.scope import scopes_of
 from gateway.routing.select import Candidate, Selection, select, valid_until
 from gateway.routing.tier import Known, tier_of
 
-MAX_KEPT = 4096  # decisions; names of models are callers' text, but only configured ones come so far
+MAX_KEPT = 4096  # decisions: after a prefix the names of models are callers' text
 MAX_WORDS = 2000  # characters of a refusal's message
 
 Estimate = Callable[[Route, InferenceRequest | None], int | None]
@@ -128,6 +128,7 @@ class Decisions:
         baseline = self._rules.baselines.models.get(route.model.id)
         return Known(
             identity=self._identities.identity(route.connector),
+            catalogued=route.model.prefix is None,
             hash_drifted=baseline is not None and baseline != route.model.content_hash,
             interdicted=self._rules.interdicted.blocks(route) or self._more.blocks(route),
         )

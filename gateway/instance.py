@@ -30,8 +30,8 @@ from gateway.metrics import BATCH, LEAVES
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import own_places
 from gateway.publisher import Publisher
-from gateway.rates import LocalRates, Rates
-from gateway.redis_rates import RedisRates, shared_rates
+from gateway.rates import LocalRates, Rates, RateStore
+from gateway.redis_rates import RedisRates, rate_store
 from gateway.renewal import Renewal
 from gateway.retention import Retention
 from gateway.sampling import Sampler
@@ -86,7 +86,7 @@ class Instance:
     meters: CallMeters
     open_calls: Callable[[], int]
     counts: LocalRates  # of this node, its workers' too
-    shared_counts: RedisRates | None  # of all nodes
+    rates: RateStore  # of all nodes
     key_book: KeyBook
     watch: StreamWatch
     closing: bool = False
@@ -99,14 +99,14 @@ class Instance:
         pruning = [retention.run()] if retention.batches() else []
         own = self.audit.record_progress(), self.renewal.run(), self.watch.run()
         work = [*own, log.run(), log.run_witnesses(), *pruning]
-        if self.shared_counts is not None:
-            work.append(self.shared_counts.watch())
+        if isinstance(self.rates, RedisRates):
+            work.append(self.rates.watch())
         return work if self.config.log_store is None else [*work, copy_log(self.epochs, self.config.log_store)]
 
     def condition(self) -> tuple[str, str | None]:
         """`ready` or why not, for /readyz, and a reason or a warning for people."""
         status, words = self.renewal.condition()
-        warning = None if self.shared_counts is None else self.shared_counts.warning
+        warning = self.rates.warning if isinstance(self.rates, RedisRates) else None
         return status, " ".join(filter(None, (words, warning))) or None
 
     async def drain(self) -> None:
@@ -117,8 +117,7 @@ class Instance:
 
     async def close(self) -> None:
         """Write what is owed, then let go of the database."""
-        if self.shared_counts is not None:
-            await self.shared_counts.close()
+        await self.rates.close()
         await asyncio.to_thread(self.writer.stop)
         await self.publisher.publish()
         await self.publisher.close()
@@ -161,8 +160,8 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     key_book = KeyBook(engine, writer)
     places, measured = own_places(), MeasuredRecord(audit, meters.tally)
     counts = LocalRates()
-    shared_counts = shared_rates(config.rates, counts)
-    watch, rates = StreamWatch(key_book.find_ended), Rates(shared_counts or counts)
+    store = rate_store(config.rates, counts)
+    watch, rates = StreamWatch(key_book.find_ended), Rates(store)
     pipeline = Pipeline(config, Admission(key_book.find), measured, upstream, embedded, places, watch, rates)
     desk = QuoteDesk(attester, keys, config.limits, startup.member, platform)
 
@@ -175,7 +174,7 @@ async def start_instance(config: Config, *, allow_mock: bool, embedded: Embedded
     renewal = Renewal(desk, keys, record)
     await renewal.start(config.limits.boot_seconds)
     audit.finish_cut_calls(find_open_calls(engine, history.signer.epoch.log))
-    parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken, counts, shared_counts
+    parts = publisher, epochs, reason, sealing.reason, measurement, lock, meters, places.taken, counts, store
     return Instance(config, engine, writer, keys, desk, renewal, audit, upstream, pipeline, *parts, key_book, watch)
 
 

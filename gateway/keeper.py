@@ -18,11 +18,11 @@ from gateway.errors import GatewayError, InsufficientCredits, InvalidRequest, No
 from gateway.key_book import KeyBook
 from gateway.money.bill import Reservation
 from gateway.rates import RateStore
-from gateway.remote_rates import decode_correction, decode_wants, encode_taken
+from gateway.remote_rates import decode_correction, decode_wish, encode_taken
 from gateway.routing.identity import Identities, Shown
 from gateway.storage.calls import Activity, Progress, find_open_calls
 from gateway.tally import Tally
-from gateway.tenancy.rates import Want
+from gateway.tenancy.rates import Limits
 from gateway.wire import Frames, Message, decode_value, encode_error, encode_frame, encode_key
 from tee.canonical import kind_of
 from tee.errors import Malformed
@@ -124,7 +124,7 @@ class WorkerDesk:
                 case "find_ended":
                     self._start(message["n"], self._ended(message["ids"]))
                 case "take":
-                    self._start(message["n"], self._take(*decode_wants(message)))
+                    self._start(message["n"], self._take(*decode_wish(message)))
                 case "correct":
                     self._rates.correct(*decode_correction(message))
                 case "count":
@@ -208,8 +208,8 @@ class WorkerDesk:
     async def _ended(self, ids: Any) -> Message:
         return {"ids": await self._key_book.find_ended(ids)}
 
-    async def _take(self, wants: list[Want], more: int) -> Message:
-        return {"taken": encode_taken(await self._rates.take(wants, more))}
+    async def _take(self, limits: Limits, amount: int, more: int) -> Message:
+        return {"taken": encode_taken(await self._rates.take(limits, amount, more))}
 
     def _start(self, number: int, work: Coroutine[Any, Any, Message]) -> asyncio.Task[Message]:
         task = asyncio.create_task(work)

@@ -16,6 +16,7 @@ from gateway.errors import GatewayError
 from gateway.metrics import (
     ATTEMPTS,
     BROKEN_LINES,
+    CREDENTIALS,
     DURATION,
     FALLBACKS,
     FIRST_BYTE,
@@ -86,6 +87,8 @@ class CallMeters:
         if watch.to_first_byte is not None:
             tally.observe(FIRST_BYTE, (watch.surface, provider, stream), watch.to_first_byte)
             tally.observe(OVERHEAD, (watch.surface, stream), watch.overhead)
+        for kind, word, number in watch.findings:
+            tally.add(CREDENTIALS, (kind, word), number)
         self._count_attempts(watch, provider)
         self._count_tokens(watch, provider, model)
         if self._access_log is not None:

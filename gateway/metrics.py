@@ -22,6 +22,11 @@ TOKENS = Family(
 ATTEMPTS = Family("saferouter_attempts", "Requests to providers, retries included.", ("provider", "outcome"))
 FALLBACKS = Family("saferouter_fallbacks", "Calls that went on to another provider.", ("from", "to"))
 BROKEN_LINES = Family("saferouter_malformed_lines", "Lines of streams that were skipped as unreadable.", ("provider",))
+CREDENTIALS = Family(
+    "saferouter_leak_scan_findings",
+    "Credentials found in prompts. outcome: redacted (the prompt went on without), refused.",
+    ("kind", "outcome"),
+)
 LEAVES = Family("saferouter_log_leaves", "Durable leaves; those of type receipt are the signed receipts.", ("type",))
 QUOTES = Family("saferouter_quotes", "Quotes over a caller's nonce, made or refused.", ("outcome",))
 LOST_LINES = Family("saferouter_access_log_lost_lines", "Lines of the access log that its reader was too slow for.")
@@ -47,7 +52,7 @@ BATCH = Family(
     "saferouter_log_batch_size", "Operations that became durable together.", (), (1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
 FAMILIES = (
-    *(REQUESTS, TOKENS, ATTEMPTS, FALLBACKS, BROKEN_LINES, LEAVES, QUOTES, LOST_LINES),
+    *(REQUESTS, TOKENS, ATTEMPTS, FALLBACKS, BROKEN_LINES, CREDENTIALS, LEAVES, QUOTES, LOST_LINES),
     *(DURATION, FIRST_BYTE, OVERHEAD, DURABLE, BATCH),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from gateway import leakscan
 from gateway.admission import Admission
 from gateway.attempts import Attempts
 from gateway.call import JSON_TYPE, Answer, Call, Demands, whole
@@ -27,6 +27,8 @@ from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, InsufficientCredits, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
+from gateway.leakscan.scan import scan
+from gateway.leakscan.step import Scanned, settle
 from gateway.metering import Meter
 from gateway.money.bill import FREE, Bill, reservation
 from gateway.money.price_book import PriceBook
@@ -40,7 +42,7 @@ from gateway.routing.route import ModelTable, Route
 from gateway.routing.select import Selection
 from gateway.stopwatch import stopwatch
 from gateway.stream_watch import StreamWatch
-from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope
+from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope, secret_of
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
 from tee.keys.httpsig import SignedAnswer, content_digest
@@ -130,20 +132,27 @@ class Pipeline:
         keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
-            request = surface.decode_request(body)
+            found = scan(body, secret_of(demands.headers))  # 2
+            request = surface.decode_request(found.redacted)  # so no record learns of a credential by a model's name
             draft = replace(draft, model=request.model)
             await self._reserve_tokens(request, service)
             policy = self._policy(key, request, demands)
-            leak_scan = leakscan.scan(request)  # 2
+            scanned = settle(found, body, policy.leak_scan)
+            meter = _scanned_meter(meter, scanned)
+            if scanned.refused:
+                draft = _refused(draft, policy, scanned, [])
+                raise scanned.refusal(policy.id)
+            if scanned.body is not found.redacted:
+                request = surface.decode_request(scanned.body)
             selection = self._select(policy, request, service, demands)  # 3
-            draft, routes = _routed(draft, policy, selection, leak_scan), selection.routes
+            draft, routes = _routed(draft, policy, selection, scanned), selection.routes
             if not routes:
                 raise refusal(policy, selection)
             bills = self._bills(routes, request, body, service)
             meter = replace(_routed_meter(meter, request.model, policy, routes[0]), bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
-                question = Question(service, request, body, demands.headers)
+                question = Question(service, request, scanned.body, demands.headers)
                 asked_for, observe = self._config.models.route(request.model).model.id, self.decisions.observed
                 candidates = Candidates(
                     *(routes, question, self._base_url, partial(observe, policy)),
@@ -170,7 +179,7 @@ class Pipeline:
         answer = await carriage.answer()  # 4 to 7
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
-        return answer
+        return _with_redactions(answer, scanned)
 
     async def _reserve_tokens(self, request: InferenceRequest, service: Service) -> None:
         """Of what asks a model. Raises RateLimited."""
@@ -309,10 +318,10 @@ def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route)
     )
 
 
-def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, leak_scan: str) -> ReceiptDraft:
+def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, scanned: Scanned) -> ReceiptDraft:
     """The decision, with all who may stand in: the log commits to it before anybody is asked."""
     if not selection.routes:
-        return draft.with_event("route.refused", policy=policy.reference, refused=describe_refused(selection))
+        return _refused(draft, policy, scanned, describe_refused(selection))
     first, *rest = selection.routes
     others: dict[str, Any] = {"fallback": [describe(route) for route in rest]} if rest else {}
     if selection.refused:
@@ -323,7 +332,26 @@ def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, le
         decision_id=draft.decision_id,
         policy_id=policy.id,
         policy=policy.reference,
-        leak_scan=leak_scan,
+        leak_scan=scanned.outcome,
         **describe(first),
         **others,
     )
+
+
+def _refused(draft: ReceiptDraft, policy: RoutingPolicy, scanned: Scanned, refused: list[Any]) -> ReceiptDraft:
+    """The decision that nobody may be asked."""
+    return draft.with_event("route.refused", policy=policy.reference, leak_scan=scanned.outcome, refused=refused)
+
+
+def _scanned_meter(meter: Meter, scanned: Scanned) -> Meter:
+    """The meter of a call in which that was found, which is counted too."""
+    word, rows = scanned.outcome["outcome"], scanned.counts
+    stopwatch().findings = [(row["kind"], word, row["count"]) for row in rows]
+    return replace(meter, findings=json.dumps(rows)) if rows else meter
+
+
+def _with_redactions(answer: Answer, scanned: Scanned) -> Answer:
+    """The answer, to whose caller it is said that the provider was asked something else."""
+    if not scanned.redactions:
+        return answer
+    return replace(answer, headers={**answer.headers, "x-sf-redactions": str(scanned.redactions)})

@@ -10,24 +10,25 @@ from typing import Protocol
 from gateway.errors import RateLimited
 from gateway.estimate import estimate_prompt
 from gateway.inference import InferenceRequest
-from gateway.tenancy.rates import Standing, Taken, Want, Windows
+from gateway.tenancy.rates import Limits, Standing, Taken, Windows
 from gateway.tenancy.tenant import ApiKey
 
 REQUESTS, TOKENS = "requests", "tokens"
-Limits = Sequence[tuple[str, int]]
-"""Names of windows, and how much of them there is in a minute."""
-
 UNSAID = 1024  # tokens that are reserved for an answer to which nobody set a bound: most are shorter
+MAX_KNOWN = 4096  # keys whose limits are kept at hand
 
 
 class RateStore(Protocol):
     """Where it is counted what was used."""
 
-    async def take(self, wants: Sequence[Want], more: int = 0) -> Taken:
-        """Take all that is wanted, or nothing. Raises GatewayError where nobody can tell."""
+    async def take(self, limits: Limits, amount: int, more: int = 0) -> Taken:
+        """As `take_from` of the windows that the limits name. Raises GatewayError where nobody can tell."""
 
     def correct(self, names: Sequence[str], taken: Taken, by: int) -> None:
         """Count so much more than was taken, or less. Awaits nothing: whoever is cancelled corrects too."""
+
+    async def close(self) -> None:
+        """Let go, once what was corrected is on its way."""
 
 
 class LocalRates:
@@ -37,13 +38,16 @@ class LocalRates:
         self._windows = Windows()
         self._clock = clock
 
-    async def take(self, wants: Sequence[Want], more: int = 0) -> Taken:
-        """Take all that is wanted, or nothing."""
-        return self._windows.take(wants, more, self._clock())
+    async def take(self, limits: Limits, amount: int, more: int = 0) -> Taken:
+        """As `take_from` of the windows that the limits name."""
+        return self._windows.take(limits, amount, more, self._clock())
 
     def correct(self, names: Sequence[str], taken: Taken, by: int) -> None:
         """Count so much more than was taken, or less."""
         self._windows.correct(names, taken.second, by, self._clock())
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class RateTicket:
@@ -61,10 +65,10 @@ class RateTicket:
 
     async def take(self, kind: str, limits: Limits, amount: int, more: int = 0) -> Taken:
         """Raises RateLimited."""
-        taken = await self._store.take([Want(name, limit, amount) for name, limit in limits], more)
-        self.standings[kind] = min(taken.standings, key=_remaining)
+        taken = await self._store.take(limits, amount, more)
+        self.standings[kind] = taken.tightest
         if taken.wait:
-            raise self._refusal(kind, limits, taken)
+            raise self._refusal(kind, limits[taken.blame], taken.wait)
         return taken
 
     async def reserve(self, request: InferenceRequest) -> None:
@@ -93,12 +97,10 @@ class RateTicket:
         if by:
             self._store.correct([name for name, _ in self._tokens], taken, by)
 
-    def _refusal(self, kind: str, limits: Limits, taken: Taken) -> RateLimited:
-        waits = [standing.wait for standing in taken.standings]
-        name, limit = limits[waits.index(max(waits))]
-        whose, seconds = name.partition(":")[0], math.ceil(taken.wait)
+    def _refusal(self, kind: str, limited: tuple[str, int], wait: float) -> RateLimited:
+        whose, seconds = limited[0].partition(":")[0], math.ceil(wait)
         return RateLimited(
-            f"Rate limit reached: this {whose} may use {limit} {kind} per minute. Try again in {seconds} s.",
+            f"Rate limit reached: this {whose} may use {limited[1]} {kind} per minute. Try again in {seconds} s.",
             retry_after=float(seconds),
             standings=self.standings,
         )
@@ -109,12 +111,13 @@ class Rates:
 
     def __init__(self, store: RateStore) -> None:
         self._store = store
+        self._known: dict[str, tuple[ApiKey, Limits, Limits]] = {}
 
     async def enter(self, key: ApiKey) -> RateTicket | None:
         """Count one request of the key; None if nothing limits it. Raises RateLimited."""
-        tenant = key.tenant
-        requests = _limits(REQUESTS, (key.id, key.requests_per_minute), (tenant.id, tenant.requests_per_minute))
-        tokens = _limits(TOKENS, (key.id, key.tokens_per_minute), (tenant.id, tenant.tokens_per_minute))
+        known, requests, tokens = self._known.get(key.id) or self._learn(key)
+        if known is not key:  # it was looked up again, and may have other limits
+            known, requests, tokens = self._learn(key)
         if not requests and not tokens:
             return None
         ticket = RateTicket(self._store, tokens)
@@ -122,11 +125,20 @@ class Rates:
             await ticket.take(REQUESTS, requests, 1)
         return ticket
 
+    async def close(self) -> None:
+        """Let go of the counts."""
+        await self._store.close()
+
+    def _learn(self, key: ApiKey) -> tuple[ApiKey, Limits, Limits]:
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        tenant = key.tenant
+        requests = _limits(REQUESTS, (key.id, key.requests_per_minute), (tenant.id, tenant.requests_per_minute))
+        tokens = _limits(TOKENS, (key.id, key.tokens_per_minute), (tenant.id, tenant.tokens_per_minute))
+        self._known[key.id] = key, requests, tokens
+        return key, requests, tokens
+
 
 def _limits(kind: str, key: tuple[str, int | None], tenant: tuple[str, int | None]) -> Limits:
     rows = (("key", *key), ("tenant", *tenant))
     return [(f"{whose}:{name}:{kind}", limit) for whose, name, limit in rows if limit is not None]
-
-
-def _remaining(standing: Standing) -> int:
-    return standing.remaining

@@ -12,7 +12,7 @@ from typing import Any
 from gateway.config_rates import RateSettings
 from gateway.errors import RatesUnavailable
 from gateway.rates import RateStore
-from gateway.tenancy.rates import Taken, Want, Window, judge
+from gateway.tenancy.rates import Limits, Taken, Window, take_from
 
 LOG = logging.getLogger("saferouter")
 PREFIX = "saferouter:rates:"
@@ -28,27 +28,24 @@ local second = tonumber(now[1])
 _TAKE = (
     _CLOCK
     + """
-local more, fits, rows = tonumber(ARGV[1]), true, {}
+local amount, more, rows = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
 for i, key in ipairs(KEYS) do
-  local left, cells = tonumber(ARGV[2 * i]), redis.call('HGETALL', key)
+  local room, cells = tonumber(ARGV[2 + i]) - amount, redis.call('HGETALL', key)
   rows[i] = {}
   for j = 1, #cells, 2 do
     if tonumber(cells[j]) < second - 60 then
       redis.call('HDEL', key, cells[j])
     else
-      left = left - tonumber(cells[j + 1])
+      room = room - tonumber(cells[j + 1])
       table.insert(rows[i], tonumber(cells[j]))
       table.insert(rows[i], tonumber(cells[j + 1]))
     end
   end
-  left = left - tonumber(ARGV[2 * i + 1])
-  fits = fits and left >= 0
-  more = math.min(more, left)
+  more = math.min(more, room)
 end
-for i, key in ipairs(KEYS) do
-  local amount = tonumber(ARGV[2 * i + 1]) + more
-  if fits and amount > 0 then
-    redis.call('HINCRBY', key, second, amount)
+if more >= 0 and amount + more > 0 then
+  for _, key in ipairs(KEYS) do
+    redis.call('HINCRBY', key, second, amount + more)
     redis.call('EXPIRE', key, 62)
   end
 end
@@ -105,20 +102,16 @@ class RedisRates:
         self._away: str | None = None
         self._correcting: set[asyncio.Task[None]] = set()
 
-    async def take(self, wants: Sequence[Want], more: int = 0) -> Taken:
-        """Take all that is wanted, or nothing. Raises RatesUnavailable where the operator will not have a guess."""
-        keys = [PREFIX + want.name for want in wants]
-        numbers = [more, *(number for want in wants for number in (want.limit, want.amount))]
-        answer = await self._ask(self._take, keys, numbers)
+    async def take(self, limits: Limits, amount: int, more: int = 0) -> Taken:
+        """As `take_from`, for all nodes. Raises RatesUnavailable where the operator will not have a guess."""
+        numbers = [amount, more, *(limit for _, limit in limits)]
+        answer = await self._ask(self._take, [PREFIX + name for name, _ in limits], numbers)
         if answer is None:
-            return await self._take_alone(wants, more)
+            return await self._take_alone(limits, amount, more)
         second, micros, rows = answer
-        now = second + micros / 1e6
-        before = [
-            Window(zip(row[::2], row[1::2], strict=True)).standing(want, now)
-            for row, want in zip(rows, wants, strict=True)
-        ]
-        return judge(before, wants, more, now)
+        # What the script has done to Redis's numbers is done again to a copy of them.
+        windows = [Window(zip(row[::2], row[1::2], strict=True)) for row in rows]
+        return take_from(windows, limits, amount, more, second + micros / 1e6)
 
     def correct(self, names: Sequence[str], taken: Taken, by: int) -> None:
         """Count so much more than was taken, or less; where Redis is away then, that is lost."""
@@ -165,13 +158,12 @@ class RedisRates:
     async def _send_correction(self, keys: list[str], numbers: list[int]) -> None:
         await self._ask(self._correct, keys, numbers)
 
-    async def _take_alone(self, wants: Sequence[Want], more: int) -> Taken:
+    async def _take_alone(self, limits: Limits, amount: int, more: int) -> Taken:
         """This node's part: so all nodes together stay below the limits. Raises RatesUnavailable."""
         if self._settings.refuse:
             raise RatesUnavailable("The gateway cannot tell how much of your rate is left.", retry_after=PAUSE)
-        nodes = self._settings.nodes
-        parts = [replace(want, limit=max(1, want.limit // nodes)) for want in wants]
-        return replace(await self._alone.take(parts, more), alone=True)
+        parts = [(name, max(1, limit // self._settings.nodes)) for name, limit in limits]
+        return replace(await self._alone.take(parts, amount, more), alone=True)
 
     def _note(self, failure: str | None) -> None:
         """The operator is told once of each change."""
@@ -182,6 +174,6 @@ class RedisRates:
         self._away = failure
 
 
-def shared_rates(settings: RateSettings, alone: RateStore) -> RedisRates | None:
-    """The counts of all nodes, if they have a place."""
-    return None if settings.url is None else RedisRates(settings, alone)
+def rate_store(settings: RateSettings, alone: RateStore) -> RateStore:
+    """The counts of all nodes, if they have a place; else those of this node."""
+    return alone if settings.url is None else RedisRates(settings, alone)

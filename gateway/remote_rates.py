@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.remote_record import KeeperLink
-from gateway.tenancy.rates import Standing, Taken, Want
+from gateway.tenancy.rates import Limits, Standing, Taken
 from gateway.wire import Message, decode_value, encode_value
 from tee.canonical import kind_of
 from tee.errors import Malformed
 
-MAX_WANTS = 4  # of a key and of its tenant
+MAX_LIMITS = 2  # of a key and of its tenant
 
 
 class RemoteRates:
@@ -21,44 +21,51 @@ class RemoteRates:
     def __init__(self, link: KeeperLink) -> None:
         self._link = link
 
-    async def take(self, wants: Sequence[Want], more: int = 0) -> Taken:
-        """Take all that is wanted, or nothing. Raises GatewayError."""
-        asked = self._link.ask("take", wants=[encode_value(want) for want in wants], more=more)
+    async def take(self, limits: Limits, amount: int, more: int = 0) -> Taken:
+        """As the keeper takes it. Raises GatewayError."""
+        asked = self._link.ask("take", limits=[list(limit) for limit in limits], amount=amount, more=more)
         return decode_taken((await asyncio.shield(asked))["taken"])
 
     def correct(self, names: Sequence[str], taken: Taken, by: int) -> None:
         """Count so much more than was taken, or less."""
         self._link.tell("correct", names=list(names), second=taken.second, by=by)
 
+    async def close(self) -> None:
+        """The link is not ours."""
+
 
 def encode_taken(taken: Taken) -> Message:
     """What was taken, for the frame that says so."""
-    return encode_value(taken) | {"standings": [encode_value(standing) for standing in taken.standings]}
+    return encode_value(taken) | {"tightest": encode_value(taken.tightest)}
 
 
 def decode_taken(fields: Any) -> Taken:
     """It again. Raises Malformed."""
-    rows = fields.get("standings") if isinstance(fields, dict) else None
-    if not isinstance(rows, list):
-        raise Malformed("frame.standings", kind_of(rows), "a list")
-    return decode_value(Taken, fields | {"standings": tuple(decode_value(Standing, row) for row in rows)})
+    if not isinstance(fields, dict):
+        raise Malformed("frame.taken", kind_of(fields), "an object")
+    return decode_value(Taken, fields | {"tightest": decode_value(Standing, fields.get("tightest"))})
 
 
-def decode_wants(message: Message) -> tuple[list[Want], int]:
+def decode_wish(message: Message) -> tuple[Limits, int, int]:
     """What a worker asks for. Raises Malformed."""
-    rows = _rows(message["wants"], "wants")
-    return [decode_value(Want, row) for row in rows], _number(message["more"], "more")
+    limits = []
+    for row in _rows(message["limits"], "limits"):
+        if not isinstance(row, list) or list(map(type, row)) != [str, int]:
+            raise Malformed("frame.limits", kind_of(row), "a name and a number")
+        limits.append((row[0], row[1]))
+    return limits, _number(message["amount"], "amount"), _number(message["more"], "more")
 
 
 def decode_correction(message: Message) -> tuple[list[str], Taken, int]:
     """What a worker's call used in truth. Raises Malformed."""
     names = [str(name) for name in _rows(message["names"], "names")]
-    return names, Taken(_number(message["second"], "second"), ()), _number(message["by"], "by")
+    taken = Taken(_number(message["second"], "second"), Standing(0, 0, 0.0))
+    return names, taken, _number(message["by"], "by")
 
 
 def _rows(found: Any, name: str) -> list[Any]:
-    if not isinstance(found, list) or len(found) > MAX_WANTS:
-        raise Malformed(f"frame.{name}", kind_of(found), f"a list of at most {MAX_WANTS}")
+    if not isinstance(found, list) or not 1 <= len(found) <= MAX_LIMITS:
+        raise Malformed(f"frame.{name}", kind_of(found), f"a list of at most {MAX_LIMITS}")
     return found
 
 

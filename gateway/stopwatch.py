@@ -32,6 +32,7 @@ class Stopwatch:
     complete: bool = False
     attempts: list[tuple[str, str]] = field(default_factory=list)  # provider and outcome, in order
     broken_lines: int = 0
+    findings: list[tuple[str, str, int]] = field(default_factory=list)  # of the leak scan: kind, outcome, how many
     rates: RateTicket | None = None  # what the call took of its key's and its tenant's
     owed: bool = False  # the call's record is open
     then: Callable[[], None] | None = None  # what is to be done once it is closed, where the call ended before

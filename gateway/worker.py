@@ -19,11 +19,11 @@ from gateway.http.pass_on import KeeperDoor, build_worker_app
 from gateway.http.server import STOP_SECONDS, serve_app, settle_memory
 from gateway.http.shared_listener import SharedListener, SharingLoop
 from gateway.measured_record import MeasuredRecord
-from gateway.meters import new_meters
+from gateway.meters import CallMeters, new_meters
 from gateway.pipeline import Embedded, Pipeline
 from gateway.places import Places, Turns, map_counts
 from gateway.rates import Rates
-from gateway.redis_rates import shared_rates
+from gateway.redis_rates import rate_store
 from gateway.remote_rates import RemoteRates
 from gateway.remote_record import KeeperLink, RemoteRecord
 from gateway.routing.identity import Identities, Shown
@@ -55,10 +55,8 @@ async def run() -> None:
     embedded = None if hello["embedded"] is None else Embedded(**hello["embedded"])
     open_calls, taken = map_counts(hello["counts"])
     places, turns = Places(open_calls, hello["slot"]), Turns(taken, hello["slot"])
-    meters = new_meters(config)
-    measured, counts = MeasuredRecord(record, meters.tally), RemoteRates(link)
-    shared_counts = shared_rates(config.rates, counts)
-    watch, rates = StreamWatch(link.find_ended), Rates(shared_counts or counts)
+    meters, watch = new_meters(config), StreamWatch(link.find_ended)
+    measured, rates = MeasuredRecord(record, meters.tally), Rates(rate_store(config.rates, RemoteRates(link)))
     pipeline = Pipeline(config, Admission(link.find_key), measured, upstream, embedded, places, watch, rates)
     settle_memory()
     connections.use(stock=config.stock_http)
@@ -68,25 +66,31 @@ async def run() -> None:
     work = [asyncio.create_task(each) for each in beside]
     for task in (server, *work):
         task.add_done_callback(partial(_ended, stop))
+    await _finish(pipeline, await _follow(told, config, pipeline, meters, record), told)
+    stop.set()
+    await pipeline.drain()
+    await upstream.close()
+    await rates.close()
+    await asyncio.wait({server}, timeout=STOP_SECONDS)
+    for task in work:
+        task.cancel()
+    link.tell_counts(meters.tally)
+    meters.close()
+    await link.settled()
+    await door.close()
+
+
+async def _follow(
+    told: asyncio.Queue[Message], config: Config, pipeline: Pipeline, meters: CallMeters, record: RemoteRecord
+) -> float:
+    """Take on each keyset with its configuration, until the keeper says stop: how many seconds calls may still take."""
     while "stop" not in (message := await told.get()):
         if message["configuration"] != config.digests():
             config = _attested_config(message)
             pipeline.configure(config)
             meters.use(config.models)
         record.keyset = tuple(message["keyset"])
-    await _finish(pipeline, message["stop"], told)
-    stop.set()
-    await pipeline.drain()
-    await upstream.close()
-    await asyncio.wait({server}, timeout=STOP_SECONDS)
-    for task in work:
-        task.cancel()
-    if shared_counts is not None:
-        await shared_counts.close()
-    link.tell_counts(meters.tally)
-    meters.close()
-    await link.settled()
-    await door.close()
+    return float(message["stop"])
 
 
 async def _finish(pipeline: Pipeline, seconds: float, told: asyncio.Queue[Message]) -> None:

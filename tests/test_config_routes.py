@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Config, Limits, decode_config
+from gateway.errors import UnknownModel
 from gateway.routing.retry import RetryPolicy
 from tee.errors import Malformed
 
@@ -23,8 +24,29 @@ PROVIDERS = [
 
 
 def configured(*models: dict[str, Any], **others: Any) -> Config:
-    rows = [{"provider": "gpt", **model} for model in models] or [{"id": "a", "provider": "gpt"}]
+    rows = [model if "providers" in model else {"provider": "gpt", **model} for model in models] or [
+        {"id": "a", "provider": "gpt"}
+    ]
     return decode_config({"providers": PROVIDERS, "models": rows, **others}, {})
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "found"),
+    [
+        ({}, "provider", "neither"),
+        ({"provider": "gpt", "providers": ["gpt"]}, "provider", "both"),
+        ({"providers": []}, "providers", "none"),
+        ({"providers": ["gpt", "nobody"]}, "providers", "'nobody'"),
+        ({"providers": ["gpt", "gpt"]}, "providers", "2 texts"),
+        ({"providers": ["gpt", "plain"]}, "providers[1]", "a, whose provider plain is reached without TLS"),
+        ({"providers": ["gpt"], "upstream_model": {"claude": "x"}}, "upstream_model.claude", "an unknown name"),
+        ({"provider": "gpt", "content_hash": "ab"}, "content_hash", '"ab"'),
+    ],
+)
+def test_providers_that_cannot_serve_a_model_are_refused_by_name(row: dict[str, Any], field: str, found: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        decode_config({"providers": PROVIDERS, "models": [{"id": "a", **row}]}, {})
+    assert (caught.value.field, caught.value.found) == (f"config.models[0].{field}", found)
 
 
 def fault(*models: dict[str, Any], **others: Any) -> tuple[str, str]:
@@ -49,6 +71,44 @@ def test_one_fallback_needs_no_array() -> None:
     assert [route.model.id for route in table.fallbacks(table.route("a"))] == ["b"]
 
 
+def test_a_model_may_have_several_providers_each_with_its_own_name_of_it() -> None:
+    table = configured(
+        {"id": "a", "provider": "gpt"},
+        {"id": "b", "providers": ["gpt", "claude"], "upstream_model": {"claude": "theirs"}},
+        {"id": "c", "providers": ["gpt", "local"], "upstream_model": "same"},
+    ).models
+    served = {name: table.served_by(table.route(name)) for name in ("a", "b", "c")}
+    assert [(route.connector.id, route.model.upstream_model) for route in served["b"]] == [
+        ("gpt", "b"),
+        ("claude", "theirs"),
+    ]
+    assert [route.model.upstream_model for route in served["c"]] == ["same", "same"]
+    assert len(served["a"]) == 1
+
+
+def test_a_name_is_an_id_then_an_alias_then_the_longest_prefix() -> None:
+    """C18."""
+    table = configured(
+        {"id": "any", "prefix": "gpt/"},
+        {"id": "own", "prefix": "gpt/own/", "provider": "local"},
+        {"id": "gpt/5"},
+        {"id": "b", "aliases": ["gpt/own/b"]},
+    ).models
+
+    def place(name: str) -> tuple[str, str, str]:
+        route = table.route(name)
+        return route.model.id, route.connector.id, route.model.upstream_model
+
+    assert place("gpt/5") == ("gpt/5", "gpt", "gpt/5")
+    assert place("gpt/own/b") == ("b", "gpt", "b")
+    assert place("gpt/own/c:7") == ("gpt/own/c:7", "local", "c:7")
+    assert place("gpt/x/y") == ("gpt/x/y", "gpt", "x/y")
+    assert [model.id for model in table.models] == ["gpt/5", "b"]
+    for name in ("any", "gpt/", "gpt/../x", "gpt/a//b", "gpt//a", "gpt/a?b", "gpt/" + "a" * 129, "gp", "gpt/a\n"):
+        with pytest.raises(UnknownModel):
+            table.route(name)
+
+
 PAINTER = {"id": "b", "capabilities": ["chat", "images", "tools"]}
 EMBEDDER = {"capabilities": ["embeddings"]}
 
@@ -65,6 +125,10 @@ EMBEDDER = {"capabilities": ["embeddings"]}
         ([{"id": "a", "fallback": 1}], "fallback", "an integer"),
         ([{"id": "a", "fallback": [f"m{at}" for at in range(8)]}], "fallback", "8 texts"),
         ([{"id": "a", "capabilities": ["flight"]}], "capabilities", "'flight'"),
+        ([{"id": "a", "fallback": ["b"]}, {"id": "b", "prefix": "b/"}], "fallback[0]", "'b'"),
+        ([{"id": "a", "prefix": ""}], "prefix", "nothing"),
+        ([{"id": "a", "prefix": "a/", "upstream_model": "b"}], "prefix", "a prefix beside upstream_model"),
+        ([{"id": "a", "prefix": "a/", "fallback": ["b"]}, {"id": "b"}], "prefix", "a prefix beside fallback"),
         (
             [{"id": "a", "capabilities": ["chat", "images", "audio"], "fallback": ["b"]}, PAINTER],
             "fallback[0]",
@@ -84,6 +148,10 @@ EMBEDDER = {"capabilities": ["embeddings"]}
 )
 def test_a_fallback_that_cannot_stand_in_is_refused_by_name(models: Any, field: str, found: str) -> None:
     assert fault(*models) == (f"config.models[0].{field}", found)
+
+
+def test_a_prefix_alone_is_no_table_of_models() -> None:
+    assert fault({"id": "any", "prefix": "any/"}) == ("config.models", "prefixes only")
 
 
 def test_a_fallback_may_do_more_than_its_model() -> None:

@@ -156,14 +156,15 @@ BEGIN UPDATE calls SET draft = OLD.draft WHERE id = OLD.id; END
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("DROP TABLE activity; ALTER TABLE calls DROP COLUMN status", "made by another version (it has no calls."),
+        ("ALTER TABLE calls DROP COLUMN status", "not usable as the gateway's database (no such column: calls.status)"),
+        ("DROP TABLE alembic_version", "made by an earlier build, which noted no revision of its tables"),
         (
             "UPDATE calls SET receipt = NULL; "
             "CREATE TRIGGER full BEFORE UPDATE ON calls BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
             "the gateway's database: does not take the receipts of 1 calls that the last end has cut",
         ),
     ],
-    ids=["schema", "write"],
+    ids=["schema", "revision", "write"],
 )
 def test_a_record_that_takes_no_receipt_ends_the_start_with_a_sentence(
     tmp_path: Path, chip_file: Path, damage: str, words: str

@@ -13,7 +13,7 @@ from gateway.errors import RateLimited
 from gateway.http.rate_headers import rate_headers, spell_seconds
 from gateway.inference import InferenceRequest, Message, Text
 from gateway.rates import UNSAID, LocalRates, Rates, RateTicket
-from gateway.tenancy.rates import Standing, Want, Windows
+from gateway.tenancy.rates import Standing, Windows
 from gateway.tenancy.tenant import ApiKey, Tenant
 
 LONGEST = 61.0  # seconds that a wait may last: a minute, of which the first second is whole
@@ -28,9 +28,9 @@ def test_no_minute_holds_more_than_the_limit_and_who_waits_as_told_is_admitted(
     windows, now, admitted = Windows(), 1000.0, list[tuple[float, int]]()
     for pause, amount in asked:
         now += pause
-        taken = windows.take([Want("one", limit, amount)], 0, now)
+        taken = windows.take([("one", limit)], amount, 0, now)
         used = sum(each for at, each in admitted if at > now - 60)
-        standing = taken.standings[0]
+        standing = taken.tightest
         if taken.wait == 0:
             admitted.append((now, amount))
             assert used + amount <= limit
@@ -40,42 +40,41 @@ def test_no_minute_holds_more_than_the_limit_and_who_waits_as_told_is_admitted(
             assert sum(each for at, each in admitted if at > now - LONGEST) + amount > limit, "refused for nothing"
             if amount <= limit:
                 now += taken.wait + 1e-6
-                assert windows.take([Want("one", limit, amount)], 0, now).wait == 0, "the wait was a lie"
+                assert windows.take([("one", limit)], amount, 0, now).wait == 0, "the wait was a lie"
                 admitted.append((now, amount))
-    later = windows.take([Want("one", limit, 0)], 0, now + standing_reset(windows, limit, now) + 1e-6)
-    assert later.standings[0].remaining == limit, "the reset was a lie"
+    later = windows.take([("one", limit)], 0, 0, now + standing_reset(windows, limit, now) + 1e-6)
+    assert later.tightest.remaining == limit, "the reset was a lie"
 
 
 def standing_reset(windows: Windows, limit: int, now: float) -> float:
-    return windows.take([Want("one", limit, 0)], 0, now).standings[0].reset
+    return windows.take([("one", limit)], 0, 0, now).tightest.reset
 
 
 def test_one_limit_that_is_reached_leaves_the_others_untouched() -> None:
     windows = Windows()
-    both = [Want("key", 5, 1), Want("tenant", 1, 1)]
-    assert windows.take(both, 0, 10.0).wait == 0
-    refused = windows.take(both, 0, 10.5)
-    assert [standing.remaining for standing in refused.standings] == [4, 0]
-    assert refused.wait == 60.5
-    assert windows.take([Want("key", 5, 0)], 0, 10.5).standings[0].remaining == 4
+    both = [("key", 5), ("tenant", 1)]
+    assert windows.take(both, 1, 0, 10.0).wait == 0
+    refused = windows.take(both, 1, 0, 10.5)
+    assert (refused.tightest.remaining, refused.wait, refused.blame) == (0, 60.5, 1)
+    assert windows.take([("key", 5)], 0, 0, 10.5).tightest.remaining == 4
 
 
 def test_corrections_count_at_once_and_in_the_right_second() -> None:
     windows = Windows()
-    taken = windows.take([Want("one", 100, 60)], 0, 10.0)
+    taken = windows.take([("one", 100)], 60, 0, 10.0)
     windows.correct(["one"], taken.second, -50, 20.0)
-    assert windows.take([Want("one", 100, 0)], 0, 20.0).standings[0].remaining == 90
+    assert windows.take([("one", 100)], 0, 0, 20.0).tightest.remaining == 90
     windows.correct(["one"], taken.second, 95, 30.0)
-    late = windows.take([Want("one", 100, 1)], 0, 30.0)
-    assert late.standings[0].remaining == 0 and late.wait == 41.0, "105 are used, and the first 10 go at 71"
+    late = windows.take([("one", 100)], 1, 0, 30.0)
+    assert late.tightest.remaining == 0 and late.wait == 41.0, "105 are used, and the first 10 go at 71"
     windows.correct(["one"], taken.second, -5, 75.0)  # that second counts no more
-    assert windows.take([Want("one", 100, 0)], 0, 75.0).standings[0].remaining == 5
+    assert windows.take([("one", 100)], 0, 0, 75.0).tightest.remaining == 5
 
 
 def test_windows_in_which_nothing_counts_are_dropped() -> None:
     windows = Windows()
     for at in range(3000):
-        windows.take([Want(f"key {at}", 5, 1)], 0, at * 1.0)
+        windows.take([(f"key {at}", 5)], 1, 0, at * 1.0)
     assert len(windows._windows) <= 1024 + 61
 
 
@@ -163,7 +162,7 @@ def test_an_answer_takes_what_is_left_and_the_next_prompt_waits() -> None:
         rates, key = Rates(LocalRates(lambda: 100.0)), a_key(tokens_per_minute=5000, tenant_tokens_per_minute=800)
         ticket = await entered(rates, key)
         await ticket.reserve(asking(max_tokens=32_000))
-        assert ticket.standings["tokens"] == Standing(800, 0, 61.0, 0.0)
+        assert ticket.standings["tokens"] == Standing(800, 0, 61.0)
         with pytest.raises(RateLimited, match="this tenant may use 800 tokens per minute"):
             await (await entered(rates, key)).reserve(asking())
         ticket.settle(25)
@@ -193,7 +192,7 @@ def test_resets_are_spelt_as_openai_spells_them(seconds: float, words: str) -> N
 
 
 def test_anthropics_clients_are_told_a_time() -> None:
-    headers = rate_headers({"tokens": Standing(10, 3, 1.5, 0.0)}, anthropic=True, now=1_790_000_000.0)
+    headers = rate_headers({"tokens": Standing(10, 3, 1.5)}, anthropic=True, now=1_790_000_000.0)
     assert headers["anthropic-ratelimit-tokens-limit"] == "10"
     assert headers["anthropic-ratelimit-tokens-remaining"] == "3"
     assert headers["anthropic-ratelimit-tokens-reset"] == "2026-09-21T14:13:22Z"

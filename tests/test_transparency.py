@@ -43,10 +43,10 @@ def leaves_of(gateway: RunningGateway, size: int) -> list[bytes]:
     return leaves
 
 
-def proof_of(gateway: RunningGateway, receipt_id: str) -> Any:
+def proof_of(gateway: RunningGateway, receipt_id: str, api_key: str | None = None) -> Any:
     """The proof of a call, once a checkpoint holds it."""
     deadline = time.monotonic() + 15
-    with gateway.client(gateway.api_key) as client:
+    with gateway.client(api_key) as client:
         while (answer := client.get(f"/v1/aci/receipts/{receipt_id}/proof")).status_code != 200:
             assert answer.status_code == 404, answer.text
             assert time.monotonic() < deadline, "no checkpoint came to hold the call"

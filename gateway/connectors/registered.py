@@ -35,8 +35,9 @@ def read_provider(fields: Mapping[str, object]) -> Provider:
         raise Malformed(unknown[0][:64], "an unknown member", f"one of {', '.join(_MEMBERS)}")
     found = dict.fromkeys(_MEMBERS) | dict(fields)
     name = read_id("id", found["id"])
-    if found["kind"] not in KINDS:
-        raise Malformed("kind", repr(found["kind"])[:64], f"one of {', '.join(KINDS)}")
+    kind = found["kind"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise Malformed("kind", repr(kind)[:64], f"one of {', '.join(KINDS)}")
     key = found["api_key_id"]
     return found | {
         "display_name": name if found["display_name"] is None else _text("display_name", found["display_name"]),
@@ -84,7 +85,11 @@ def _row(provider: Provider, keys: PurePath) -> dict[str, Any]:
 def _endpoint(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_ENDPOINT or not value.isascii() or not value.isprintable():
         raise Malformed("endpoint", kind_of(value), "https://HOST[:PORT][/PATH]")
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:  # brackets that do not match, or a port that is none
+        raise Malformed("endpoint", "no URL", "https://HOST[:PORT][/PATH]") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise Malformed("endpoint", "another URL", "https://HOST[:PORT][/PATH], or http:// nearby, and nothing else")
     return value

@@ -12,6 +12,7 @@ from gateway.admin_token import AdminToken
 from gateway.errors import InvalidRequest
 from gateway.http.management import private, read_fields
 from gateway.http.problems import NotFound
+from gateway.inference import InferenceRequest
 from gateway.pipeline import Pipeline
 from gateway.rerouting import Rerouting
 from gateway.routing.explain import explain
@@ -57,7 +58,8 @@ class PolicyEndpoints:
             raise InvalidRequest.at("model", "no text", "the id of a model")
         if not isinstance(provider, str | None):
             raise InvalidRequest.at("provider", "no text", "the id of a provider, or null")
-        candidates = self._pipeline.decisions.candidates(model, provider, None)
+        empty = InferenceRequest("", model, ())  # what it costs at most is then the price of the longest answer
+        candidates = self._pipeline.decisions.candidates(model, provider, empty)
         return private(explain(policy, candidates, time.time(), pinned=provider is not None))
 
     async def show(self, request: Request) -> Response:

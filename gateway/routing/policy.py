@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from gateway.config_fields import bounded, refuse_unknown, texts, typed
+from gateway.leakscan.step import POSTURES, REDACT, REFUSE
 from gateway.routing.tier import TIERS, Tier
 from tee.canonical import digest, kind_of
 from tee.errors import Malformed
@@ -18,7 +19,6 @@ MAX_NAMES = 64  # in each list of a policy
 MAX_VERSION = 2**31
 MICRO = 1_000_000
 MAX_USD = 1_000_000  # for one request
-LEAK_SCANS = ("redact", "refuse", "off")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 
@@ -48,7 +48,7 @@ class RoutingPolicy:
     max_cost: int | None = None
     preferred_providers: tuple[str, ...] = ()
     models: tuple[str, ...] | None = None
-    leak_scan: str = "redact"
+    leak_scan: str = REDACT
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ CLINICAL_STRICT = RoutingPolicy(
     require_tier=Tier.HARDENED,
     witness_scopes=("clinical",),
     require_drift_clean=True,
-    leak_scan="refuse",
+    leak_scan=REFUSE,
 )
 BUILT_IN = (DEFAULT, CLINICAL_STRICT)
 """There without being configured; a configured policy of the same id replaces one."""
@@ -140,7 +140,7 @@ def decode_policy(row: Any, path: str) -> RoutingPolicy:
         max_cost=_micro_usd(row, "max_cost_per_request_usd", path),
         preferred_providers=texts(row, "preferred_providers", path, MAX_NAMES),
         models=texts(row, "models", path, MAX_NAMES) if "models" in row else None,
-        leak_scan=_word(row, "leak_scan", LEAK_SCANS, path) or "redact",
+        leak_scan=_word(row, "leak_scan", POSTURES, path) or REDACT,
     )
 
 

@@ -77,7 +77,8 @@ def lasting_reasons(policy: RoutingPolicy, one: Candidate, now: float) -> list[R
     if policy.require_tier is not None and tier < policy.require_tier:
         found.append(Reason("require_tier", f"tier is {tier.word}, wanted {policy.require_tier.word}{_why(one)}"))
     if policy.require_drift_clean and (known.drift is not None or known.identity is not Identity.KNOWN):
-        found.append(Reason("require_drift_clean", known.drift or _UNCLEAN[known.identity]))
+        words = f"{known.drift or _UNCLEAN[known.identity]}, wanted one without drift"
+        found.append(Reason("require_drift_clean", words))
     for scope in policy.witness_scopes:
         if one.scopes.get(scope, 0) <= now:
             past = "has expired" if scope in one.scopes else "is not vouched for"
@@ -98,7 +99,9 @@ def passing_reasons(policy: RoutingPolicy, one: Candidate, *, pinned: bool) -> l
         found.append(Reason("max_latency_ms", words))
     if policy.max_cost is not None and (one.cost is None or one.cost > policy.max_cost):
         price = "an unknown price" if one.cost is None else f"up to {usd_text(one.cost)} USD"
-        found.append(Reason("max_cost_per_request_usd", f"costs {price}, wanted at most {usd_text(policy.max_cost)}"))
+        found.append(
+            Reason("max_cost_per_request_usd", f"costs {price}, wanted at most {usd_text(policy.max_cost)} USD")
+        )
     return found
 
 
@@ -130,7 +133,8 @@ def _ordered(policy: RoutingPolicy, candidates: list[Candidate]) -> list[Candida
     chain = {name: at for at, name in enumerate(policy.preferred_providers)}
 
     def place(one: Candidate) -> tuple[int, int, float]:
-        return models.index(one.route.model.id), chain.get(one.route.connector.id, len(chain)), -one.score
+        # Rounded, so that a few milliseconds do not send all calls to and fro between equals.
+        return models.index(one.route.model.id), chain.get(one.route.connector.id, len(chain)), -round(one.score, 2)
 
     return sorted(candidates, key=place)
 

@@ -257,8 +257,7 @@ def find_receipt(engine: Engine, receipt_id: str, key_id: str) -> LoggedReceipt 
 def find_open_calls(engine: Engine, log: int) -> list[OpenCall]:
     """Calls of one replica that have no receipt: after a crash, those that it cut. Raises Unavailable."""
     columns = [CALLS.c[name] for name in OpenCall.__slots__]
-    # Every receipt has its `closed_at`, and that is what the index knows.
-    query = select(*columns).where(CALLS.c.log == log, CALLS.c.closed_at.is_(None)).order_by(CALLS.c.id)
+    query = select(*columns).where(CALLS.c.log == log, CALLS.c.receipt.is_(None)).order_by(CALLS.c.id)
     try:
         with engine.connect() as connection:
             rows = connection.execute(query).all()

@@ -18,8 +18,9 @@ POOL_SIZE, POOL_OVERFLOW = 5, 10  # SQLAlchemy's own bounds, said because the se
 CONNECT_SECONDS = 10
 # What a replica that hangs, or whose machine is gone, may hold up: its locks go with its connection. Transactions take
 # milliseconds. A commit that is acknowledged is on disk, whatever the server's own setting is.
+LOCK_SECONDS = 10
 _SESSION = """
-SET lock_timeout = '10s';
+SET lock_timeout = '{seconds}s';
 SET idle_in_transaction_session_timeout = '30s';
 SET tcp_keepalives_idle = 15;
 SET tcp_keepalives_interval = 5;
@@ -70,7 +71,7 @@ def _set_session(connection: Any, _record: Any) -> None:
 
     connection.adapters.register_dumper(str, LenientText)
     connection.autocommit = True
-    connection.execute(_SESSION)
+    connection.execute(_SESSION.format(seconds=LOCK_SECONDS))
     connection.autocommit = False
 
 

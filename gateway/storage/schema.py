@@ -15,9 +15,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 SCHEMA = MetaData()
+_OPEN = text("receipt IS NULL")
 _ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
 
 TENANTS = Table(
@@ -103,7 +105,7 @@ CALLS = Table(
     Column("pruned_days", Integer),
     Column("abandoned_at", BigInteger),  # when another replica took the call's own for gone
     Index("calls_to_prune", "pruned_at", "closed_at"),
-    Index("calls_of_log", "log", "closed_at"),  # those that are open
+    Index("calls_open", "log", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 # One row per attempt of a closed call, and one of a call for which nobody was asked: never a word of its content.
 ACTIVITY = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.errors import Forbidden
@@ -57,7 +58,7 @@ def shown_prefix(secret: str) -> str:
     return f"{secret[: len(kind) + SHOWN]}…"
 
 
-def secret_of(headers: dict[str, str]) -> str | None:
+def secret_of(headers: Mapping[str, str]) -> str | None:
     """The first key that the headers carry: X-Router-Key, Bearer, x-api-key, api-key."""
     if secret := headers.get("x-router-key"):
         return secret

@@ -67,8 +67,17 @@ class RunningGateway:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop it if it runs."""
         if self._process is not None:
             self.stop()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Under which it runs, and commands about it."""
+        return self._environ
 
     @property
     def url(self) -> str:
@@ -108,6 +117,10 @@ class RunningGateway:
     def start(self) -> None:
         """Start, and wait until it is ready."""
         self.launch()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():

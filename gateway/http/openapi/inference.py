@@ -12,6 +12,7 @@ from gateway.http.openapi.pieces import (
     NUMBER,
     RATE_HEADERS,
     STRING,
+    USD,
     Paths,
     Schema,
     answer,
@@ -281,7 +282,27 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "TokenCount": record({"input_tokens": COUNT, "estimated": BOOLEAN}, ["estimated"], **_VENDOR),
     "Model": record(
-        {"id": STRING, "object": constant("model"), "created": COUNT, "owned_by": STRING},
+        {
+            "id": STRING,
+            "object": constant("model"),
+            "created": COUNT,
+            "owned_by": STRING,
+            "x_saferouter": ref("ModelFacts"),
+        }
+    ),
+    "ModelFacts": record(
+        {
+            "provider": STRING,
+            "family": STRING,
+            "context_window": maybe(COUNT),
+            "max_output_tokens": maybe(COUNT),
+            "input_usd_per_million": USD,
+            "output_usd_per_million": USD,
+            "modalities": {"type": ["array", "null"], "items": STRING},
+            "capabilities": rows(STRING),
+            "tier": STRING,
+        },
+        description="What is known of it here; null: nothing is.",
     ),
     "ModelList": listing(ref("Model")),
     "AnthropicModel": record({"type": constant("model"), "id": STRING, "display_name": STRING, "created_at": STRING}),

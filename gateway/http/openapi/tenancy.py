@@ -37,7 +37,7 @@ _KEY = in_path("key_id", STRING, "Of the key, not its secret.", "key-00000000")
 def _keys(prefix: str, suffix: str, tag: str, *parents: Schema) -> Paths:
     """The keys below one prefix."""
     security = ADMIN if parents else None
-    errors = (*MANAGED, 404) if parents else MANAGED
+    errors = (*MANAGED, 404, 409) if parents else (*MANAGED, 409)
 
     def act(name: str, summary: str, shown: dict[int, Schema], *more: Schema, takes: Schema | None = None) -> Schema:
         missing = errors if 404 in errors or _KEY not in more else (*errors, 404)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0001_04930d8b1798"
+revision = "r0001_c5c5b6dc02be"
 down_revision = None
 
 
@@ -60,7 +60,14 @@ def _calls() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("receipt_id"),
     )
-    op.create_index("calls_of_log", "calls", ["log", "closed_at"], unique=False)
+    op.create_index(
+        "calls_open",
+        "calls",
+        ["log"],
+        unique=False,
+        sqlite_where=sa.text("receipt IS NULL"),
+        postgresql_where=sa.text("receipt IS NULL"),
+    )
     op.create_index("calls_to_prune", "calls", ["pruned_at", "closed_at"], unique=False)
     op.create_index(op.f("ix_calls_key_id"), "calls", ["key_id"], unique=False)
 

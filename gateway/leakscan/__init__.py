@@ -1,0 +1,1 @@
+"""Step 2, scan: credentials in prompts. Pure: bytes in, findings and cleaned bytes out."""
