@@ -205,6 +205,13 @@ def test_who_may_pay_in_and_what_is_no_payment(gateway: RunningGateway, till: Ti
     assert httpx2.post(f"{gateway.url}/v1/credits/topup", json={"usd": 1}, **PLAIN).status_code == 401
 
 
+def test_the_card_of_a_model_says_what_is_charged(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        cards = {row["id"]: row["x_saferouter"] for row in client.get("/v1/models").json()["data"]}
+    shown = {name: (card["input_usd_per_million"], card["output_usd_per_million"]) for name, card in cards.items()}
+    assert shown == {"wire-1": (1.0, 2.0), "flat-1": (0.0, 0.0), "unpriced-1": (None, None)}
+
+
 def test_every_account_balances_after_all_that(gateway: RunningGateway) -> None:
     assert check(gateway) == (0, "PASS every account balances.\n")
     database = sqlite3.connect(gateway.state / "gateway.sqlite3", timeout=30)
