@@ -1,4 +1,4 @@
-"""Endpoints of money: what a key has and used, and paying in."""
+"""Endpoints of credits."""
 
 from __future__ import annotations
 
@@ -27,72 +27,72 @@ from gateway.http.openapi.pieces import (
     words,
 )
 
-_AMOUNT: Schema = {
-    "type": ["number", "string"],
-    "description": "US dollars: above 0, at most 1000000, at most six decimal places.",
-}
-
 PATHS: Paths = {
     "/v1/credits": {
         "get": operation(
             "getCredits",
-            "Balance and usage of the key that asks",
-            {200: answer("As the ledger says it now.", ref("Credits"))},
-            *MANAGED,
+            "What a key has, holds, spent and used",
+            {200: answer("In US dollars.", ref("Credits"))},
+            *(400, 401, 403, 503),
             tag="credits",
-            parameters=[query("scope", one_of("key", "tenant"), "Whose usage: the key's, or that of all keys.")],
+            parameters=[query("scope", one_of("key", "tenant"), "Whose usage is counted.", example="key")],
         )
     },
     "/v1/credits/topup": {
         "post": operation(
             "topUp",
             "Pay in for a key, which is prepaid from then on",
-            {201: answer("What was paid in; the same once more for a repetition.", ref("TopUp"))},
+            {201: answer("It is paid in.", ref("TopUp"))},
             *(*MANAGED, 404, 409),
             tag="credits",
-            security=[*ANY_KEY, *ADMIN],
-            parameters=[header("Idempotency-Key", STRING, "Names the payment: it is made once.", "order-7")],
-            takes=body(ref("Payment"), five={"usd": 5.0, "note": "March"}, other={"usd": "0.25", "key_id": "key-0"}),
+            security=[*ADMIN, *ANY_KEY],
+            parameters=[header("Idempotency-Key", {"type": "string"}, "What was paid under it is not paid again.")],
+            takes=body(ref("TopUpRequest"), five={"usd": 5.0, "key_id": "key-11111111", "note": "five dollars"}),
+            about="For the operator, or for a key with the scope `billing`.",
         )
     },
 }
+
+_KNOWN = words({"type": "number"}, "US dollars, at most six decimal places.")
+
 SCHEMAS: dict[str, Schema] = {
     "Credits": record(
         {
             "object": constant("credits"),
             "key_id": STRING,
-            "balance_usd": words(USD, "What was paid in and is not spent, with what is held; null: not prepaid."),
-            "reserved_usd": words(USD, "Held of it for calls that run."),
-            "spent_usd": USD,
-            "tenant": record({"id": STRING, "usd_cap": USD, "usd_spent": USD}),
-            "usage": rows(ref("ModelUsage")),
+            "balance_usd": words(USD, "Null: the key is not prepaid, so only its tenant's cap binds it."),
+            "reserved_usd": _KNOWN,
+            "spent_usd": _KNOWN,
+            "tenant": record({"id": STRING, "usd_cap": USD, "usd_spent": _KNOWN}),
+            "usage": rows(
+                record(
+                    {
+                        "model": STRING,
+                        "calls": COUNT,
+                        "prompt_tokens": COUNT,
+                        "completion_tokens": COUNT,
+                        "usd": USD,
+                        "unpriced_calls": COUNT,
+                    }
+                )
+            ),
             "prices": record({"version": STRING, "date": STRING, "digest": DIGEST}),
         }
     ),
-    "ModelUsage": record(
+    "TopUpRequest": record(
         {
-            "model": STRING,
-            "calls": COUNT,
-            "prompt_tokens": COUNT,
-            "completion_tokens": COUNT,
-            "usd": USD,
-            "unpriced_calls": words(COUNT, "Of the calls, those whose price was not known."),
-        }
-    ),
-    "Payment": record(
-        {
-            "usd": _AMOUNT,
-            "key_id": words(STRING, "The key's id; the caller's own where it is left out."),
+            "usd": {"type": ["number", "string"]},
+            "key_id": STRING,
             "note": {"type": ["string", "null"], "maxLength": 200},
         },
-        optional=("key_id", "note"),
+        ["key_id", "note"],
         additionalProperties=False,
     ),
     "TopUp": record(
         {
             "object": constant("credits.topup"),
             "key_id": STRING,
-            "usd": USD,
+            "usd": _KNOWN,
             "note": maybe(STRING),
             "balance_usd": USD,
             "created_at": TIME,
