@@ -75,6 +75,7 @@ def costs(gateway: RunningGateway, receipt_id: str) -> tuple[int | None, bool]:
 
 
 def test_a_call_is_charged_what_it_used(gateway: RunningGateway, till: Till, wire: ScriptedUpstream) -> None:
+    """R152, R153, R155: kept, deducted, and shown by model."""
     key, secret = till.tenant("buffered")
     assert till.credits(secret)["balance_usd"] is None
     assert till.pay(key, 1).json()["balance_usd"] == 1
@@ -91,6 +92,7 @@ def test_a_call_is_charged_what_it_used(gateway: RunningGateway, till: Till, wir
 
 
 def test_a_stream_is_charged_what_it_used(gateway: RunningGateway, till: Till, wire: ScriptedUpstream) -> None:
+    """R157: streams are billed too."""
     key, secret = till.tenant("streamed")
     till.pay(key, 1)
     wire.play(streamed(3, USED))
@@ -126,6 +128,7 @@ def test_a_refusal_of_the_provider_is_free(gateway: RunningGateway, till: Till, 
 def test_an_empty_key_is_refused_before_the_provider_is_asked_and_has_a_receipt(
     gateway: RunningGateway, till: Till, wire: ScriptedUpstream
 ) -> None:
+    """R154: 402."""
     key, secret = till.tenant("empty")
     till.pay(key, CALL_USD)
     wire.play(answered(USED))
@@ -147,6 +150,7 @@ def test_an_empty_key_is_refused_before_the_provider_is_asked_and_has_a_receipt(
 
 
 def test_the_cap_of_a_tenant_binds_all_its_keys(gateway: RunningGateway, till: Till, wire: ScriptedUpstream) -> None:
+    """R53: what a tenant spends, and may spend."""
     _, secret = till.tenant("capped", usd_cap=2 * CALL_USD)
     second = till.ask("POST", "/admin/tenants/capped/keys", {"name": "second"}).json()["key"]
     wire.play(answered(USED))
@@ -179,6 +183,7 @@ def test_an_unknown_price_is_null_and_nobody_with_a_bound_may_call_it(
 
 
 def test_a_payment_is_made_once(till: Till) -> None:
+    """R155: `POST /v1/credits/topup`."""
     key, secret = till.tenant("payer")
     first, again = (till.pay(key, 2, idempotency_key="order-7") for _ in range(2))
     assert first.status_code == again.status_code == 201 and first.json() == again.json()
