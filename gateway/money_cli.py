@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tee.errors import Malformed, Unavailable
+from gateway.cli_database import ConfigOption, JsonOption, in_database, load
 from tee.terminal import EXIT_REJECTED
 
 if TYPE_CHECKING:
-    from gateway.config import Config
     from gateway.money.pricing import Tariff
-    from gateway.storage.engine import Engine
 
 prices_app = typer.Typer(no_args_is_help=True, help="What calls are charged.")
 credits_app = typer.Typer(no_args_is_help=True, help="What keys have, and paying in.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger of all money.")
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The gateway's TOML file; without one, the demo with its mock provider.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KeyArgument = Annotated[str, typer.Argument(help="The id of a key, as `GET /v1/keys` shows it.")]
 
 
@@ -36,10 +29,10 @@ def register(app: typer.Typer) -> None:
 @prices_app.command("show")
 def prices_show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Print the price of every model, in US dollars per million tokens, with the margin."""
+    loaded = load(config)
     from gateway.money.price_book import routes_of
     from gateway.money.price_list import encode_price
 
-    loaded = _load(config)
     book = loaded.prices
     known = [(route, book.tariff(route)) for route in routes_of(loaded.models)]
     if as_json:
@@ -58,7 +51,7 @@ def prices_show(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 @prices_app.command("check")
 def prices_check(config: ConfigOption = None) -> None:
     """Read the prices as the gateway would; exit 1 if a model has none."""
-    loaded = _load(config)
+    loaded = load(config)
     from gateway.money.price_book import routes_of
 
     missing = [route for route in routes_of(loaded.models) if loaded.prices.tariff(route) is None]
@@ -73,13 +66,13 @@ def prices_check(config: ConfigOption = None) -> None:
 @credits_app.command("show")
 def credits_show(key: KeyArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Print what a key has, holds and has spent."""
+    load(config)  # its words on a missing server come before ours
     from gateway.money.usd import usd, usd_text
     from gateway.storage.credits import find_balance, keys_spent
 
-    engine = _database(_load(config))
-    with engine.connect() as connection:
-        (balance, reserved), spent = find_balance(connection, key), keys_spent(connection, [key])[key]
-    engine.dispose()
+    (balance, reserved), spent = in_database(
+        config, lambda connection, _now: (find_balance(connection, key), keys_spent(connection, [key])[key])
+    )
     if as_json:
         left = None if balance is None else usd(balance)
         _print({"key_id": key, "balance_usd": left, "reserved_usd": usd(reserved), "spent_usd": usd(spent)})
@@ -97,30 +90,25 @@ def credits_topup(
     config: ConfigOption = None,
 ) -> None:
     """Pay in for a key, which is prepaid from then on; the gateway may run meanwhile."""
-    from gateway.errors import GatewayError
+    load(config)  # its words on a missing server come before ours
     from gateway.money.usd import parse_usd, usd_text
     from gateway.storage.topup import TopUp, pay_in, request_key
 
     request = None if once is None else request_key("operator", once)
     wanted = TopUp(key, None, parse_usd(usd, "USD"), note, request)
-    engine = _database(_load(config))
-    try:
-        with engine.begin() as connection:
-            paid = pay_in(connection, int(time.time()), wanted=wanted)
-    except GatewayError as refusal:
-        raise Malformed("KEY or --once", refusal.message, "a key that is there, and each payment once") from None
-    finally:
-        engine.dispose()
+    paid = in_database(config, partial(pay_in, wanted=wanted))
     typer.echo(f"{key} has {usd_text(paid.balance or 0)}.")
 
 
 @ledger_app.command("check")
 def ledger_check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Prove that every account holds what its entries and its open calls say; exit 1 and its name if one does not."""
+    url = load(config).database_url
     from gateway.money.usd import usd_text
+    from gateway.storage.engine import open_database
     from gateway.storage.ledger_check import check_ledger
 
-    engine = _database(_load(config))
+    engine = open_database(url)
     faults = check_ledger(engine)
     engine.dispose()
     if as_json:
@@ -133,24 +121,6 @@ def ledger_check(config: ConfigOption = None, as_json: JsonOption = False) -> No
         typer.echo(f"FAIL {fault.account}: its {fault.what} is {found}, and its entries say {wanted}.")
     if faults:
         raise typer.Exit(EXIT_REJECTED)
-
-
-def _load(path: Path | None) -> Config:
-    """Imports wait until here, so that `saferouter verify` starts fast and runs without the server."""
-    try:
-        from gateway.config import load_config
-        from gateway.storage import engine  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise Unavailable("the gateway", f"needs {error.name}: install saferouter[gateway]", retryable=False) from None
-    return load_config(path)
-
-
-def _database(config: Config) -> Engine:
-    from gateway.state import make_state
-    from gateway.storage.engine import open_database
-
-    make_state(config.state)
-    return open_database(config.database_url)
 
 
 def _rates(tariff: Tariff) -> str:

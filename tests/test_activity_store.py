@@ -53,6 +53,7 @@ def made(number: int, chance: random.Random) -> dict[str, Any]:
         "started_at": NOW - (ROWS - number) * 20,
         "milliseconds": chance.randrange(1, 100_000),
         "cost_micro_usd": chance.randrange(1000),
+        "cost_estimated": False,
         "partial": False,
         "skipped": 0,
         "cost_estimated": False,

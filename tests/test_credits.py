@@ -75,6 +75,7 @@ def costs(gateway: RunningGateway, receipt_id: str) -> tuple[int | None, bool]:
 
 
 def test_a_call_is_charged_what_it_used(gateway: RunningGateway, till: Till, wire: ScriptedUpstream) -> None:
+    """R152, R153, R155: kept, deducted, and shown by model."""
     key, secret = till.tenant("buffered")
     assert till.credits(secret)["balance_usd"] is None
     assert till.pay(key, 1).json()["balance_usd"] == 1
@@ -91,6 +92,7 @@ def test_a_call_is_charged_what_it_used(gateway: RunningGateway, till: Till, wir
 
 
 def test_a_stream_is_charged_what_it_used(gateway: RunningGateway, till: Till, wire: ScriptedUpstream) -> None:
+    """R157: streams are billed too."""
     key, secret = till.tenant("streamed")
     till.pay(key, 1)
     wire.play(streamed(3, USED))
@@ -126,6 +128,7 @@ def test_a_refusal_of_the_provider_is_free(gateway: RunningGateway, till: Till, 
 def test_an_empty_key_is_refused_before_the_provider_is_asked_and_has_a_receipt(
     gateway: RunningGateway, till: Till, wire: ScriptedUpstream
 ) -> None:
+    """R154: 402."""
     key, secret = till.tenant("empty")
     till.pay(key, CALL_USD)
     wire.play(answered(USED))
@@ -147,6 +150,7 @@ def test_an_empty_key_is_refused_before_the_provider_is_asked_and_has_a_receipt(
 
 
 def test_the_cap_of_a_tenant_binds_all_its_keys(gateway: RunningGateway, till: Till, wire: ScriptedUpstream) -> None:
+    """R53: what a tenant spends, and may spend."""
     _, secret = till.tenant("capped", usd_cap=2 * CALL_USD)
     second = till.ask("POST", "/admin/tenants/capped/keys", {"name": "second"}).json()["key"]
     wire.play(answered(USED))
@@ -179,6 +183,7 @@ def test_an_unknown_price_is_null_and_nobody_with_a_bound_may_call_it(
 
 
 def test_a_payment_is_made_once(till: Till) -> None:
+    """R155: `POST /v1/credits/topup`."""
     key, secret = till.tenant("payer")
     first, again = (till.pay(key, 2, idempotency_key="order-7") for _ in range(2))
     assert first.status_code == again.status_code == 201 and first.json() == again.json()
@@ -205,6 +210,13 @@ def test_who_may_pay_in_and_what_is_no_payment(gateway: RunningGateway, till: Ti
     assert httpx2.post(f"{gateway.url}/v1/credits/topup", json={"usd": 1}, **PLAIN).status_code == 401
 
 
+def test_the_card_of_a_model_says_what_is_charged(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        cards = {row["id"]: row["x_saferouter"] for row in client.get("/v1/models").json()["data"]}
+    shown = {name: (card["input_usd_per_million"], card["output_usd_per_million"]) for name, card in cards.items()}
+    assert shown == {"wire-1": (1.0, 2.0), "flat-1": (0.0, 0.0), "unpriced-1": (None, None)}
+
+
 def test_every_account_balances_after_all_that(gateway: RunningGateway) -> None:
     assert check(gateway) == (0, "PASS every account balances.\n")
     database = sqlite3.connect(gateway.state / "gateway.sqlite3", timeout=30)
@@ -228,7 +240,7 @@ def test_a_person_pays_in_and_looks_by_command(gateway: RunningGateway, till: Ti
     shown = run_cli("credits", "show", key, "--config", config, "--json", environ=where)
     assert json.loads(shown.stdout) == {"key_id": key, "balance_usd": 2.5, "reserved_usd": 0.0, "spent_usd": 0.0}
     wrong = run_cli("credits", "topup", "key-none", "1", "--config", config, environ=where)
-    assert wrong.returncode == 2 and "no key" in wrong.stderr
+    assert wrong.returncode == 1 and "no key" in wrong.stderr
     prices = run_cli("prices", "show", "--config", config, environ=where).stdout
     assert "wire-1 at wire  $1.00 in, $2.00 out" in prices and "unpriced-1 at wire  unknown" in prices
     missing = run_cli("prices", "check", "--config", config, environ=where)

@@ -54,10 +54,12 @@ def tariff(rates: Rates = SONNET, margin: int = 0, **price: Any) -> Tariff:
     ],
 )
 def test_each_class_of_tokens_has_its_price(rates: Rates, usage: Usage, micro_usd: int) -> None:
+    """R222: a tier of the cache has its own price where it has one."""
     assert tariff(rates).cost(usage) == micro_usd
 
 
 def test_a_margin_and_a_fee_are_added_before_the_one_rounding() -> None:
+    """R86: a percentage of what inference costs."""
     assert tariff(margin=500).cost(Usage(1000, 0)) == 3150
     assert tariff(margin=1, request=7).cost(Usage(1000, 0)) == 3008  # 3007.3007
     assert tariff(request=1000).cost(Usage(0, 0)) == 1000

@@ -121,7 +121,7 @@ class ModelsEndpoint:
             created = dt.datetime.fromtimestamp(CREATED, dt.UTC).isoformat().replace("+00:00", "Z")
             return {"type": "model", "id": row.id, "display_name": row.id, "created_at": created}
         first = self._pipeline.decisions.candidates(row.id, None, None)[0]
-        card = self._cards.card(replace(first.route, tier=first.tier))
+        card = self._cards.card(replace(first.route, tier=first.tier), self._pipeline.prices.tariff(first.route))
         return {
             "id": row.id,
             "object": "model",

@@ -1,10 +1,11 @@
-"""The card of a model in `GET /v1/models`: what the operator states, else what the generated catalog knows."""
+"""The card of a model in `GET /v1/models`: what is charged here, what the operator states, what the catalog knows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gateway.models.catalog.generated import GeneratedModel, generated_models
+from gateway.money.pricing import Tariff
 from gateway.routing.route import PublicModel, Route
 
 # The catalog's names of providers, where ours are others. A model of one's own machine stands in no price list.
@@ -31,17 +32,24 @@ class ModelCards:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], GeneratedModel] | None = None
 
-    def card(self, route: Route) -> dict[str, Any]:
-        """`x_saferouter` of a model; null is what nobody states and no catalog knows."""
+    def card(self, route: Route, tariff: Tariff | None = None) -> dict[str, Any]:
+        """`x_saferouter` of a model; null is what nobody states and no catalog knows. A `tariff` is what is charged."""
         stated, known = route.model.card, self._find(route)
         price = None if known is None else known.cost
+        into, out = (None, None) if tariff is None else tariff.main_rates()
         return {
             "provider": route.connector.id,
             "family": stated.family or route.connector.family,
             "context_window": stated.context_window or (known and known.context_window),
             "max_output_tokens": stated.max_output_tokens or (known and known.max_tokens),
-            "input_usd_per_million": _first(stated.input_usd_per_million, None if price is None else price.input),
-            "output_usd_per_million": _first(stated.output_usd_per_million, None if price is None else price.output),
+            "input_usd_per_million": _first(
+                into,
+                _first(stated.input_usd_per_million, None if price is None else price.input),
+            ),
+            "output_usd_per_million": _first(
+                out,
+                _first(stated.output_usd_per_million, None if price is None else price.output),
+            ),
             "modalities": list(stated.modalities or (known.input if known else ())) or None,
             "capabilities": _capabilities(route.model, known),
             "tier": route.tier.word,

@@ -92,6 +92,11 @@ class Tariff:
         """What a call comes to that used this, in micro-USD, rounded up once."""
         return self.total(self.price.rates_for(usage.prompt_tokens).of(usage))
 
+    def main_rates(self) -> tuple[float, float]:
+        """The prices of a prompt and of a completion with the margin, in US dollars per million tokens: to be shown."""
+        rates, whole = self.price.rates, WHOLE * MILLION
+        return rates.input * (WHOLE + self.margin) / whole, rates.output * (WHOLE + self.margin) / whole
+
     def total(self, millionths: int) -> int:
         """Tokens' worth with the call's own fee and the margin, in micro-USD, rounded up."""
         gross = (millionths + self.price.request * MILLION) * (WHOLE + self.margin)

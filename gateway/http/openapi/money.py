@@ -76,7 +76,7 @@ SCHEMAS: dict[str, Schema] = {
                     }
                 )
             ),
-            "prices": record({"version": {}, "date": STRING, "digest": DIGEST}),
+            "prices": record({"version": STRING, "date": STRING, "digest": DIGEST}),
         }
     ),
     "TopUpRequest": record(
