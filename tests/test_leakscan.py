@@ -112,6 +112,18 @@ def test_escaped_solidi_do_not_hide_a_password() -> None:
     assert scan(body).redacted == body.replace(b"wy7Vq9xN2p", b"[redacted:url-password]")
 
 
+def test_passwords_with_signs_are_passwords_too() -> None:
+    for password in ("p$7xQ-wv9", "a%40bQ7x!", "x(7)yQ+z", "Q[1]z_7w"):
+        body = said(f"amqp://app:{password}@broker:5672/")
+        assert scan(body).redacted == body.replace(password.encode(), b"[redacted:url-password]"), password
+
+
+def test_a_header_that_nests_without_end_is_no_token() -> None:
+    header = base64.urlsafe_b64encode(b'{"a":' + b"[" * 5000).decode().rstrip("=")
+    body = said(f"{header}.eyJzdWIiOiIxMjM0NTY3ODkwIn0.{'Ab1-' * 11}")
+    assert scan(body).redacted == body
+
+
 def test_what_remains_is_json_whatever_stands_before_a_credential() -> None:
     """A mark takes no part of an escape with it, also where that ends in the letter with which a token begins."""
     chance = random.Random(5)
