@@ -159,7 +159,8 @@ def test_the_receipt_tells_what_was_asked_and_what_was_sent_on(
     redacting: RunningGateway, provider: ScriptedUpstream
 ) -> None:
     provider.play(NO)
-    answered = redacting.post(filled(CHAT, "openai", SECRET))
+    answered = redacting.post(filled(CHAT, "openai", SECRET), origin="https://page.example")
+    assert "x-sf-redactions" in answered.headers["access-control-expose-headers"], "a browser's page may read it"
     receipt = redacting.verified(answered)
     assert receipt.events["request.received"]["body_hash"] == digest_bytes(answered.request)
     assert receipt.events["request.forwarded"]["body_hash"] == digest_bytes(provider.got.body)

@@ -60,7 +60,7 @@ _CORS: dict[str, Any] = {
     "allow_methods": ["*"],
     "allow_headers": ["*"],
     "expose_headers": [
-        *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence"),
+        *("x-receipt-id", "x-request-id", "retry-after", "age", "x-sf-evidence", "x-sf-redactions"),
         *("content-digest", "signature", "signature-input", "x-should-retry"),
         *EXPOSED,
         *("x-saferouter-fallback-from", "x-saferouter-fallback-to", "x-sf-fallback-from", "x-sf-fallback-to"),

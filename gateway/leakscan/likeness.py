@@ -8,6 +8,7 @@ import re
 import string
 import zlib
 
+_KINDS = (string.digits, string.ascii_uppercase, string.ascii_lowercase)
 _DISTINCT = 9  # different characters; 20 drawn at random have fewer once in many thousands
 _ALPHABET = (string.digits + string.ascii_uppercase + string.ascii_lowercase).encode()
 _CHECKED = 40  # GitHub and npm: 4 of prefix, 30 at random, 6 of CRC-32 in base 62
@@ -18,7 +19,7 @@ _STAND_IN = re.compile(
 # Passwords of manuals, by which nobody gets in anywhere, and what only marks the place of one.
 _NO_PASSWORD = re.compile(
     rb"(?i)pass(?:word|wd|w|phrase)?\d{0,3}|pwd|secret|tiger|changeme|example|test(?:ing)?|token|x{3,}|\*+|\.{3,}|"
-    rb"my[_-]?(?:pass|secret)\w*|your[_-]?\w*|db_?pass\w*|user(?:name)?|root|admin|guest|port|.*[${}<>%\[\]()|`].*"
+    rb"my[_-]?(?:pass|secret)\w*|your[_-]?\w*|db_?pass\w*|user(?:name)?|root|admin|guest|port|\$\w+|\$?\{.*|\$\(.*|%[sdr]|%\(.*|%\w+%|\[.*|.*[`|].*"
 )
 _SHORTEST_SIGNATURE = 43  # characters of base64url: HMAC-SHA256
 
@@ -62,12 +63,9 @@ def is_no_digest(value: bytes) -> bool:
     return is_random(value) and not re.fullmatch(rb"[0-9a-f]+|[0-9A-F]+", value)
 
 
-_KINDS = (string.digits, string.ascii_uppercase, string.ascii_lowercase)
-
-
 def _read_part(part: bytes) -> dict[str, object]:
     try:
         value = json.loads(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -63,7 +63,8 @@ def _call(name: str, summary: str, request: str, answered: str, error: str = "",
             error=error,
             about="With `stream: true` the answer is events of the vendor's own form. Unknown members are passed on to "
             "a provider of the same language. Every answer, also a refusal by a provider, has a signed receipt under "
-            "`X-Receipt-Id`; a 401 and a 429 of the gateway's own have none.",
+            "`X-Receipt-Id`; a 401 and a 429 of the gateway's own have none. Credentials in a prompt are redacted "
+            "before a provider is asked, and `X-SF-Redactions` says how many; a policy may refuse them instead (422).",
         )
     }
 
