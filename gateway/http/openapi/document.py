@@ -18,7 +18,7 @@ from gateway.http.openapi.pieces import (
     words,
 )
 
-_GROUPS = (inference, activity, policies, records, tenancy, money, operator, evidence, plain)
+GROUPS = (inference, activity, policies, records, tenancy, money, operator, evidence, plain)
 _ABOUT = """
 An OpenAI-compatible gateway for large language models that runs inside an AMD SEV-SNP guest and proves, for every
 answer, which measured build produced it. What its evidence proves, and what not, stands in README.md and SECURITY.md.
@@ -58,7 +58,7 @@ def openapi_document(origin: str, version: str) -> dict[str, Any]:
     """The document of a gateway at that origin."""
     schemas: dict[str, Schema] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR, "EitherError": _EITHER_ERROR}
     paths: dict[str, Any] = {}
-    for group in _GROUPS:
+    for group in GROUPS:
         schemas |= group.SCHEMAS
         paths |= group.PATHS
     return {
