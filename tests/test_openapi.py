@@ -28,6 +28,8 @@ from tests.worlds.workers import wait_for
 Json = Any
 NO_RECEIPT, NO_KEY, OWN_KEY = "rcpt-" + "0" * 32, "key-00000000", "key-11111111"
 MISSING = {"getPastQuote", "getAnnouncement"}  # there is none
+# Nor is there a registry, or a key that may sign one.
+MISSING |= {"getArtefact", "getRiskSummary", "getFirmwareReceipt", "getRegistry", "putRegistry", "putFile"}
 MADE = {"createKey": NO_KEY, "createKeyOfTenant": NO_KEY}
 # Served for people, not for programs.
 PAGES = {"/verifier", "/console", "/"}

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.http.openapi import activity, evidence, inference, money, operator, plain, policies, records, tenancy
+from gateway.http.openapi import (
+    activity,
+    evidence,
+    inference,
+    money,
+    operator,
+    plain,
+    policies,
+    records,
+    supply_chain,
+    tenancy,
+)
 from gateway.http.openapi.pieces import (
     COUNT,
     RATE_HEADERS,
@@ -18,7 +29,7 @@ from gateway.http.openapi.pieces import (
     words,
 )
 
-GROUPS = (inference, activity, policies, records, tenancy, money, operator, evidence, plain)
+GROUPS = (inference, activity, policies, records, tenancy, money, operator, supply_chain, evidence, plain)
 _ABOUT = """
 An OpenAI-compatible gateway for large language models that runs inside an AMD SEV-SNP guest and proves, for every
 answer, which measured build produced it. What its evidence proves, and what not, stands in README.md and SECURITY.md.
