@@ -239,8 +239,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         announcement=_announcement(_typed(document, "announcement", str, None, "config")),
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
-        **{name: _typed(document, name, bool, False, "config") for name in _SWITCHES},
-        **_token_files(document),
+        **_switches_and_tokens(document),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),
@@ -254,6 +253,11 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         database=decode_database(_typed(document, "database_url", str, None, "config"), environ),
         document=document,
     )
+
+
+def _switches_and_tokens(document: Mapping[str, Any]) -> dict[str, Any]:
+    switches: dict[str, Any] = {name: _typed(document, name, bool, False, "config") for name in _SWITCHES}
+    return switches | {name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES}
 
 
 def _model_table(document: Mapping[str, Any]) -> ModelTable:
@@ -376,10 +380,6 @@ def _sealing(table: dict[str, Any]) -> SealingSettings:
     if endpoint is not None and (endpoint != parse_origin(endpoint) or not is_private_channel(endpoint)):
         raise Malformed("config.sealing.kms_endpoint", repr(endpoint[:200]), "https://HOST[:PORT]")
     return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
-
-
-def _token_files(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES}
 
 
 def _path(configured: str) -> Path | None:

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 
 from gateway.config import decode_config
 from gateway.http.app import build_app
+from gateway.http.openapi.document import GROUPS
 from gateway.instance import start_instance
 from gateway.pipeline import Embedded
 from gateway.rerouting import Rerouting
@@ -95,6 +96,8 @@ def test_the_document_is_openapi(document: Json) -> None:
     used = json.dumps(document)
     unused = [name for name in document["components"]["schemas"] if f'"#/components/schemas/{name}"' not in used]
     assert not unused
+    every = [name for group in GROUPS for name in (*group.PATHS, *group.SCHEMAS)]
+    assert len(every) == len(set(every)), "one group hides what another says"
 
 
 def test_every_operation_refuses_who_is_not_known(document: Json, gateway: RunningGateway) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from gateway.http.openapi.pieces import (
-    ADMIN,
     BOOLEAN,
     COUNT,
-    MANAGED,
     NUMBER,
     STRING,
     TIME,
@@ -14,9 +12,7 @@ from gateway.http.openapi.pieces import (
     Paths,
     Schema,
     answer,
-    body,
     constant,
-    in_path,
     listing,
     maybe,
     one_of,
@@ -95,54 +91,6 @@ PATHS: Paths = {
             {200: answer("Each of them.", ref("ProvidersHealth"))},
             *(401, 403, 503),
             tag="providers",
-        )
-    },
-    "/admin/providers": {
-        "get": operation(
-            "listAllProviders",
-            "Providers, to the operator",
-            {200: answer("All of them.", ref("AdminProviderList"))},
-            *(401, 404),
-            tag="operator",
-            security=ADMIN,
-        ),
-        "post": operation(
-            "registerProvider",
-            "A new provider with its models, attested before it is asked",
-            {201: answer("The provider.", ref("RegisteredProvider"))},
-            *(*MANAGED, 404, 409),
-            tag="operator",
-            security=ADMIN,
-            takes=body(
-                ref("ProviderRegistration"),
-                vllm={
-                    "id": "our-vllm",
-                    "kind": "vllm",
-                    "endpoint": "http://127.0.0.1:8000/v1",
-                    "serves_models": ["our-model"],
-                },
-            ),
-        ),
-    },
-    "/admin/providers/{provider_id}": {
-        "delete": operation(
-            "removeProvider",
-            "The end of a registered provider",
-            {200: answer("It is gone.", ref("RemovedProvider"))},
-            *(*MANAGED, 404, 409),
-            tag="operator",
-            security=ADMIN,
-            parameters=[in_path("provider_id", STRING, "Its id.", "our-vllm")],
-        )
-    },
-    "/admin/routes": {
-        "get": operation(
-            "listRoutes",
-            "Which model is asked of whom",
-            {200: answer("All of them.", ref("RouteList"))},
-            *(401, 404),
-            tag="operator",
-            security=ADMIN,
         )
     },
 }
@@ -241,31 +189,5 @@ SCHEMAS: dict[str, Schema] = {
                 )
             ),
         }
-    ),
-    "AdminProviderList": listing(
-        {"anyOf": [record({**_PROVIDER, "registered": BOOLEAN}), ref("RegisteredProvider")]}, pages=True
-    ),
-    "RegisteredProvider": record(
-        {"object": constant("provider"), "id": STRING, "registered": constant(True)}, additionalProperties=True
-    ),
-    "ProviderRegistration": record(
-        {"id": STRING, "kind": STRING, "endpoint": STRING, "serves_models": rows(STRING)},
-        ["kind", "endpoint", "serves_models"],
-        additionalProperties=True,
-    ),
-    "RemovedProvider": record({"object": constant("provider"), "id": STRING, "deleted": constant(True)}),
-    "RouteList": listing(
-        record(
-            {
-                "object": constant("route"),
-                "id": STRING,
-                "aliases": rows(STRING),
-                "provider": STRING,
-                "upstream_model": STRING,
-                "fallback": rows(STRING),
-                "capabilities": rows(STRING),
-            }
-        ),
-        pages=True,
     ),
 }

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.http.openapi import activity, evidence, inference, money, plain, policies, records, supply_chain, tenancy
+from gateway.http.openapi import (
+    activity,
+    evidence,
+    inference,
+    money,
+    operator,
+    plain,
+    policies,
+    records,
+    supply_chain,
+    tenancy,
+)
 from gateway.http.openapi.pieces import (
     COUNT,
     RATE_HEADERS,
@@ -18,7 +29,7 @@ from gateway.http.openapi.pieces import (
     words,
 )
 
-_GROUPS = (inference, activity, policies, records, tenancy, money, supply_chain, evidence, plain)
+GROUPS = (inference, activity, policies, records, tenancy, money, operator, supply_chain, evidence, plain)
 _ABOUT = """
 An OpenAI-compatible gateway for large language models that runs inside an AMD SEV-SNP guest and proves, for every
 answer, which measured build produced it. What its evidence proves, and what not, stands in README.md and SECURITY.md.
@@ -58,7 +69,7 @@ def openapi_document(origin: str, version: str) -> dict[str, Any]:
     """The document of a gateway at that origin."""
     schemas: dict[str, Schema] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR, "EitherError": _EITHER_ERROR}
     paths: dict[str, Any] = {}
-    for group in _GROUPS:
+    for group in GROUPS:
         schemas |= group.SCHEMAS
         paths |= group.PATHS
     return {
