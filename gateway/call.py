@@ -51,12 +51,12 @@ class Call:
     def attestation(self) -> dict[str, Any]:
         """The block that every answer carries (SPEC §7.3)."""
         return {
-            "model_content_hash": None,
+            "model_content_hash": self.route.model.registered_hash,
             "provider_id": self.route.connector.id,
             "policy_id": self.policy.id,
             "route_decision_id": self.draft.decision_id,
             "rekor_index": self.leaf,
-            "mirror_id": None,
+            "mirror_id": self.route.model.mirror,
             "tier_observed": self.route.tier.word,
             "receipt_id": self.draft.receipt_id,
         }

@@ -17,6 +17,7 @@ from gateway.cli_backup import backup, restore
 from gateway.cli_database import ConfigOption, load
 from gateway.cli_policy import policy_app
 from gateway.money_cli import register as register_money
+from gateway.registry_cli import print_bom, registry_app
 from tee.private_files import write_private
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(tenants_cli.app, name="tenants")
     app.add_typer(policy_app, name="policy")
     register_money(app)
+    app.add_typer(registry_app, name="registry")
+    app.command("bom")(print_bom)
 
 
 def serve(
@@ -176,6 +179,9 @@ SafeRouter {build_version()} is ready.
 
   Verify in a browser:
     {page}
+
+  Console, for chats, keys, activity and credits:
+    {url}/
 
 Ctrl-C stops it."""
     )

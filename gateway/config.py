@@ -18,16 +18,20 @@ from gateway.config_policies import decode_rules
 from gateway.config_prices import decode_prices
 from gateway.config_providers import decode_connector
 from gateway.config_rates import RATES, RateSettings, decode_rates
+from gateway.config_registry import NAMES as _REGISTRY
+from gateway.config_registry import decode_registry, decode_signers, with_claims
 from gateway.config_routes import decode_breaker, decode_models, decode_retry, demo_document
 from gateway.connectors.connector import Connector
 from gateway.connectors.registered import with_registered
 from gateway.money.price_book import PriceBook
 from gateway.provider_file import read_providers
+from gateway.registry.document import Registry
 from gateway.routing.health import BreakerPolicy
 from gateway.routing.retry import RetryPolicy
 from gateway.routing.route import ModelTable
 from gateway.routing.rules import RoutingRules
 from gateway.sampling import DEFAULT_PER_MILLION, parse_rate
+from gateway.stored_registry import with_registry
 from gateway.stored_routing import with_stored
 from tee.aws.kms_key import KmsKeyName, parse_key_name
 from tee.aws.s3_place import S3Place, parse_s3_place
@@ -38,6 +42,7 @@ from tee.errors import Malformed
 from tee.keys.identity import platform_kinds
 from tee.log.announcement import parse_announcement
 from tee.log.witnesses import WitnessPolicy, parse_witness_policy
+from tee.measure.envelope import Signers
 from tee.origin import is_private_channel, parse_origin
 
 DEFAULT_PORT = 8484
@@ -52,7 +57,7 @@ _LOG_STORE = ("log_store", "log_store_region", "log_store_endpoint")
 _KNOWN = {"host", "port", "audience", "state", "keyset_seconds", "repo_url", "limits", "providers", "models"}
 _KNOWN |= {"collateral", "kds_url", "sealing", "witness_policy", "retry", "breaker", "drain", "prices"}
 _KNOWN |= {"platform_evidence", "audit_rate", "retention", "announcement", "stock_http", "workers", *_LOG_STORE}
-_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES}
+_KNOWN |= {"access_log", "database_url", *_TOKEN_FILES, *_POLICIES, *RATES, *_REGISTRY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ class Config:
     state: Path
     models: ModelTable
     rules: RoutingRules = field(default_factory=RoutingRules)
+    registry_signers: Signers | None = None
+    registry: Registry | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
     keyset_seconds: int = 24 * 3600
     platform_evidence: tuple[str, ...] = ()
@@ -169,6 +176,8 @@ class Config:
         settings |= {name: str(getattr(self, name) or "") for name in _TOKEN_FILES}
         settings |= {
             "activity_days": self.activity_days,
+            "registry": None if self.registry is None else self.registry.digest,
+            "registry_signers": None if self.registry_signers is None else self.registry_signers.to_json(),
             "workers": self.workers,
             "stock_http": self.stock_http,
             "retry": asdict(self.retry),
@@ -192,7 +201,8 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Malformed(str(path), str(error), "TOML") from None
     state = _state(document, environ)
-    return decode_config(with_stored(with_registered(document, read_providers(state), state), state), environ)
+    document = with_stored(with_registered(document, read_providers(state), state), state)
+    return decode_config(with_registry(document, state), environ)
 
 
 def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Config:
@@ -207,14 +217,18 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
     workers = _number(
         "SAFEROUTER_WORKERS", environ.get("SAFEROUTER_WORKERS"), configured, MAX_WORKERS, "config.workers"
     )
-    models = _model_table(document)
+    signers = decode_signers(document)
+    registry = decode_registry(document, signers)
+    models, rules = with_claims(_model_table(document), decode_rules(document), registry)
     return Config(
         host=host,
         port=port,
         audience=_audience(_typed(document, "audience", str, "", "config"), host, port),
         state=_state(document, environ),
         models=models,
-        rules=decode_rules(document),
+        rules=rules,
+        registry_signers=signers,
+        registry=registry,
         limits=_limits(_typed(document, "limits", dict, {}, "config")),
         keyset_seconds=_bounded(
             _typed(document, "keyset_seconds", int, usual, "config"), 10, longest, "config.keyset_seconds"
@@ -226,7 +240,8 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         **{name: _typed(document, name, bool, False, "config") for name in _SWITCHES},
-        **{name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES},
+        admin_token_file=_path(_typed(document, "admin_token_file", str, "", "config")),
+        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),

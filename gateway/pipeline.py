@@ -148,7 +148,7 @@ class Pipeline:
             draft, routes = _routed(draft, decision, scanned), decision.routes
             if not routes:
                 raise refusal(policy, decision)
-            bills = self._bills(routes, request, body, service)
+            bills = self._bills(routes, request, scanned.body, service)
             meter = replace(_routed_meter(meter, request.model, policy, routes[0]), bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
@@ -175,6 +175,14 @@ class Pipeline:
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
         return _with_redactions(answer, scanned)
+
+    def _candidates(self, routes: Sequence[Route], question: Question, policy: RoutingPolicy) -> Candidates:
+        """Those who may answer, and what each of them is asked."""
+        return Candidates(
+            *(routes, question, self._base_url, partial(self.decisions.observed, policy)),
+            asked_for=self._config.models.route(question.request.model).model.id,
+            clean=policy.clean,
+        )
 
     async def _reserve_tokens(self, request: InferenceRequest, service: Service) -> None:
         """Of what asks a model. Raises RateLimited."""
@@ -262,11 +270,6 @@ class Pipeline:
         decision = self.decisions.decide(policy, request.model, named, request, time.time())
         model = self._config.models.route(request.model).model
         return decision if service.capability in model.capabilities else of_model(policy, decision, model.id)
-
-    def _candidates(self, routes: Sequence[Route], question: Question, policy: RoutingPolicy) -> Candidates:
-        asked_for, observe = self._config.models.route(question.request.model).model.id, self.decisions.observed
-        ways = routes, question, self._base_url, partial(observe, policy)
-        return Candidates(*ways, asked_for=asked_for, clean=policy.clean)
 
     def _health_of(self, route: Route) -> Snapshot | None:
         return self._attempts.health_of(route.connector.id, route.model.upstream_model)

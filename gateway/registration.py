@@ -64,14 +64,14 @@ class Registration:
         async with self._changing:
             old = await asyncio.to_thread(self.providers)
             new = change(old)
-            config = self._configured(old, new)
+            state = self._instance.config.state
             # First on disk: a crash leaves what the next start attests. A failure leaves what is in force.
-            await asyncio.to_thread(write_providers, config.state, new)
+            await asyncio.to_thread(write_providers, state, new)
             try:
                 # Again, in its turn: policies may have been changed meanwhile.
                 await reload(self._instance, lambda: self._configured(old, new))
             except BaseException:
-                await asyncio.to_thread(write_providers, config.state, old)
+                await asyncio.to_thread(write_providers, state, old)
                 raise
 
     def _configured(self, old: Sequence[Provider], new: Sequence[Provider]) -> Config:

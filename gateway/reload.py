@@ -17,7 +17,7 @@ from tee.errors import Malformed, Unavailable
 
 LOG = logging.getLogger("saferouter")
 # Who is asked for what. All else is bound to sockets, keys and files that a start opens.
-RELOADABLE = {"models", "rules", "document"}
+RELOADABLE = {"models", "rules", "registry", "document"}
 
 
 async def reload_when_asked(instance: Instance, reread: Callable[[], Config], asked: asyncio.Event) -> None:

@@ -69,7 +69,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]])
     path = tmp_path_factory.mktemp("activity") / "record.sqlite3"
     engine = open_database(f"sqlite:///{path}")
     calls = [
-        {"id": row["call_id"], "receipt_id": receipt_of(row), "key_id": row["key_id"], "draft": "", "receipt": ""}
+        {
+            "id": row["call_id"],
+            "receipt_id": receipt_of(row),
+            "key_id": row["key_id"],
+            "log": "a",
+            "draft": "",
+            "receipt": "",
+        }
         for row in rows
     ]
     with engine.begin() as connection:
@@ -160,7 +167,9 @@ def test_old_rows_go_in_batches_and_younger_ones_stay(tmp_path: Path) -> None:
     with engine.begin() as connection:
         for number in range(1, old + young + 1):
             at = NOW - (31 if number <= old else 29) * DAY
-            connection.execute(insert(CALLS), {"id": number, "receipt_id": str(number), "key_id": "k", "draft": ""})
+            connection.execute(
+                insert(CALLS), {"id": number, "receipt_id": str(number), "key_id": "k", "log": 1, "draft": ""}
+            )
             connection.execute(insert(ACTIVITY), made(number, chance) | {"started_at": at, "tenant": "acme"})
     retention = Retention(writer, None, 30, lambda: NOW)
     assert asyncio.run(retention.prune()) == old

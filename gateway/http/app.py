@@ -39,11 +39,13 @@ from gateway.http.policies import PolicyEndpoints
 from gateway.http.providers import ProviderEndpoints
 from gateway.http.rate_headers import EXPOSED
 from gateway.http.shortcut import Shortcut
+from gateway.http.supply_chain import SupplyChainEndpoints
 from gateway.http.transparency import TransparencyEndpoints, receipt_proof
 from gateway.instance import Instance
 from gateway.languages import SERVICES
 from gateway.meters import CallMeters
 from gateway.pipeline import Pipeline
+from gateway.registering import Registering
 from gateway.registration import Registration
 from gateway.rerouting import Rerouting
 from gateway.storage.activity import find_place, list_activity, recent_attempts, recent_calls, summarise
@@ -97,6 +99,7 @@ def build_app(instance: Instance, rerouting: Rerouting) -> ASGIApp:
         Route("/v1/aci/receipts/{receipt_id}", receipts.receipt, methods=["GET"]),
         Route("/v1/aci/receipts/{receipt_id}/proof", receipts.proof, methods=["GET"]),
         *_record_routes(instance),
+        *_supply_chain_routes(instance),
         *KeyEndpoints(instance.key_book, own_keys(pipeline)).routes(OWN_KEYS),
         *TenantEndpoints(instance.key_book, admin).routes(),
         *AdminProviderEndpoints(Registration(instance), admin).routes(),
@@ -143,6 +146,11 @@ def _record_routes(instance: Instance) -> list[Route]:
         Route("/v1/providers", providers.listing, methods=["GET"]),
         Route("/v1/providers/health", providers.health, methods=["GET"]),
     ]
+
+
+def _supply_chain_routes(instance: Instance) -> list[Route]:
+    config, token = instance.config, AdminToken(instance.config.admin_token_file)
+    return SupplyChainEndpoints(instance.pipeline, Registering(instance), token, config.state).routes()
 
 
 def inference_routes(pipeline: Pipeline, config: Config, meters: CallMeters) -> list[Route]:

@@ -21,8 +21,9 @@ class PublicModel:
     """A model that clients may name, and where it is served. `fallback`: the ids of those that may stand in for it.
 
     `provider` is the first of those that serve it, `others` are the rest, each with its own name of the model.
-    `supplier` made it, and `content_hash` is the digest of its weights; both as the operator declares them. Where there
-    is a `prefix`, it is whatever model of the provider's a client names after that, and in no catalog.
+    `supplier` made it, and `content_hash` is the digest of its weights; both as the operator declares them.
+    `registered_hash` and `mirror` are what the signed registry says of its weights, and of the one place that has them.
+    Where there is a `prefix`, it is whatever model of the provider's a client names after that, and in no catalog.
     """
 
     id: str
@@ -35,6 +36,8 @@ class PublicModel:
     others: tuple[tuple[str, str], ...] = ()
     supplier: str | None = None
     content_hash: str | None = None
+    registered_hash: str | None = None
+    mirror: str | None = None
     prefix: str | None = None
 
     def named(self, name: str) -> PublicModel:

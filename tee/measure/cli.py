@@ -10,6 +10,7 @@ import typer
 
 from tee.canonical import Json, shown
 from tee.errors import Malformed
+from tee.measure.firmware_cli import firmware_app
 from tee.measure.inputs import (
     LaunchInputs,
     encode_inputs,
@@ -29,6 +30,7 @@ FIRMWARE_ONLY = "Covers firmware and vCPUs only, not what the guest runs: accept
 
 measure_app = typer.Typer(no_args_is_help=True, help="Expected launch measurements, and the signed manifests of them.")
 measure_app.add_typer(manifest_app)
+measure_app.add_typer(firmware_app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FeaturesOption = Annotated[str, typer.Option(help="SEV features; 0x21 if the host swaps debug registers.")]

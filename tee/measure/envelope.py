@@ -34,6 +34,10 @@ class Signers:
         if not 1 <= self.threshold <= len(self.keys):
             raise Malformed("threshold", self.threshold, f"1 to {len(self.keys)}, the number of keys")
 
+    def to_json(self) -> dict[str, Any]:
+        """It, for a configuration's digest."""
+        return {"keys": [key.hex() for key in self.keys], "threshold": self.threshold}
+
 
 def encode_preauthentication(payload_type: str, payload: bytes) -> bytes:
     """What is signed (DSSE's PAE): type and payload, each behind its length, so that neither can run into the other."""

@@ -99,7 +99,7 @@ def sign_manifest(
     payload, before = _split(statement)
     manifest = parse_manifest(payload, str(statement))
     _require_recipes(manifest)
-    envelope = json.loads(seal_envelope(payload, PAYLOAD_TYPE, [_read_key(path) for path in key]))
+    envelope = json.loads(seal_envelope(payload, PAYLOAD_TYPE, [read_key(path) for path in key]))
     mine = {row["keyid"] for row in envelope["signatures"]}
     envelope["signatures"] = [*(row for row in before if row["keyid"] not in mine), *envelope["signatures"]]
     _write(out, json.dumps(envelope, indent=1).encode() + b"\n")
@@ -278,7 +278,8 @@ def _hash_artefact(path: Path) -> Json:
     return {digest.name: digest.hexdigest() for digest in digests}
 
 
-def _read_key(path: Path) -> SigningKey:
+def read_key(path: Path) -> SigningKey:
+    """The key in a file that only its owner may read. Raises Malformed."""
     if require_file(path, SEED_SIZE) != SEED_SIZE:
         raise Malformed(str(path), "a shorter file", f"a seed of {SEED_SIZE} bytes, as `measure new-key` makes it")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
