@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.http.openapi import activity, evidence, inference, operator, plain, policies, records, tenancy
+from gateway.http.openapi import activity, evidence, inference, money, operator, plain, policies, records, tenancy
 from gateway.http.openapi.pieces import (
     COUNT,
     RATE_HEADERS,
@@ -18,7 +18,7 @@ from gateway.http.openapi.pieces import (
     words,
 )
 
-_GROUPS = (inference, activity, policies, records, tenancy, operator, evidence, plain)
+_GROUPS = (inference, activity, policies, records, tenancy, money, operator, evidence, plain)
 _ABOUT = """
 An OpenAI-compatible gateway for large language models that runs inside an AMD SEV-SNP guest and proves, for every
 answer, which measured build produced it. What its evidence proves, and what not, stands in README.md and SECURITY.md.
