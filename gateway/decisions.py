@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,9 @@ from gateway.routing.policy import RoutingPolicy
 from gateway.routing.route import ModelTable, Route
 from gateway.routing.rules import RoutingRules
 from gateway.routing.scope import scopes_of
-from gateway.routing.select import Candidate, Selection, select, valid_until
-from gateway.routing.tier import Known, tier_of
+from gateway.routing.select import Candidate, Refused, Selection, select, valid_until
+from gateway.routing.tier import Known, Tier, tier_of
+from tee.canonical import encode_canonical
 
 MAX_KEPT = 4096  # decisions: after a prefix the names of models are callers' text
 MAX_WORDS = 2000  # characters of a refusal's message
@@ -27,11 +28,22 @@ Estimate = Callable[[Route, InferenceRequest | None], int | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Who may answer, in order. `told`: the members of the receipt's event, each in its canonical form, which stay the
+    same from call to call.
+    """
+
+    routes: tuple[Route, ...]
+    refused: tuple[Refused, ...]
+    told: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """What was found for one policy, model and pin. `settled` is None where each call is judged by itself."""
 
     candidates: tuple[Candidate, ...]
-    settled: Selection | None
+    settled: Decision | None
     generation: tuple[int, int]
     until: float
 
@@ -74,7 +86,7 @@ class Decisions:
 
     def decide(
         self, policy: RoutingPolicy, model: str, pin: str | None, request: InferenceRequest, now: float
-    ) -> Selection:
+    ) -> Decision:
         """Who may answer, and who may not and why; of provider `pin` only, if named. Raises UnknownModel, NoRoute."""
         generation = self._changes, self._identities.generation
         kept = self._kept.get((policy.id, model, pin))
@@ -82,7 +94,8 @@ class Decisions:
             kept = self._judge(policy, model, pin, generation, now)
         if kept.settled is not None:
             return kept.settled
-        return select(policy, [self._as_now(one, request) for one in kept.candidates], now, pinned=pin is not None)
+        candidates = [self._as_now(one, request) for one in kept.candidates]
+        return decided(policy, select(policy, candidates, now, pinned=pin is not None))
 
     def candidates(self, model: str, pin: str | None, request: InferenceRequest | None) -> list[Candidate]:
         """All that is known now of whoever could answer. Raises UnknownModel, NoRoute."""
@@ -90,7 +103,7 @@ class Decisions:
 
     def observed(self, policy: RoutingPolicy, route: Route) -> Route:
         """The route, by what is known once it has answered: no better than the decision found it."""
-        if policy.clean:
+        if policy.clean or route.tier <= Tier.QUARANTINE:
             return route  # its connection was judged before a byte was sent, whatever others have met since
         tier = tier_of(self._known(route))
         return replace(route, tier=tier) if tier < route.tier else route
@@ -102,7 +115,7 @@ class Decisions:
         selection = select(policy, candidates, now, pinned=pin is not None)
         served = Counter(route.model.id for route in selection.routes)
         each = policy.max_cost is not None or (policy.max_latency_ms is not None and pin is None)
-        settled = None if each or max(served.values(), default=1) > 1 else selection
+        settled = None if each or max(served.values(), default=1) > 1 else decided(policy, selection)
         kept = _Kept(tuple(candidates), settled, generation, valid_until(policy, candidates, now))
         if len(self._kept) >= MAX_KEPT:
             self._kept.clear()
@@ -142,8 +155,26 @@ class Decisions:
         return replace(one, cost=cost, latency_ms=latency, score=health.score)
 
 
-def describe(route: Route) -> dict[str, Any]:
-    """A route as the record of a call shows it."""
+def decided(policy: RoutingPolicy, selection: Selection) -> Decision:
+    """A selection as the record of a call shows it: of one for which nobody qualifies, why not."""
+    routes, refused = selection.routes, selection.refused
+    told: dict[str, Any] = {"policy": policy.reference}
+    if routes:
+        told |= {"policy_id": policy.id, **_describe(routes[0])}
+    if len(routes) > 1:
+        told["fallback"] = [_describe(route) for route in routes[1:]]
+    if refused or not routes:
+        told["refused"] = [_describe(one.route) | {"reasons": [each.words for each in one.reasons]} for one in refused]
+    return Decision(routes, refused, {name: encode_canonical(value) for name, value in told.items()})
+
+
+def of_model(policy: RoutingPolicy, decision: Decision, model: str) -> Decision:
+    """Only the first that serves this very model, and none in its place."""
+    routes = tuple(route for route in decision.routes if route.model.id == model)[:1]
+    return decided(policy, Selection(routes, tuple(one for one in decision.refused if one.route.model.id == model)))
+
+
+def _describe(route: Route) -> dict[str, Any]:
     return {
         "provider_id": route.connector.id,
         "upstream_model": route.model.upstream_model,
@@ -151,18 +182,13 @@ def describe(route: Route) -> dict[str, Any]:
     }
 
 
-def describe_refused(selection: Selection) -> list[dict[str, Any]]:
-    """The candidates that did not qualify, and why."""
-    return [describe(one.route) | {"reasons": [reason.words for reason in one.reasons]} for one in selection.refused]
-
-
-def refusal(policy: RoutingPolicy, selection: Selection) -> GatewayError:
+def refusal(policy: RoutingPolicy, decision: Decision) -> GatewayError:
     """The error of a call for which nobody qualifies: 503 where time may mend it, else 403."""
     rows = [
         f"{one.route.model.id} at {one.route.connector.id}: {', '.join(reason.words for reason in one.reasons)}"
-        for one in selection.refused
+        for one in decision.refused
     ]
     words = f"Policy {policy.id} lets nobody answer this. {'; '.join(rows)}"[:MAX_WORDS] + "."
-    if any(one.passing for one in selection.refused):
+    if any(one.passing for one in decision.refused):
         return NoRoute(words, param="policy")
     return Forbidden(words, code="policy_refused", param="policy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,10 @@ class ReceiptDraft:
     def with_event(self, kind: str, **members: Any) -> ReceiptDraft:
         """The draft with one more event."""
         return self._with((*self.events, new_event(kind, members)))
+
+    def with_members(self, kind: str, members: Mapping[str, bytes]) -> ReceiptDraft:
+        """The same of members that are canonical already."""
+        return self._with((*self.events, Event(kind, encode_members({"type": b'"%b"' % kind.encode(), **members}))))
 
     def forwarded(self, body_hash: str) -> ReceiptDraft:
         """The draft of a call whose answer is to another body than the one that was forwarded first."""

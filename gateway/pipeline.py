@@ -21,7 +21,7 @@ from gateway.config import Config
 from gateway.connectors.catalog import EMBEDDED_MOCK
 from gateway.connectors.connector import Connector
 from gateway.credentials import Credentials
-from gateway.decisions import Decisions, describe, describe_refused, refusal
+from gateway.decisions import Decision, Decisions, of_model, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
 from gateway.errors import Forbidden, GatewayError, InsufficientCredits, NoRoute, RateLimited, failure_of
@@ -39,12 +39,12 @@ from gateway.record import CallRecord
 from gateway.routing.health import Snapshot
 from gateway.routing.policy import DEFAULT, RoutingPolicy
 from gateway.routing.route import ModelTable, Route
-from gateway.routing.select import Selection
 from gateway.stopwatch import stopwatch
 from gateway.stream_watch import StreamWatch
 from gateway.tenancy.tenant import INFERENCE, ApiKey, require_scope, secret_of
 from gateway.upstream import Upstream
 from tee.aws.sigv4 import AwsCredentials
+from tee.canonical import encode_canonical
 from tee.keys.httpsig import SignedAnswer, content_digest
 
 MAX_NAMED = 128  # characters of a model's name that nobody knows here
@@ -140,14 +140,14 @@ class Pipeline:
             scanned = settle(found, body, policy.leak_scan)
             meter = _scanned_meter(meter, scanned)
             if scanned.refused:
-                draft = _refused(draft, policy, scanned, [])
+                draft = _refused(draft, policy, scanned)
                 raise scanned.refusal(policy.id)
             if scanned.body is not found.redacted:
                 request = surface.decode_request(scanned.body)
-            selection = self._select(policy, request, service, demands)  # 3
-            draft, routes = _routed(draft, policy, selection, scanned), selection.routes
+            decision = self._decide(policy, request, service, demands)  # 3
+            draft, routes = _routed(draft, decision, scanned), decision.routes
             if not routes:
-                raise refusal(policy, selection)
+                raise refusal(policy, decision)
             bills = self._bills(routes, request, scanned.body, service)
             meter = replace(_routed_meter(meter, request.model, policy, routes[0]), bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
@@ -263,15 +263,13 @@ class Pipeline:
             raise Forbidden(words, code="policy_not_allowed", param="policy")
         return policy
 
-    def _select(
-        self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands
-    ) -> Selection:
+    def _decide(self, policy: RoutingPolicy, request: InferenceRequest, service: Service, demands: Demands) -> Decision:
         """Step 3: who may answer, in order. Raises UnknownModel; NoRoute for a provider that has not the model."""
         pin = demands.provider or request.extra.get("sf_provider")
         named = None if not pin else str(pin)
-        selection = self.decisions.decide(policy, request.model, named, request, time.time())
+        decision = self.decisions.decide(policy, request.model, named, request, time.time())
         model = self._config.models.route(request.model).model
-        return selection if service.capability in model.capabilities else selection.of_model(model.id)
+        return decision if service.capability in model.capabilities else of_model(policy, decision, model.id)
 
     def _health_of(self, route: Route) -> Snapshot | None:
         return self._attempts.health_of(route.connector.id, route.model.upstream_model)
@@ -321,29 +319,19 @@ def _routed_meter(meter: Meter, named: str, policy: RoutingPolicy, route: Route)
     )
 
 
-def _routed(draft: ReceiptDraft, policy: RoutingPolicy, selection: Selection, scanned: Scanned) -> ReceiptDraft:
+def _routed(draft: ReceiptDraft, decision: Decision, scanned: Scanned) -> ReceiptDraft:
     """The decision, with all who may stand in: the log commits to it before anybody is asked."""
-    if not selection.routes:
-        return _refused(draft, policy, scanned, describe_refused(selection))
-    first, *rest = selection.routes
-    others: dict[str, Any] = {"fallback": [describe(route) for route in rest]} if rest else {}
-    if selection.refused:
-        others["refused"] = describe_refused(selection)
-    return draft.with_event(
-        "route",
-        salt=random_hex(32),  # the log commits to this event, and its other members can be guessed
-        decision_id=draft.decision_id,
-        policy_id=policy.id,
-        policy=policy.reference,
-        leak_scan=scanned.outcome,
-        **describe(first),
-        **others,
-    )
+    said = {**decision.told, "leak_scan": encode_canonical(scanned.outcome)}
+    if not decision.routes:
+        return draft.with_members("route.refused", said)
+    # The log commits to this event, and its other members can be guessed: hence the salt.
+    own = {"salt": random_hex(32), "decision_id": draft.decision_id}
+    return draft.with_members("route", said | {name: encode_canonical(value) for name, value in own.items()})
 
 
-def _refused(draft: ReceiptDraft, policy: RoutingPolicy, scanned: Scanned, refused: list[Any]) -> ReceiptDraft:
-    """The decision that nobody may be asked."""
-    return draft.with_event("route.refused", policy=policy.reference, leak_scan=scanned.outcome, refused=refused)
+def _refused(draft: ReceiptDraft, policy: RoutingPolicy, scanned: Scanned) -> ReceiptDraft:
+    """The decision that nobody may be asked, since the prompt holds what must not leave."""
+    return draft.with_event("route.refused", policy=policy.reference, leak_scan=scanned.outcome, refused=[])
 
 
 def _scanned_meter(meter: Meter, scanned: Scanned) -> Meter:

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.config import Config, decode_config
 from gateway.instance import Instance
 from gateway.reload import reload
-from gateway.routing.identity import Baselines, Identities, Shown, TlsIdentity
+from gateway.routing.identity import Baselines, Shown, TlsIdentity
 from gateway.routing.policy import RoutingPolicy
 from gateway.stored_routing import (
     next_version,
@@ -37,24 +37,21 @@ class Rerouting:
         self._seen: dict[str, TlsIdentity] = {}
         self._anything = asyncio.Event()
         self._changing = asyncio.Lock()
-        self._identities: Identities = instance.upstream.identities
-        self._identities.on_first = self.note_first
-        self._identities.on_drift = tell_drift
+        identities = instance.upstream.identities
+        identities.on_first, identities.on_drift = self.note_first, tell_drift
 
     def note_first(self, provider: str, shown: Shown) -> None:
         """A provider without a baseline has shown who it is."""
         self._seen.setdefault(provider, shown.identity)
         self._anything.set()
 
-    def note_drift(self, provider: str, shown: Shown) -> None:
-        """A worker has met another identity than a provider's baseline."""
-        self._identities.note_drift(provider, shown)
-
     async def put_policy(self, name: str, sent: Any) -> RoutingPolicy:
         """Put a policy in force, in its next version. Raises Malformed, Unavailable."""
         async with self._changing:
-            policy = next_version(sent, self._instance.config.rules.policy(name), name)
-            await self._store(lambda stored: with_policy(stored, policy))
+            current = self._instance.config.rules.policy(name)
+            policy = next_version(sent, current, name)
+            if policy != current:
+                await self._store(lambda stored: with_policy(stored, policy))
             return policy
 
     async def take_baselines(self, providers: Mapping[str, TlsIdentity]) -> None:
@@ -73,7 +70,8 @@ class Rerouting:
             self._anything.clear()
             await asyncio.sleep(SETTLE_SECONDS)
             known = self._instance.config.rules.baselines.providers
-            seen = {name: each for name, each in self._seen.items() if name not in known}
+            self._seen = {name: each for name, each in self._seen.items() if name not in known}
+            seen = dict(self._seen)  # more may be seen meanwhile
             if not seen:
                 continue
             try:

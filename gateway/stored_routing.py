@@ -42,16 +42,16 @@ def write_stored(state: Path, stored: Mapping[str, Any]) -> None:
 def with_stored(document: Mapping[str, Any], state: Path) -> dict[str, Any]:
     """A configuration's document with what is stored: of two policies of one id the one of the later version counts.
 
-    What is written in the file itself is judged where that is decoded. Raises Malformed.
+    Raises Malformed, also for a written policy that a stored one would hide.
     """
     stored = read_stored(state)
-    rows = document.get("policies", [])
-    if stored["policies"] and isinstance(rows, list):
-        written = {row.get("id"): row for row in rows if isinstance(row, dict)}
-        later = [row for row in stored["policies"] if _version(written.get(row["id"])) <= row["version"]]
+    if stored["policies"]:
+        rows = document.get("policies", [])
+        decode_policies(rows, "config.policies")
+        written = {row["id"]: row.get("version", 1) for row in rows}
+        later = [row for row in stored["policies"] if written.get(row["id"], 0) <= row["version"]]
         names = {row["id"] for row in later}
-        kept = [row for row in rows if not isinstance(row, dict) or row.get("id") not in names]
-        document = {**document, "policies": [*kept, *later]}
+        document = {**document, "policies": [*(row for row in rows if row["id"] not in names), *later]}
     return {**document, "baselines": stored["baselines"]} if stored["baselines"] else dict(document)
 
 
@@ -98,8 +98,3 @@ def _row(policy: RoutingPolicy) -> dict[str, Any]:
     row = {name: value for name, value in policy.to_json().items() if name not in ("object", "digest")}
     money = None if policy.max_cost is None else usd_text(policy.max_cost)
     return {name: value for name, value in (row | {"max_cost_per_request_usd": money}).items() if value is not None}
-
-
-def _version(row: Any) -> int:
-    version = row.get("version", 1) if isinstance(row, dict) else 0
-    return version if isinstance(version, int) else 0

@@ -67,6 +67,14 @@ acme = "FR"
 other = "US"
 [interdicted]
 models = ["blocked"]
+[[prices.models]]
+id = "american"
+input = 1
+output = 1
+[[prices.models]]
+id = "french"
+input = 900_000_000
+output = 900_000_000
 """
 
 
@@ -204,6 +212,8 @@ RULINGS = [
     ("scoped", "french", "plain"),
     ("scoped", "american", "scope clinical is not vouched for"),
     ("cheap", "plain", "costs an unknown price, wanted at most 0.01 USD"),
+    ("cheap", "american", "plain"),
+    ("cheap", "french", "USD, wanted at most 0.01 USD"),
     ("only", "french", "plain"),
     ("only", "american", "model american is not in the policy's list"),
     ("prefer", "plain", "second"),
@@ -395,6 +405,9 @@ def test_explain_says_what_a_call_would_meet(world: World) -> None:
     assert first["would_change"] == [{"change": "require_tier", "to": "quarantine"}]
     assert second["would_change"][0] == {"change": "require_tier", "to": "sealed"}
     assert ask_why(world, "strict", "mixed", "plain")["routed"] is False
+    (dear,) = ask_why(world, "cheap", "french")["candidates"]
+    (raised,) = dear["would_change"]
+    assert raised["change"] == "max_cost_per_request_usd" and raised["to"] > 0.01
 
 
 def test_explain_on_the_command_line_says_the_same(world: World) -> None:

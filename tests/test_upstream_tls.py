@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hashlib
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config import decode_config
+from gateway.errors import UpstreamFailed
+from gateway.upstream import Upstream
 from tee.canonical import digest_bytes
 from tee.errors import Malformed
 from tests.worlds.gateway import RunningGateway
@@ -159,3 +162,39 @@ def test_a_ca_file_that_cannot_serve_is_refused_by_name(tmp_path: Path, content:
     with pytest.raises(Malformed) as caught:
         decode_config(provider_row(ca_file=str(path), base_url=base_url), {})
     assert caught.value.field == "config.providers[0].ca_file"
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["own", "stock"])
+@pytest.mark.parametrize(
+    ("pin", "clean", "status"), [("right", True, 200), ("wrong", False, None), ("none", True, None)]
+)
+def test_who_is_not_the_pinned_one_is_sent_nothing_by_either_transport(
+    tmp_path: Path, stock: bool, pin: str, clean: bool, status: int | None
+) -> None:
+    """Nor who has no baseline, where a known identity is demanded."""
+    ca = PrivateCa(tmp_path)
+    leaf = ca.server("leaf")
+    spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pins = {"right": [hashlib.sha256(spki).hexdigest()], "wrong": ["00" * 32], "none": []}[pin]
+    with scripted_upstream(ca.context("leaf", leaf)) as provider:
+        provider.play(ANSWER)
+        row = {"id": "p", "family": "vllm", "base_url": provider.base_url, "ca_file": str(ca.ca_file), "pins": pins}
+        config = decode_config({"providers": [row], "models": [{"id": "m", "provider": "p"}]}, {})
+
+        async def call() -> int | None:
+            upstream = Upstream(config.limits, stock=stock)
+            upstream.identities.use(config.models.connectors.values(), config.rules.baselines)
+            try:
+                url = f"{provider.base_url}/chat/completions"
+                answer = await upstream.call(config.models.connectors["p"], url, b"{}", None, {}, clean)
+                await answer.read()
+                await answer.close()
+                return answer.status
+            except UpstreamFailed as error:
+                assert error.code == "upstream_unreachable"
+                return None
+            finally:
+                await upstream.close()
+
+        assert asyncio.run(call()) == status
+        assert len(provider.received) == (0 if status is None else 1)

@@ -97,10 +97,6 @@ class Identities:
             return Identity.DRIFTED
         return Identity.KNOWN if connector.pins or connector.id in self._baselines else Identity.UNKNOWN
 
-    def shown_by(self, provider: str) -> Shown | None:
-        """What a provider that has drifted showed last."""
-        return self._drifted.get(provider)
-
     def meet(self, provider: str, shown: Shown | None, *, clean: bool) -> str | None:
         """Judge a handshake before a byte is sent: why the connection must not be used, None if it may.
 

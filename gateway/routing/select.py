@@ -62,11 +62,6 @@ class Selection:
     routes: tuple[Route, ...]
     refused: tuple[Refused, ...] = ()
 
-    def of_model(self, model: str) -> Selection:
-        """Only the first that serves this very model, and none in its place."""
-        routes = tuple(route for route in self.routes if route.model.id == model)
-        return Selection(routes[:1], tuple(one for one in self.refused if one.route.model.id == model))
-
 
 def lasting_reasons(policy: RoutingPolicy, one: Candidate, now: float) -> list[Reason]:
     """Why the policy refuses it, of what does not change from call to call."""
