@@ -56,7 +56,6 @@ def made(number: int, chance: random.Random) -> dict[str, Any]:
         "cost_estimated": False,
         "partial": False,
         "skipped": 0,
-        "cost_estimated": False,
     }
 
 
