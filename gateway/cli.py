@@ -191,5 +191,8 @@ SafeRouter {build_version()} is ready.
   Verify in a browser:
     {page}
 
+  Console, for chats, keys, activity and credits:
+    {url}/
+
 Ctrl-C stops it."""
     )

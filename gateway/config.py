@@ -240,8 +240,7 @@ def decode_config(document: Mapping[str, Any], environ: Mapping[str, str] = os.e
         sealing=_sealing(_typed(document, "sealing", dict, {}, "config")),
         collateral=_path(environ.get("SAFEROUTER_COLLATERAL", _typed(document, "collateral", str, "", "config"))),
         **{name: _typed(document, name, bool, False, "config") for name in _SWITCHES},
-        admin_token_file=_path(_typed(document, "admin_token_file", str, "", "config")),
-        metrics_token_file=_path(_typed(document, "metrics_token_file", str, "", "config")),
+        **_token_files(document),
         retry=decode_retry(_typed(document, "retry", dict, {}, "config")),
         breaker=decode_breaker(_typed(document, "breaker", dict, {}, "config")),
         rates=decode_rates(document),
@@ -377,6 +376,10 @@ def _sealing(table: dict[str, Any]) -> SealingSettings:
     if endpoint is not None and (endpoint != parse_origin(endpoint) or not is_private_channel(endpoint)):
         raise Malformed("config.sealing.kms_endpoint", repr(endpoint[:200]), "https://HOST[:PORT]")
     return SealingSettings(kind, None if arn is None else parse_key_name(arn, endpoint), covers)
+
+
+def _token_files(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _path(_typed(document, name, str, "", "config")) for name in _TOKEN_FILES}
 
 
 def _path(configured: str) -> Path | None:

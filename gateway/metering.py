@@ -50,7 +50,7 @@ class Meter:
         how many pieces of a stream could not be read. For its cost: whether the provider's answer was `whole`, and how
         many `tokens` may have left of it.
         """
-        asked = bool(self.attempt) or self.others is not None
+        asked = bool(self.attempt)
         charge = Charge(None) if self.bill is None else self.bill.charge(Ending(status, usage, asked, whole, tokens))
         return Activity(
             tenant=self.tenant,

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -148,17 +148,12 @@ class Pipeline:
             draft, routes = _routed(draft, policy, selection, scanned), selection.routes
             if not routes:
                 raise refusal(policy, selection)
-            bills = self._bills(routes, request, body, service)
+            bills = self._bills(routes, request, scanned.body, service)
             meter = replace(_routed_meter(meter, request.model, policy, routes[0]), bill=bills[0])
             answered = service.answer_here(request, routes[0].connector)
             if answered is None:
                 question = Question(service, request, scanned.body, demands.headers)
-                asked_for, observe = self._config.models.route(request.model).model.id, self.decisions.observed
-                candidates = Candidates(
-                    *(routes, question, self._base_url, partial(observe, policy)),
-                    asked_for=asked_for,
-                    clean=policy.clean,
-                )
+                candidates = self._candidates(routes, question, policy)
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
         except RateLimited:
             raise  # without a record: a flood of these must fill neither the log nor the disk
@@ -180,6 +175,14 @@ class Pipeline:
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
         return _with_redactions(answer, scanned)
+
+    def _candidates(self, routes: Sequence[Route], question: Question, policy: RoutingPolicy) -> Candidates:
+        """Those who may answer, and what each of them is asked."""
+        return Candidates(
+            *(routes, question, self._base_url, partial(self.decisions.observed, policy)),
+            asked_for=self._config.models.route(question.request.model).model.id,
+            clean=policy.clean,
+        )
 
     async def _reserve_tokens(self, request: InferenceRequest, service: Service) -> None:
         """Of what asks a model. Raises RateLimited."""

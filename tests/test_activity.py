@@ -16,6 +16,7 @@ from tests.test_fallback import ANSWER, CHUNK, DONE, FINISH, OTHER, ROLE, STREAM
 from tests.worlds.fallback import KEYS, Providers, running_providers
 from tests.worlds.gateway import Answered, chat_body
 from tests.worlds.upstream import Recording
+from tests.worlds.workers import wait_for
 
 NAMES = ["walk", "fault", "plain", "sums", "left", "csv", "health"]
 SETTINGS = """
@@ -89,7 +90,9 @@ def test_after_a_fault_of_ours_the_entry_says_what_the_client_got(world: Provide
     world.first.play(Recording(b'{"id":"FAULT","choices":[]}', "application/json"))
     answered = world.gateway.ask("hi", "fault-alone")
     assert answered.status == 500
-    (row,) = [each for each in get(world, "/v1/activity?model=fault-alone")["data"] if not each["first_token_ms"]]
+    path = "/v1/activity?model=fault-alone"
+    wait_for(lambda: bool(get(world, path)["data"]), 30, "an entry")  # it is durable soon after such an answer
+    (row,) = get(world, path)["data"]
     assert (row["status"], row["attempt"], row["partial"]) == (500, 1, False)
 
 

@@ -55,6 +55,7 @@ def made(number: int, chance: random.Random) -> dict[str, Any]:
         "cost_micro_usd": chance.randrange(1000),
         "partial": False,
         "skipped": 0,
+        "cost_estimated": False,
     }
 
 

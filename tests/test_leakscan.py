@@ -294,10 +294,10 @@ def test_one_file_in_a_hundred_of_real_code_at_most_is_taken_for_a_leak() -> Non
     rooms = [ROOT / "gateway", ROOT / "tee", ROOT / "verifier-web", ROOT / "tests", Path(json.__file__).parents[1]]
     files = [path for room in rooms for path in sorted(room.rglob("*")) if path.suffix in SUFFIXES and path.is_file()]
     files += sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("*lock*"))
-    chosen = random.Random(0).sample(files, min(len(files), 1000))
+    chosen = random.Random(0).sample(files, min(len(files), 600))
     alarms = []
     for path in chosen:
-        text = path.read_bytes()[:1_000_000].decode("utf-8", "replace")
+        text = path.read_bytes()[:200_000].decode("utf-8", "replace")
         if found := scan(said(text)).findings:
             alarms.append((path.name, found))
     assert len(chosen) > 500
@@ -319,13 +319,14 @@ def test_a_picture_is_neither_read_nor_changed() -> None:
     [
         *("sk-proj-", "sk-", "://a:", "-----BEGIN PRIVATE KEY-----", "eyJ", "eyJhbGciOiJI.", "AKIA", "secret_key: "),
         *("hvs.", "xoxb-", "\\u0073", "\\\\", "\\/", "ghp_", "glpat-", "AKIA" + "A2" * 8 + " ", "discord a."),
-        *(":AA", "a@", "://:::", "Q~", "[[", '","'),
+        *(":AA", "a@", "://:::", "Q~", "[[", '","', "-eyJ", "_eyJ.", '\\"', "tskey-a-", "xapp-1-A", "\\", "\\n"),
     ],
 )
 def test_no_text_is_read_over_and_over(piece: str) -> None:
     """Twice the text takes some twice the time, whatever it is: a square would take minutes here."""
-    text = '{"a":"' + piece * (2_000_000 // len(piece)) + SECRET + '"}'
-    scan(text.encode())
+    text = piece * (1_000_000 // len(piece))
+    for body in (f'{{"a":"{text} {SECRET}"}}', f'{{"a":"{SECRET} \\/{text}'):
+        assert MARK.encode() in scan(body.encode()).redacted
 
 
 def test_beyond_the_bound_on_escapes_a_text_is_read_as_it_is() -> None:

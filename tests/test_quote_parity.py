@@ -527,7 +527,12 @@ def test_quotes_with_a_changed_byte(ask: Ask, world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "check_id"), [("answer/*-stream-*", "receipt.stream"), ("head/*", "receipt.http-signature")]
+    ("files", "check_id"),
+    [
+        ("answer/*-stream-*", "receipt.stream"),
+        ("head/*", "receipt.http-signature"),
+        ("answer/*-scan-*", "receipt.format"),
+    ],
 )
 def test_every_vector_of_a_signature_beside_in_full(ask: Ask, world: World, files: str, check_id: str) -> None:
     words = set()

@@ -14,7 +14,7 @@ export const isRemembered = () => read(localStorageOrNull(), KEY) !== "";
 
 /** @param {string} key @param {boolean} remember on this device, until signed out */
 export function signIn(key, remember) {
-  signOut();
+  forget(KEY);
   inMemory.key = key;
   write(remember ? localStorageOrNull() : sessionStorageOrNull(), KEY, key);
 }
@@ -22,10 +22,14 @@ export function signIn(key, remember) {
 /** Forget the key and the admin token, here and on this device. */
 export function signOut() {
   inMemory = { key: "", admin: "" };
-  for (const store of [sessionStorageOrNull(), localStorageOrNull()]) {
-    store?.removeItem(KEY);
-    store?.removeItem(ADMIN);
-  }
+  forget(KEY);
+  forget(ADMIN);
+}
+
+/** @param {string} name */
+function forget(name) {
+  sessionStorageOrNull()?.removeItem(name);
+  localStorageOrNull()?.removeItem(name);
 }
 
 /** The admin token, "" if none was given. */

@@ -12,11 +12,13 @@ import { claim, trusted } from "./trust.js";
 
 const RECEIPT_PAUSES = [300, 1000, 3000]; // milliseconds before asking again for a receipt that is not served yet
 const ICONS = { pass: "pass", pinned: "pass", partial: "partial", mock: "mock", fail: "fail", skip: "skip" };
+const NOTHING = { examination: null, measurement: "", ground: /** @type {const} */ ("none") };
 let queue = Promise.resolve(); // one device answers all: checks follow one another
 
 /**
  * @typedef {import("./calling.js").Call} Call
- * @typedef {import("./judgement.js").Judgement & {examination: any | null, measurement: string}} Finding
+ * @typedef {import("./judgement.js").Judgement & {examination: any | null, measurement: string,
+ *   ground: import("./judgement.js").Ground}} Finding
  */
 
 /** Check one answer, after those that were asked for before. @param {Call} call @returns {Promise<Finding>} */
@@ -35,12 +37,12 @@ async function checkNow(call) {
       : call.receiptId
         ? ""
         : "The answer named no receipt.";
-  if (why) return { ...unchecked(why), examination: null, measurement: "" };
+  if (why) return { ...unchecked(why), ...NOTHING };
   for (const pause of [...RECEIPT_PAUSES, null]) {
     try {
       return await examined(call);
     } catch (error) {
-      if (!(error instanceof NotServed) || pause === null) return { ...unchecked(wordsOf(error)), examination: null, measurement: "" };
+      if (!(error instanceof NotServed) || pause === null) return { ...unchecked(wordsOf(error)), ...NOTHING };
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
@@ -62,7 +64,8 @@ async function examined(call) {
     ...{ receiptId: call.receiptId, apiKey: apiKey(), rememberMock: false, acceptNewLog: false },
   };
   const examination = await examine(/** @type {any} */ (request), () => undefined);
-  return { ...judge(examination.verdict, trust?.ground ?? "none"), examination, measurement };
+  const ground = trust?.ground ?? "none";
+  return { ...judge(examination.verdict, ground), examination, measurement, ground };
 }
 
 /** An error that nobody foresaw is still no verdict. @param {unknown} error */

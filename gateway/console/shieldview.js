@@ -5,6 +5,10 @@ import { h, saveFile } from "./dom.js";
 import { openDialog } from "./dialog.js";
 
 const WORDS = { pass: "Holds", fail: "Fails", skip: "Not checked", mock: "Mock" };
+const UNNAMED = {
+  pin: ["As you pinned it", "It is the build that this gateway named when you pinned it."],
+  none: ["Not named by you", "It is the build that the gateway itself names: nobody told this browser which one to expect."],
+};
 const TONES = { pinned: "pass" };
 
 /** @param {import("./calling.js").Call} call @param {import("./shield.js").Finding} finding @param {() => void} again */
@@ -18,7 +22,7 @@ export function openShield(call, finding, again) {
       h("p", {}, finding.sentence),
     ),
     h("p", { class: "hint" }, "This page was served by the gateway that it checks, so it can notice faults and never vouch for the gateway. ", h("a", { href: "#/attestation", onclick: () => close() }, "Why, and which verifier to prefer"), "."),
-    examination ? questions(examination.verdict) : null,
+    examination ? questions(examination.verdict, finding.ground) : null,
     about(call, finding),
     h(
       "div",
@@ -30,23 +34,27 @@ export function openShield(call, finding, again) {
   ]);
 }
 
-/** The questions as the verifier asks them, and each check that was left out. */
-function questions(verdict) {
-  const rows = answerQuestions(verdict).map((row) =>
-    h(
-      "li",
-      { "data-state": verdict.mock && row.state === "pass" ? "quiet" : row.state },
-      icon(row.state),
-      h("div", {}, h("b", {}, row.title), " ", h("span", { class: "state" }, WORDS[row.state]), row.why ? h("p", {}, row.why) : null),
-    ),
-  );
+/** The questions as the verifier asks them, and each check that was left out. @param {any} verdict @param {import("./judgement.js").Ground} ground */
+export function questions(verdict, ground) {
+  const rows = answerQuestions(verdict).map((row) => questionNode(row, verdict.mock, ground));
   const open = verdict.checks.filter((check) => check.outcome === "skip");
+  const left = open.map((check) => h("li", {}, `${describeCheck(check.id).title}: ${check.reason}`));
   return [
     h("ul", { class: "questions" }, rows),
-    open.length
-      ? h("details", {}, h("summary", {}, `${open.length} checks were not carried out`), h("ul", { class: "small-list" }, open.map((check) => h("li", {}, `${describeCheck(check.id).title}: ${check.reason}`))))
-      : null,
+    open.length ? h("details", {}, h("summary", {}, `${open.length} checks were not carried out`), h("ul", { class: "small-list" }, left)) : null,
   ];
+}
+
+/** The verifier takes the measurement that it is given for the reader's own; here the gateway may have named it. */
+function questionNode(row, mock, ground) {
+  const named = row.id !== "build" || row.state !== "pass" || ground === "reader";
+  const [state, word, why] = named ? [row.state, WORDS[row.state], row.why] : ["partial", UNNAMED[ground][0], UNNAMED[ground][1]];
+  return h(
+    "li",
+    { "data-state": mock && state === "pass" ? "quiet" : state },
+    icon(state),
+    h("div", {}, h("b", {}, row.title), " ", h("span", { class: "state" }, word), why ? h("p", {}, why) : null),
+  );
 }
 
 function about(call, finding) {

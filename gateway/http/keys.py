@@ -53,10 +53,7 @@ class KeyEndpoints:
 
     async def one(self, request: Request) -> Response:
         """One key."""
-        actor = await self._actor(request)
-        return private(
-            await self._shown(*await self._book.read(partial(look_up_key, key_id=_named(request), by=actor)))
-        )
+        return await self._show(request, await self._actor(request))
 
     async def create(self, request: Request) -> Response:
         """A new key, with its secret this once."""
@@ -70,7 +67,7 @@ class KeyEndpoints:
         actor = await self._actor(request)
         changes = read_key_changes(await read_fields(request), int(time.time()))
         await self._book.change(partial(change_key, key_id=_named(request), changes=changes, by=actor))
-        return await self.one(request)
+        return await self._show(request, actor)
 
     async def rotate(self, request: Request) -> Response:
         """A new secret, this once; the old one goes on for `overlap_seconds`."""
@@ -84,7 +81,12 @@ class KeyEndpoints:
         """The end of a key: refused everywhere within a second."""
         actor = await self._actor(request)
         await self._book.change(partial(revoke_key, key_id=_named(request), by=actor))
-        return await self.one(request)
+        return await self._show(request, actor)
+
+    async def _show(self, request: Request, actor: Actor) -> Response:
+        """The key as it is now. Its actor was admitted before, and may be the key that has just ended."""
+        stored, calls = await self._book.read(partial(look_up_key, key_id=_named(request), by=actor))
+        return private(await self._shown(stored, calls))
 
     async def _shown(self, stored: StoredKey, calls: int) -> dict[str, Any]:
         spent = await self._book.read(partial(keys_spent, key_ids=[stored.key.id]))

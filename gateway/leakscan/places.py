@@ -10,7 +10,8 @@ MAX_TOKENS = 200_000
 """Strings, brackets and commas that are read to tell a place; what stands behind them is in the `body`."""
 BODY = "body"
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
+# A string without an end is consumed in one match: else each quote in it would begin another way to the end.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 # A key may be the user's own words, so it is repeated only if it is a word of a protocol.
 _WORDS = frozenset(
     b"""

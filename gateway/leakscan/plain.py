@@ -10,7 +10,8 @@ MAX_ESCAPES = 300_000
 """A text with more is read as it is. To undo so many takes a tenth of a second, and no prompt has them."""
 
 # At any depth: JSON in a string of JSON has two or more backslashes.
-_ESCAPE = re.compile(rb"\\+(?:u00([0-7][0-9A-Fa-f])|/)")
+# Begins where their run does, so that each run is read once.
+_ESCAPE = re.compile(rb"(?<!\\)\\++(?:u00([0-7][0-9A-Fa-f])|/)")
 # Only these hide a character that credentials are made of. (Go escapes < > &, C# escapes quotes: they are left.)
 # A pattern that begins with one literal is looked for at the speed of memory.
 _HIDING = re.compile(rb"\\(?:/|u00(?:2[b-fB-F]|3[0-9aAdD]|4[0-9a-fA-F]|5[0-9aAfF]|6[0-9a-fA-F]|7[0-9aAeE]))")

@@ -14,7 +14,7 @@ from gateway.leakscan.rule import Rule, new_context, new_token
 
 _W = r"[0-9A-Za-z_-]"  # the alphabet of base64url
 _A = r"[0-9A-Za-z]"
-_GAP = r"(?:\\+[\"'nrt]|[\s:=>,|`*\"']){1,24}+"  # between a name and its value, in any language, also inside JSON
+_GAP = r"(?:\\++[\"'nrt]|[\s:=>,|`*\"']){1,24}+"  # between a name and its value, in any language, also inside JSON
 _VALUE_END = r"(?![0-9A-Za-z/+=])"
 
 OURS = "saferouter-api-key"
@@ -149,7 +149,13 @@ _SERVICES = (
 )
 _KEYS = (
     new_token("age-secret-key", "AGE-SECRET-KEY-1", r"[02-9AC-HJ-NP-Z]{58}", is_varied),
-    new_token("json-web-token", "eyJ", rf"{_W}{{12,}}+\.eyJ{_W}{{10,}}+\.{_W}{{20,}}+", is_signed_token, longest=16384),
+    new_token(  # the first of a run alone, so that none is read twice
+        "json-web-token",
+        "eyJ",
+        rf"(?<![_-]eyJ){_W}{{12,}}+\.eyJ{_W}{{10,}}+\.{_W}{{20,}}+",
+        is_signed_token,
+        longest=16384,
+    ),
     new_context(
         "url-password",
         "@",

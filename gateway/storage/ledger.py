@@ -40,7 +40,7 @@ _MOVE = Prepared(
     .where(_NAMED)
     .values(balance=ACCOUNTS.c.balance + bindparam("_change"), reserved=ACCOUNTS.c.reserved - bindparam("_released"))
 )
-_ENTRY_COLUMNS = ("at", "kind", "source", "target", "micro_usd", "receipt_id", "request_key", "estimated", "note")
+_ENTRY_COLUMNS = ("at", "kind", "source", "target", "micro_usd", "reference", "estimated", "note")
 _ENTRY = Prepared(insert(ENTRIES), *_ENTRY_COLUMNS)
 _COUNTS = ("calls", "unpriced", "prompt_tokens", "completion_tokens", "micro_usd")
 _USED = Prepared(
@@ -57,15 +57,16 @@ _MAKE = text(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A sum that goes from one account to another."""
+    """A sum that goes from one account to another. `reference` is the receipt of the call that it pays, which is paid
+    once, or the request of a top-up.
+    """
 
     at: int
     kind: str
     source: str
     target: str
     micro_usd: int
-    receipt_id: str | None = None
-    request_key: str | None = None
+    reference: str | None = None
     estimated: bool = False
     note: str | None = None
 

@@ -215,11 +215,10 @@ ENTRIES = Table(
     Column("id", _ROW_ID, primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("source", String(96), nullable=False, index=True),
-    Column("target", String(96), nullable=False, index=True),
+    Column("source", String(96), nullable=False),
+    Column("target", String(96), nullable=False),
     Column("micro_usd", BigInteger, nullable=False),
-    Column("receipt_id", String(40), unique=True),  # of the call that it pays: once
-    Column("request_key", String(64), unique=True),  # of a top-up: a repetition finds it
+    Column("reference", String(64), unique=True),  # the receipt of the call that it pays, or the request of a top-up
     Column("estimated", Boolean, nullable=False),
     Column("note", String(256)),
 )

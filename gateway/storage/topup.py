@@ -45,7 +45,7 @@ def pay_in(connection: Connection, now: int, *, wanted: TopUp) -> PaidIn:
         raise UnknownKey(f"There is no key `{wanted.key_id[:64]}` here.")
     account = key_account(wanted.key_id)
     if wanted.request is not None:
-        known = select(ENTRIES).where(ENTRIES.c.request_key == wanted.request)
+        known = select(ENTRIES).where(ENTRIES.c.reference == wanted.request)
         if (before := connection.execute(known).one_or_none()) is not None:
             if (before.target, before.micro_usd) != (account, wanted.micro_usd):
                 raise Conflict(
@@ -54,6 +54,6 @@ def pay_in(connection: Connection, now: int, *, wanted: TopUp) -> PaidIn:
             return PaidIn(before.at, find_balance(connection, wanted.key_id)[0])
     if key.revoked_at is not None:
         raise Conflict("This key is revoked: pay in for one that is used.", code="key_revoked")
-    entry = Entry(now, "topup", FUNDS, account, wanted.micro_usd, request_key=wanted.request, note=wanted.note)
+    entry = Entry(now, "topup", FUNDS, account, wanted.micro_usd, reference=wanted.request, note=wanted.note)
     top_up(connection, wanted.key_id, key.tenant, entry)
     return PaidIn(now, find_balance(connection, wanted.key_id)[0])

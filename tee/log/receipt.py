@@ -11,6 +11,7 @@ from tee.canonical import MAX_SAFE_INTEGER, digest_bytes, encode_canonical, enco
 from tee.errors import Malformed
 from tee.evidence import Check, failed, judged, skipped
 from tee.keys.identity import WorkloadKeyset, digest_text, hex_bytes, require_members, seconds, text, verify_ed25519
+from tee.log.leakscan import require_agreement, require_leak_scan, tell_leak_scan
 
 API_VERSION = "aci/1"
 MAX_RECEIPT_SIZE = 1 << 18
@@ -109,6 +110,7 @@ def verify_receipt(raw: bytes, keyset: WorkloadKeyset, request: bytes | None, re
         return [broken, *(skipped(check_id, "the receipt does not parse") for check_id in CHECKS[1:])]
     key = keyset.receipt_key(receipt.key_id)
     signed = key is not None and verify_ed25519(key.public_key, receipt.signature, message)
+    told = tell_leak_scan(receipt.events)
     return [
         judged("receipt.format", True, f"receipt {receipt.receipt_id}", "an ACI/1 receipt"),
         judged("receipt.keyset", receipt.keyset_digest == keyset.digest, receipt.keyset_digest, keyset.digest),
@@ -118,7 +120,7 @@ def verify_receipt(raw: bytes, keyset: WorkloadKeyset, request: bytes | None, re
             "a signature that verifies" if signed else "a signature that does not verify",
             f"Ed25519 by key {receipt.key_id} of the keyset",
         ),
-        _check_body("receipt.request", receipt, "request.received", request, "the request"),
+        _check_body("receipt.request", receipt, "request.received", request, "the request", told),
         _check_body("receipt.response", receipt, "response.returned", response, "the response"),
         judged(
             "receipt.complete",
@@ -129,14 +131,14 @@ def verify_receipt(raw: bytes, keyset: WorkloadKeyset, request: bytes | None, re
     ]
 
 
-def _check_body(check_id: str, receipt: Receipt, event: str, body: bytes | None, name: str) -> Check:
+def _check_body(check_id: str, receipt: Receipt, event: str, body: bytes | None, name: str, reason: str = "") -> Check:
     if body is None:
         return skipped(check_id, f"{name} was not given")
     if event not in receipt.events:
         return failed(check_id, f"no {event} event", digest_bytes(body))
     recorded, observed = receipt.events[event]["body_hash"], digest_bytes(body)
     wanted = f"{observed}, the SHA-256 of {name} that was given"
-    return judged(check_id, recorded == observed, f"{recorded} in the receipt", wanted)
+    return judged(check_id, recorded == observed, f"{recorded} in the receipt", wanted, reason)
 
 
 def _parse_events(value: Any) -> dict[str, dict[str, Any]]:
@@ -152,7 +154,10 @@ def _parse_events(value: Any) -> dict[str, dict[str, Any]]:
             digest_text(event.get("body_hash"), f"receipt.event_log.{kind}.body_hash")
         if kind in ("route", "route.refused") and "policy" in event:
             _require_policy(event, f"receipt.event_log.{kind}")
+        if kind in ("route", "route.refused") and "leak_scan" in event:
+            require_leak_scan(event, f"receipt.event_log.{kind}")
         events[kind] = event
+    require_agreement(events)
     return events
 
 

@@ -146,6 +146,7 @@ GROUPS: list[tuple[int, Callable[[], Iterator[Vector]]]] = [
     (420, faults_stream.signatures),
     (430, faults_stream.members),
     (460, faults_routed.policies),
+    (500, faults_routed.scans),
     (0, faults_head.good),
     (20, faults_head.contradictions),
     (40, faults_head.signatures),

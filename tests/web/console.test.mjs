@@ -11,7 +11,6 @@ import { bars, points } from "../../gateway/console/plot.js";
 import { errorOf, explain } from "../../gateway/console/problems.js";
 import { SNIPPETS, shellWord } from "../../gateway/console/snippets.js";
 import { EventParser } from "../../gateway/console/sse.js";
-import { percentile, summarise } from "../../gateway/console/stats.js";
 
 test("money is shown to the place that matters, and unknown is not zero", () => {
   const shown = [0, 12.5, 1234.5, 0.02, 0.000214, -3, null, undefined].map(usd);
@@ -26,21 +25,6 @@ test("counts, shares and times", () => {
   assert.deepEqual(told, ["just now", "1 min ago", "5 min ago", "3 h ago", "5 days ago"]);
   assert.deepEqual([ago(null, 100), ago(100 + 7200, 100)], ["never", "in 2 h"]);
   assert.equal(masked(`sk-router-${"A".repeat(40)}`), "sk-router-AAAA…");
-});
-
-test("a percentile is a value that was measured (nearest rank)", () => {
-  const values = [40, 10, 30, 20];
-  assert.deepEqual([0, 0.5, 0.51, 0.95, 1].map((share) => percentile(values, share)), [10, 20, 30, 40, 40]);
-  assert.equal(percentile([], 0.5), null);
-  assert.deepEqual(values, [40, 10, 30, 20]);
-});
-
-test("rows are summed up as the gateway sums them up", () => {
-  const row = (model, status, milliseconds, cost_usd) => ({ model, provider: "p", status, milliseconds, cost_usd });
-  const sums = summarise([row("a", 200, 10, 0.1), row("a", 502, 30, null), row("b", 200, 20, 0.25)]);
-  assert.deepEqual([sums.calls, sums.success_rate, sums.p50_ms, sums.p95_ms], [3, 2 / 3, 20, 30]);
-  assert.deepEqual(sums.by_model.map((one) => [one.name, one.calls, one.usd]), [["a", 2, null], ["b", 1, 0.25]]);
-  assert.deepEqual(summarise([]).success_rate, null);
 });
 
 test("events come out the same however the stream is cut", () => {

@@ -187,7 +187,7 @@ def test_activity_is_read_again_by_itself_and_rests_while_nobody_looks(new_page:
     assert world.asked.count(read) == rested
     page.evaluate(hide, False)
     expect(page.locator(".live")).to_contain_text("Live")
-    page.get_by_label("Outcome").select_option(label="Failed")
+    page.get_by_label("Outcome").select_option(label="Failed")  # asked of the API
     expect(page.locator(".page-activity tbody tr")).to_have_count(2)
     with page.expect_download() as download:
         page.get_by_role("button", name="Export CSV").click()
@@ -199,6 +199,7 @@ def test_the_operators_tabs(new_page: NewPage, world: ConsoleApi) -> None:
     go(page, "operator")
     enter_operator(page, world)
     page.get_by_role("button", name="New tenant").click()
+    page.get_by_label("Id").fill("new")
     page.get_by_label("Name").fill("Clinic <i>")
     page.get_by_role("button", name="Make the tenant").click()
     expect(page.locator(".secret")).to_have_text("sk-router-" + "T" * 40)

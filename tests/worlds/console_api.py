@@ -154,7 +154,8 @@ def _application(world: ConsoleApi) -> Starlette:
     async def activity(request: Request) -> Response:
         if request.query_params.get("format") == "csv":
             return PlainTextResponse("id,model\nact_0,mock-1\n", media_type="text/csv")
-        return _listing(world.activity)
+        wanted = request.query_params.get("status", "")[:1]
+        return _listing([row for row in world.activity if str(row["status"]).startswith(wanted)])
 
     async def summary(_request: Request) -> Response:
         return JSONResponse(_summary(world.activity))
@@ -201,7 +202,7 @@ _POLICY |= {"allowed_origins": ["US", "DE"], "require_drift_clean": True, "max_l
 _POLICY |= {"max_cost_per_request_usd": 0.05, "models": None, "preferred_providers": ["mock"], "leak_scan": "refuse"}
 _PROVIDER: Document = {"id": "mock", "kind": "mock", "display_name": "Mock", "endpoint": "http://127.0.0.1:1/v1"}
 _PROVIDER |= {"serves_models": ["mock-1", "mock-reasoner"], "region": "EU", "cost_per_million_tokens_usd": 0.75}
-_PROVIDER |= {"typical_latency_ms": 120, "api_key_id": "file:mock.key", "tier": "hardened"}
+_PROVIDER |= {"typical_latency_ms": 120, "api_key_id": "file:mock.key", "registered": True}
 _LISTS: dict[str, list[Document]] = {
     "/v1/models": _models(),
     "/v1/policies": [_POLICY],

@@ -64,7 +64,7 @@ def _handler(proxy: LyingProxy) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_GET = do_POST = do_OPTIONS = _pass  # noqa: N815
+        do_GET = do_POST = do_PATCH = do_DELETE = do_OPTIONS = _pass  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:
             """Tests print nothing."""

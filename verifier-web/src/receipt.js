@@ -4,6 +4,7 @@ import { digestBytes, encodeCanonical, parseJson, shown, kindOf } from "./canoni
 import { Malformed } from "./errors.js";
 import { failed, judged, passed, skipped, unparsed } from "./evidence.js";
 import { digestText, hexBytes, requireMembers, requireText, seconds, verifyEd25519 } from "./identity.js";
+import { requireAgreement, requireLeakScan, tellLeakScan } from "./leakscan.js";
 
 const API_VERSION = "aci/1";
 const MAX_RECEIPT_SIZE = 1 << 18;
@@ -105,6 +106,7 @@ export async function verifyReceipt(raw, keyset, request, response) {
   const key = keyset.receiptKeys.find((candidate) => candidate.keyId === keyId);
   const signed = key !== undefined && (await verifyEd25519(key.publicKey, receipt.signature, message));
   const whole = "these bytes are the whole answer";
+  const told = tellLeakScan(receipt.events);
   return [
     passed("receipt.format", `receipt ${receiptId}`, "an ACI/1 receipt"),
     judged("receipt.keyset", receipt.keysetDigest === keysetDigest, receipt.keysetDigest, keysetDigest),
@@ -114,13 +116,13 @@ export async function verifyReceipt(raw, keyset, request, response) {
       signed ? "a signature that verifies" : "a signature that does not verify",
       `Ed25519 by key ${keyId} of the keyset`,
     ),
-    await checkBody("receipt.request", receipt, "request.received", request, "the request"),
+    await checkBody("receipt.request", receipt, "request.received", request, "the request", told),
     await checkBody("receipt.response", receipt, "response.returned", response, "the response"),
     judged("receipt.complete", complete, complete ? whole : "the answer was cut", whole),
   ];
 }
 
-async function checkBody(id, { events }, type, body, name) {
+async function checkBody(id, { events }, type, body, name, reason = "") {
   if (body === null) return skipped(id, `${name} was not given`);
   const observed = await digestBytes(body);
   const recorded = events.get(type)?.body_hash;
@@ -131,6 +133,7 @@ async function checkBody(id, { events }, type, body, name) {
         recorded === observed,
         `${recorded} in the receipt`,
         `${observed}, the SHA-256 of ${name} that was given`,
+        reason,
       );
 }
 
@@ -147,8 +150,12 @@ function parseEvents(value) {
     if (ROUTED_EVENTS.includes(type) && Object.hasOwn(event, "policy")) {
       requirePolicy(event, `receipt.event_log.${type}`);
     }
+    if (ROUTED_EVENTS.includes(type) && Object.hasOwn(event, "leak_scan")) {
+      requireLeakScan(event, `receipt.event_log.${type}`);
+    }
     events.set(type, event);
   }
+  requireAgreement(events);
   return events;
 }
 

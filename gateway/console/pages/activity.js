@@ -3,14 +3,13 @@ import { ask, askFile } from "../api.js";
 import { callBars, line, shareBar } from "../charts.js";
 import { h, saveFile, show } from "../dom.js";
 import { ago, compact, count, duration, moment, percent, usd } from "../format.js";
-import { succeeded, summarise } from "../stats.js";
 import { emptiness, pill, problem, skeleton, tierPill } from "../states.js";
 
 const POLL_MS = 5000;
-const ROWS = 200;
+const ROWS = "200";
 const WINDOWS = { "Last hour": 3600, "Last day": 86_400, "Last week": 604_800, "All time": 0 };
 const HEADS = ["When", "Model", "Provider", "Outcome", "Latency", "Tokens", "Receipt"];
-const STATUSES = { "Any outcome": "", Succeeded: "ok", Failed: "failed" };
+const STATUSES = { "Any outcome": "", Succeeded: "2xx", Refused: "4xx", Failed: "5xx" };
 
 /** @type {import("../main.js").Page} */
 export const page = { id: "activity", title: "Activity", needsKey: true, open };
@@ -35,7 +34,7 @@ function open(root) {
       form.offer(rows, summary);
       const held = body.querySelector(".table");
       const [focused, at] = [held !== null && held === document.activeElement, held?.scrollLeft ?? 0];
-      show(body, drawn(rows, summary, form.isNarrowed()));
+      show(body, drawn(rows, summary));
       const fresh = /** @type {HTMLElement | null} */ (body.querySelector(".table"));
       if (fresh) fresh.scrollLeft = at;
       if (focused) fresh?.focus({ preventScroll: true }); // who reads with the keyboard is not thrown out
@@ -87,34 +86,31 @@ function newFilters() {
   };
   return {
     controls: [span, model, provider, outcome, own],
-    values: () => ({ span: Number(span.value), model: model.value, provider: provider.value, outcome: outcome.value, key: own.value }),
-    isNarrowed: () => Boolean(model.value || provider.value || outcome.value || own.value),
+    values: () => ({ span: Number(span.value), model: model.value, provider: provider.value, status: outcome.value, key: own.value }),
     offer,
   };
 }
 
 /** @param {ReturnType<ReturnType<typeof newFilters>["values"]>} wanted @param {Record<string, string>} more */
-function queryOf({ span, model, provider, key }, more) {
-  const since = span ? String(Math.floor(Date.now() / 1000) - span) : "";
-  const named = Object.entries({ since, model, provider, key, ...more }).filter(([, value]) => value);
+function queryOf({ span, model, provider, status, key }, more) {
+  const since = span ? String(Math.floor(Date.now() / 1000) - span) : "0";
+  const named = Object.entries({ since, model, provider, status, key, ...more }).filter(([, value]) => value);
   return new URLSearchParams(named);
 }
 
 /** The rows and the gateway's summary. @returns {Promise<[any[], any]>} */
 async function read(wanted) {
-  const since = queryOf({ ...wanted, model: "", provider: "" }, {});
-  const [list, summary] = await Promise.all([ask(`/v1/activity?${queryOf(wanted, { limit: String(ROWS) })}`), ask(`/v1/activity/summary?${since}`)]);
-  const rows = list.data.filter((row) => !wanted.outcome || succeeded(row) === (wanted.outcome === "ok"));
-  return [rows, summary];
+  const paths = [`/v1/activity?${queryOf(wanted, { limit: ROWS })}`, `/v1/activity/summary?${queryOf(wanted, {})}`];
+  const [list, summary] = await Promise.all(paths.map((path) => ask(path)));
+  return [list.data, summary];
 }
 
-/** @param {any[]} rows @param {any} summary @param {boolean} narrowed the totals are then those of the rows that are left */
-function drawn(rows, summary, narrowed) {
-  const sums = narrowed ? summarise(rows) : summary;
-  if (!sums.calls) return emptiness("Nothing here yet", narrowed ? "No attempt fits these filters." : "Once a call is made, it stands here within seconds.", h("a", { class: "button", href: "#/chat" }, "Ask something"));
+/** @param {any[]} rows @param {any} sums */
+function drawn(rows, sums) {
+  if (!sums.calls && !rows.length) return emptiness("Nothing here", "Once a call is made, it stands here within seconds. A filter may hide it.", h("a", { class: "button", href: "#/chat" }, "Ask something"));
   return [
     tiles(sums),
-    narrowed ? h("p", { class: "hint" }, `Totals of the ${rows.length} newest attempts that fit.`) : charts(summary.series ?? []),
+    charts(sums.series ?? []),
     h("div", { class: "pair" }, breakdown("By model", sums.by_model), breakdown("By provider", sums.by_provider)),
     h("h2", {}, "Attempts"),
     table(rows),
@@ -173,12 +169,13 @@ function table(rows) {
 /** @param {any} row @param {number} now */
 function attempt(row, now) {
   const instead = row.original_model && row.original_model !== row.model ? `instead of ${row.original_model}` : "";
+  const beside = [row.failure, row.provider_status && row.provider_status !== row.status && `provider said ${row.provider_status}`];
   const found = (row.findings ?? []).map((one) => `${one.count} × ${one.kind}`).join(", ");
   const cells = [
     [h("time", { datetime: new Date(row.started_at * 1000).toISOString(), title: moment(row.started_at) }, ago(row.started_at, now)), h("span", { class: "meta" }, row.key_prefix)],
     [row.model, h("span", { class: "meta" }, [row.attempt > 1 ? `attempt ${row.attempt}` : "", instead].filter(Boolean).join(", "))],
     [h("div", {}, row.provider ?? "none"), tierPill(row.tier)],
-    [pill(outcomeOf(row), succeeded(row) ? (row.partial ? "warn" : "good") : "bad"), h("span", { class: "meta" }, found && `found ${found}`)],
+    [outcome(row), h("span", { class: "meta" }, [...beside, found && `found ${found}`].filter(Boolean).join(", "))],
     [duration(row.milliseconds), h("span", { class: "meta" }, row.first_token_ms === null ? "" : `first ${duration(row.first_token_ms)}`)],
     [`${compact(row.prompt_tokens)} + ${compact(row.completion_tokens)}`, h("span", { class: "meta" }, row.cost_usd === null ? "cost unknown" : usd(row.cost_usd))],
     [row.receipt_id ? h("code", { title: row.receipt_id }, row.receipt_id) : "none"],
@@ -186,4 +183,9 @@ function attempt(row, now) {
   return h("tr", {}, cells.map((cell, at) => h("td", { "data-head": HEADS[at] }, h("div", {}, cell))));
 }
 
-const outcomeOf = (row) => (row.partial ? `${row.status}, cut` : String(row.status));
+/** An attempt that another one stood in for was not shown to the caller. @param {any} row */
+function outcome(row) {
+  if (row.status === null) return pill("Replaced", "warn");
+  if (row.status >= 400) return pill(String(row.status), "bad");
+  return row.partial ? pill(`${row.status}, cut`, "warn") : pill(String(row.status), "good");
+}

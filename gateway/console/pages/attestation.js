@@ -2,14 +2,13 @@
 import { icon } from "/verifier/src/dom.js";
 import { examine } from "/verifier/src/examine.js";
 import { parsePolicy } from "/verifier/src/policy.js";
-import { answerQuestions, headline } from "/verifier/src/questions.js";
+import { headline } from "/verifier/src/questions.js";
 import { copyButton, field, h, say, show } from "../dom.js";
 import { ago, moment } from "../format.js";
-import { verifierLink } from "../shieldview.js";
+import { questions, verifierLink } from "../shieldview.js";
 import { fill, pill, problem, skeleton } from "../states.js";
 import { claim, isMeasurement, trust, trusted } from "../trust.js";
 
-const WORDS = { pass: "Holds", fail: "Fails", skip: "Not checked", mock: "Mock", partial: "In part" };
 const GROUNDS = { reader: "you named it", pin: "pinned from what the gateway said" };
 
 /** @type {import("../main.js").Page} */
@@ -145,11 +144,10 @@ async function verdictNode() {
   const measurement = kept?.policy ? "" : (kept?.measurement ?? claimed.measurement);
   const wanted = { live: true, origin: location.origin, files, measurement, acceptMock: claimed.mock, at: null, receiptId: "", apiKey: "", rememberMock: false, acceptNewLog: false };
   const { verdict } = await examine(/** @type {any} */ (wanted), () => undefined);
-  const named = kept?.ground === "reader";
+  const ground = kept?.ground ?? "none";
   const told = headline(verdict);
   // Without a build that the reader named, nothing may read as verified.
-  const { state, word, sentence } = told.state === "pass" && !named ? { state: "partial", word: "Build not named", sentence: "Every check holds, for the build that the gateway itself named." } : told;
-  const rows = answerQuestions(verdict).map((row) => h("li", { "data-state": verdict.mock && row.state === "pass" ? "quiet" : row.state }, icon(row.state), h("div", {}, h("b", {}, row.title), " ", h("span", { class: "state" }, WORDS[row.state]), row.why ? h("p", {}, row.why) : null)));
+  const { state, word, sentence } = told.state === "pass" && ground !== "reader" ? { state: "partial", word: "Build not named", sentence: "Every check holds, for the build that the gateway itself named." } : told;
   say(word);
-  return [h("div", { class: "finding", "data-state": state }, h("p", { class: "finding-word" }, icon(state), word), h("p", {}, sentence)), h("ul", { class: "questions" }, rows)];
+  return [h("div", { class: "finding", "data-state": state }, h("p", { class: "finding-word" }, icon(state), word), h("p", {}, sentence)), questions(verdict, ground)];
 }

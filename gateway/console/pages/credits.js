@@ -69,6 +69,7 @@ function topUp({ key_id: id }, reload) {
   const said = h("div", {});
   const quick = AMOUNTS.map((value) => h("button", { type: "button", class: "small", onclick: () => (amount.value = String(value)) }, usd(value)));
   const submit = h("button", { type: "submit", class: "primary" }, "Top up");
+  const once = crypto.getRandomValues(new BigUint64Array(2)).join("-"); // an answer that was lost is not paid twice
   const form = h("form", { class: "card", novalidate: true }, h("h2", {}, "Top up"), field("Amount in USD", amount), h("div", { class: "row" }, quick), field("Note", note, "For the books. Optional."), said, h("div", { class: "row" }, submit));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -76,7 +77,7 @@ function topUp({ key_id: id }, reload) {
     if (!(value > 0)) return show(said, h("p", { class: "error", role: "alert" }, "Give an amount above zero."));
     submit.disabled = true;
     try {
-      await ask("/v1/credits/topup", { method: "POST", body: { usd: value, key_id: id, ...(note.value.trim() ? { note: note.value.trim() } : {}) } });
+      await ask("/v1/credits/topup", { method: "POST", headers: { "idempotency-key": once }, body: { usd: value, key_id: id, ...(note.value.trim() ? { note: note.value.trim() } : {}) } });
       say(`Topped up by ${usd(value)}.`);
       reload();
     } catch (error) {

@@ -20,6 +20,8 @@ function open(root) {
   const make = h("button", { type: "button", class: "primary", onclick: () => openForm(reload) }, "New key");
   show(root, h("div", { class: "page-head" }, h("h1", {}, "Keys"), make), h("p", { class: "lead" }, "One for each application, so that each can be counted, limited and revoked by itself."), list);
   reload();
+  addEventListener("saferouter:account", reload); // another key may be the one in use
+  return () => removeEventListener("saferouter:account", reload);
 }
 
 /** @param {any[]} keys @param {() => void} reload */
@@ -41,7 +43,7 @@ function keyCard(key, reload) {
     ["Made", moment(key.created_at)],
     ["Last used", ago(key.last_used_at, now)],
     ["Ends", key.expires_at === null ? "never" : ago(key.expires_at, now)],
-    ["Used", `${count(usage.calls)} calls, ${usd(usage.usd)}`],
+    ["Used", `${count(usage.calls)} calls, ${typeof usage.usd === "number" ? usd(usage.usd) : "cost unknown"}`],
     ["Limits", limitsOf(key)],
   ];
   const mine = apiKey().startsWith(key.prefix.replace(/…$/, ""));

@@ -6,14 +6,13 @@ import { duration, usd } from "../format.js";
 import { apiKey } from "../session.js";
 import { emptiness, fill, pill, problem, skeleton, tierPill } from "../states.js";
 
-const reader = () => /** @type {{as: "key" | "admin"}} */ ({ as: apiKey() ? "key" : "admin" });
-
 /** @param {HTMLElement} panel */
 export function policiesTab(panel) {
   const list = h("div", {});
-  const reload = () => fill(list, skeleton(3, "card"), async () => policyList(await askAll("/v1/policies", reader()), reload));
+  const reload = () => fill(list, skeleton(3, "card"), async () => policyList(await askAll("/v1/policies"), reload));
   show(panel, h("div", { class: "page-head" }, h("h2", {}, "Policies")), list);
-  reload();
+  if (apiKey()) reload();
+  else show(list, emptiness("Sign in too", "Policies are read with an API key; the admin token changes them.", h("a", { class: "button", href: "#/signin" }, "Sign in")));
 }
 
 function policyList(policies, reload) {
@@ -59,7 +58,7 @@ function openExplain(policy) {
     event.preventDefault();
     try {
       const body = { model: model.value.trim(), ...(provider.value.trim() ? { provider: provider.value.trim() } : {}) };
-      show(result, explained(await ask(`/v1/policies/${encodeURIComponent(policy.id)}/explain`, { method: "POST", body, ...reader() })));
+      show(result, explained(await ask(`/v1/policies/${encodeURIComponent(policy.id)}/explain`, { method: "POST", body })));
     } catch (error) {
       show(result, problem(error));
     }

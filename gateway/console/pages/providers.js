@@ -6,7 +6,7 @@ import { count, duration, percent, usd } from "../format.js";
 import { emptiness, fill, pill, problem, skeleton, tierPill } from "../states.js";
 import { apiKey } from "../session.js";
 
-const EXAMPLE = JSON.stringify({ id: "local", kind: "openai_compatible", display_name: "Local model", endpoint: "http://127.0.0.1:11434/v1", serves_models: ["llama"] }, null, 2);
+const KINDS = ["openai-compatible", "openai", "openai-responses", "anthropic", "gemini", "ollama", "vllm"];
 
 /** @param {HTMLElement} panel */
 export function providersTab(panel) {
@@ -20,9 +20,9 @@ export function providersTab(panel) {
   reload();
 }
 
-/** By id; the tenant's key reads it, where one is signed in. @returns {Promise<Map<string, any>>} */
+/** By id; a key reads it, so it stays empty where none is signed in. @returns {Promise<Map<string, any>>} */
 async function health() {
-  const found = await ask("/v1/providers/health", { as: apiKey() ? "key" : "admin" });
+  const found = apiKey() ? await ask("/v1/providers/health") : { providers: [] };
   return new Map(found.providers.map((row) => [row.provider_id, row]));
 }
 
@@ -54,7 +54,9 @@ function providerCard(row, state, reload) {
     { class: "card", "data-provider": row.id },
     h("div", { class: "key-head" }, h("h3", {}, row.display_name ?? row.id), h("code", {}, row.id), tierPill(row.tier), healthPill(state)),
     h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-    h("div", { class: "row" }, h("button", { type: "button", class: "small danger", "aria-label": `Remove ${row.id}`, onclick: remove }, "Remove")),
+    row.registered
+      ? h("div", { class: "row" }, h("button", { type: "button", class: "small danger", "aria-label": `Remove ${row.id}`, onclick: remove }, "Remove"))
+      : h("p", { class: "hint" }, "Named in the configuration, and changed there."),
   );
 }
 
@@ -67,18 +69,32 @@ function healthPill(state) {
 
 /** @param {() => void} reload */
 function openProvider(reload) {
-  const text = h("textarea", { rows: "12", class: "mono", spellcheck: "false" }, EXAMPLE);
+  const text = (placeholder) => h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder });
+  const [id, endpoint, models, key] = [text("local"), text("https://models.example.com/v1"), text("large, small"), text("local")];
+  const kind = h("select", {}, KINDS.map((name) => h("option", { value: name }, name)));
   const said = h("div", {});
-  const form = h("form", { novalidate: true }, field("Provider (JSON)", text, "A secret is never written here: api_key_id names where it is kept."), said, h("div", { class: "row" }, h("button", { type: "submit", class: "primary" }, "Register")));
+  const form = h(
+    "form",
+    { novalidate: true },
+    field("Id", id),
+    field("Speaks", kind),
+    field("Endpoint", endpoint),
+    field("Models", models, "Their names, with commas between them."),
+    field("Key file", key, "Its name in the gateway’s folder provider-keys; empty: named as the id. A key itself is never written here."),
+    said,
+    h("div", { class: "row" }, h("button", { type: "submit", class: "primary" }, "Register")),
+  );
   const { close } = openDialog("Register a provider", form, { kind: "drawer" });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const serves = models.value.split(",").map((word) => word.trim()).filter(Boolean);
+    const body = { id: id.value.trim(), kind: kind.value, endpoint: endpoint.value.trim(), serves_models: serves, api_key_id: key.value.trim() || null };
     try {
-      await ask("/admin/providers", { method: "POST", body: JSON.parse(text.value), as: "admin" });
+      await ask("/admin/providers", { method: "POST", body, as: "admin" });
       close();
       reload();
     } catch (error) {
-      show(said, error instanceof SyntaxError ? h("p", { class: "error", role: "alert" }, `This is no JSON: ${error.message}`) : problem(error));
+      show(said, problem(error));
     }
   });
 }

@@ -50,6 +50,7 @@ const limit = (value) => (value === null ? "no limit" : count(value));
 function openTenant(tenant, reload) {
   const text = (value, options = {}) => h("input", { type: "text", value: value ?? "", ...options });
   const number = (value) => h("input", { type: "number", min: "0", step: "any", inputmode: "decimal", value: value === null || value === undefined ? "" : String(value) });
+  const id = text("", { required: true, maxlength: "64", spellcheck: "false", placeholder: "clinic" });
   const name = text(tenant?.display_name, { required: true, maxlength: "100" });
   const cap = number(tenant?.usd_cap);
   const requests = number(tenant?.requests_per_minute);
@@ -59,6 +60,7 @@ function openTenant(tenant, reload) {
   const form = h(
     "form",
     { novalidate: true },
+    tenant ? null : field("Id", id, "In addresses and in the books. It stays as it is."),
     field("Name", name),
     field("Cap in USD", cap, "Empty: none."),
     field("Requests a minute", requests, "Empty: no limit."),
@@ -71,6 +73,7 @@ function openTenant(tenant, reload) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const body = {
+      ...(tenant ? {} : { id: id.value.trim() }),
       display_name: name.value.trim(),
       usd_cap: numberOrNull(cap.value),
       requests_per_minute: numberOrNull(requests.value),

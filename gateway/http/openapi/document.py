@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.http.openapi import activity, evidence, inference, plain, policies, records, tenancy
+from gateway.http.openapi import activity, evidence, inference, money, plain, policies, records, tenancy
 from gateway.http.openapi.pieces import (
     COUNT,
     RATE_HEADERS,
@@ -18,7 +18,7 @@ from gateway.http.openapi.pieces import (
     words,
 )
 
-_GROUPS = (inference, activity, policies, records, tenancy, evidence, plain)
+_GROUPS = (inference, activity, policies, records, tenancy, money, evidence, plain)
 _ABOUT = """
 An OpenAI-compatible gateway for large language models that runs inside an AMD SEV-SNP guest and proves, for every
 answer, which measured build produced it. What its evidence proves, and what not, stands in README.md and SECURITY.md.

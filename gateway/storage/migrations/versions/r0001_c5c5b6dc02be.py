@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0001_69956c868669"
+revision = "r0001_c5c5b6dc02be"
 down_revision = None
 
 
@@ -114,16 +114,12 @@ def _ledger_entries() -> None:
         sa.Column("source", sa.String(length=96), nullable=False),
         sa.Column("target", sa.String(length=96), nullable=False),
         sa.Column("micro_usd", sa.BigInteger(), nullable=False),
-        sa.Column("receipt_id", sa.String(length=40), nullable=True),
-        sa.Column("request_key", sa.String(length=64), nullable=True),
+        sa.Column("reference", sa.String(length=64), nullable=True),
         sa.Column("estimated", sa.Boolean(), nullable=False),
         sa.Column("note", sa.String(length=256), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("receipt_id"),
-        sa.UniqueConstraint("request_key"),
+        sa.UniqueConstraint("reference"),
     )
-    op.create_index(op.f("ix_ledger_entries_source"), "ledger_entries", ["source"], unique=False)
-    op.create_index(op.f("ix_ledger_entries_target"), "ledger_entries", ["target"], unique=False)
 
 
 def _log_heads() -> None:
