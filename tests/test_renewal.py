@@ -25,6 +25,7 @@ from gateway.sequencer import Sequencer
 from gateway.startup import startup_body
 from gateway.storage.engine import open_database
 from gateway.storage.log import EMPTY_HEAD, LogEpoch
+from gateway.storage.quotes import add_quote, find_quote
 from gateway.storage.writer import GroupCommit
 from gateway.workload import Document, Keyset, WorkloadKeys, workload_document
 from tee.attest.attester import Attester
@@ -255,3 +256,11 @@ def test_a_report_that_does_not_verify_is_never_served(world: World) -> None:
         with pytest.raises(AttesterUnavailable, match=words) as caught:
             asyncio.run(desk.quote(bytes(32)))
         assert caught.value.retry_after is None
+
+
+def test_a_keyset_that_is_made_again_within_a_second_keeps_its_first_quote(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'x.sqlite3'}")
+    for document in ("first", "second"):
+        add_quote(engine, "sha256:" + "0" * 64, document, 1)
+    assert find_quote(engine, "sha256:" + "0" * 64) == "first"
+    engine.dispose()

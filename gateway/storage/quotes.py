@@ -10,11 +10,16 @@ from gateway.storage.schema import QUOTES
 
 
 def add_quote(engine: Engine, keyset_digest: str, document: str, created_at: int) -> None:
-    """Store a keyset's quote, before the keyset signs anything. Raises Unavailable."""
+    """Store a keyset's quote, before the keyset signs anything. Raises Unavailable.
+
+    One that is stored stays: a configuration that comes back within a second makes the keyset that it made before.
+    """
     row = {"keyset_digest": keyset_digest, "document": document, "created_at": created_at}
+    known = select(QUOTES.c.keyset_digest).where(QUOTES.c.keyset_digest == keyset_digest)
     try:
         with engine.begin() as connection:
-            connection.execute(insert(QUOTES).values(row))
+            if connection.execute(known).first() is None:
+                connection.execute(insert(QUOTES).values(row))
     except DatabaseError as error:
         raise unusable(engine, error) from None
 
