@@ -11,7 +11,6 @@ from gateway.errors import Forbidden, GatewayError, InvalidRequest, NoRoute
 from gateway.inference import InferenceRequest
 from gateway.routing.health import Snapshot
 from gateway.routing.identity import Identities
-from gateway.routing.interdicted import Interdicted
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.route import ModelTable, Route
 from gateway.routing.rules import RoutingRules
@@ -57,7 +56,6 @@ class Decisions:
         self._identities = identities
         self._health = health
         self._estimate: Estimate = estimate or (lambda _route, _request: None)
-        self._more = Interdicted()
         self._changes = 0
         self._kept: dict[tuple[str, str, str | None], _Kept] = {}
 
@@ -68,11 +66,6 @@ class Decisions:
         self._identities.use(models.connectors.values(), rules.baselines)
         self._changes += 1
         self._kept.clear()
-
-    def interdict(self, more: Interdicted) -> None:
-        """Block these too, beside those that are configured; they replace the ones named before."""
-        self._more = more
-        self._changes += 1
 
     def policy(self, name: str) -> RoutingPolicy:
         """The policy of that id. Raises InvalidRequest."""
@@ -143,7 +136,7 @@ class Decisions:
             identity=self._identities.identity(route.connector),
             catalogued=route.model.prefix is None,
             hash_drifted=baseline is not None and baseline != route.model.content_hash,
-            interdicted=self._rules.interdicted.blocks(route) or self._more.blocks(route),
+            interdicted=self._rules.interdicted.blocks(route),
         )
 
     def _as_now(self, one: Candidate, request: InferenceRequest | None) -> Candidate:

@@ -24,7 +24,7 @@ from gateway.credentials import Credentials
 from gateway.decisions import Decision, Decisions, of_model, refusal
 from gateway.dialects.dialect import Surface
 from gateway.draft import ReceiptDraft, new_draft
-from gateway.errors import Forbidden, GatewayError, InsufficientCredits, NoRoute, RateLimited, failure_of
+from gateway.errors import Forbidden, GatewayError, InsufficientCredits, KeysetExpired, NoRoute, RateLimited, failure_of
 from gateway.inference import InferenceRequest
 from gateway.languages import Service
 from gateway.leakscan.scan import scan
@@ -129,13 +129,15 @@ class Pipeline:
         """Steps 2 to 7 of one call. A refusal is an Answer too: it has a receipt. Raises KeysetExpired, RateLimited."""
         surface = service.surface
         meter = Meter(key.tenant.id, key.id)
-        keyset = self._audit.require_keyset()  # names the configuration by which the call is routed: no await between
+        keyset = self._audit.require_keyset()
         draft = new_draft("rcpt-" + random_hex(16), "route-" + random_hex(8), endpoint, body, keyset)
         try:
             found = scan(body, secret_of(demands.headers))  # 2
             request = surface.decode_request(found.redacted)  # so no record learns of a credential by a model's name
             draft = replace(draft, model=request.model)
             await self._reserve_tokens(request, service)
+            # The keyset names the configuration by which the call is routed: from here to the decision no await.
+            draft = replace(draft, keyset_digest=self._audit.require_keyset())
             policy = self._policy(key, request, demands)
             scanned = settle(found, body, policy.leak_scan)
             meter = _scanned_meter(meter, scanned)
@@ -155,13 +157,10 @@ class Pipeline:
                 question = Question(service, request, scanned.body, demands.headers)
                 candidates = self._candidates(routes, question, policy)
                 draft = draft.with_event("request.forwarded", body_hash=candidates.body_hash(0))
-        except RateLimited:
-            raise  # without a record: a flood of these must fill neither the log nor the disk
+        except (RateLimited, KeysetExpired):
+            raise  # without a record: a flood of the first must fill neither log nor disk, the second could sign none
         except GatewayError as error:
-            await self._audit.open(draft, key.id)
-            named = None if draft.model is None else draft.model[:MAX_NAMED]
-            meter = replace(meter, original_model=named, failure=error.code)
-            return await self._refuse(draft, error, meter, surface)
+            return await self._refuse_unrouted(key, draft, error, meter, surface)
         if answered is not None:
             return await self._answer_here(key, draft, meter, answered)
         wanted = reservation(key.tenant.id, key.tenant.usd_cap, bills, tuple(route.model.id for route in routes))
@@ -175,6 +174,14 @@ class Pipeline:
         if key.cut_streams and self._watch is not None and not isinstance(answer.body, bytes):
             self._watch.attend(key.id, answer.body)
         return _with_redactions(answer, scanned)
+
+    async def _refuse_unrouted(
+        self, key: ApiKey, draft: ReceiptDraft, error: GatewayError, meter: Meter, surface: Surface
+    ) -> Answer:
+        """A refusal of what nobody is asked for, with its receipt."""
+        await self._audit.open(draft, key.id)
+        named = None if draft.model is None else draft.model[:MAX_NAMED]
+        return await self._refuse(draft, error, replace(meter, original_model=named, failure=error.code), surface)
 
     def _candidates(self, routes: Sequence[Route], question: Question, policy: RoutingPolicy) -> Candidates:
         """Those who may answer, and what each of them is asked."""

@@ -14,7 +14,6 @@ from gateway.errors import InvalidRequest, NoRoute, UnknownModel
 from gateway.inference import InferenceRequest
 from gateway.routing.health import Snapshot, State
 from gateway.routing.identity import Identities, Shown
-from gateway.routing.interdicted import Interdicted
 from gateway.routing.route import Route
 from gateway.routing.scope import ScopeStatement
 from gateway.routing.select import reasons_of
@@ -81,10 +80,10 @@ def test_what_was_found_is_remembered_until_something_changes() -> None:
     assert it.asks("hard") == ["a", "b", "c"]
     it.drift("b")
     assert it.asks("hard") == ["a", "c"]
-    it.decisions.interdict(Interdicted(providers=frozenset({"c"})))
+    it.decisions.use(it.config.models, configured(interdicted={"providers": ["c"]}).rules)
     assert it.asks("hard") == ["a"]
     assert it.asks("default") == ["a", "b"]
-    it.decisions.interdict(Interdicted())
+    it.decisions.use(it.config.models, it.config.rules)
     assert it.asks("hard") == ["a", "c"]
     moved = configured(baselines={"providers": {"b": {"spki": OTHER, "root": OTHER}}})
     it.decisions.use(moved.models, moved.rules)
@@ -161,7 +160,8 @@ def test_no_call_is_ever_routed_to_whom_the_policy_refuses() -> None:
                 name: {"spki": dice.choice([SPKI, OTHER]), "root": ROOT} for name in dice.sample("abc", 2)
             }}).rules)  # fmt: skip
         elif event < 0.06:
-            it.decisions.interdict(Interdicted(providers=frozenset(dice.sample("abc", dice.randrange(2)))))
+            blocked = {"providers": dice.sample("abc", dice.randrange(2))}
+            it.decisions.use(it.config.models, configured(interdicted=blocked).rules)
         elif event < 0.3:
             it.latency[dice.choice("abc")] = dice.choice([0.01, 0.5])
             it.costs[dice.choice("abc")] = dice.choice([5, 5000])
