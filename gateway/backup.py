@@ -21,9 +21,13 @@ from tee.private_files import write_private
 
 FORMAT = "saferouter/backup/v1"
 ABOUT = "backup.json"
-MAX_STATE_FILE = 1 << 20  # a sealed key or a checkpoint with its cosignatures: some kilobytes
-# The last signed heads, the checkpoints of every epoch, and the sealed keys: nothing that is secret by itself.
-STATE_FILES = ("log.head", "log.head.*", "log/*/checkpoint", "*.sealed")
+MAX_STATE_FILE = 8 << 20  # keys and checkpoints have some kilobytes, a registry and its bills of materials more
+# The last signed heads, the checkpoints of every epoch, the sealed keys, and what steers routing beside the
+# configuration, lest a restored gateway be laxer than it was: nothing that is secret by itself.
+STATE_FILES = (
+    *("log.head", "log.head.*", "log/*/checkpoint", "*.sealed"),
+    *("routing.json", "providers.json", "registry.json", "registry/*"),
+)
 
 
 @dataclass(frozen=True, slots=True)

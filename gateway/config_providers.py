@@ -39,6 +39,8 @@ def decode_connector(row: Any, path: str) -> Connector:
     base_url = typed(row, "base_url", str, known.base_url.format(region=region), path)
     if base_url != EMBEDDED_MOCK and not (base_url.startswith(("http://", "https://")) and urlsplit(base_url).hostname):
         raise Malformed(f"{path}.base_url", repr(base_url[:200]), "https://HOST[:PORT][/PATH], or http:// nearby")
+    if "@" in urlsplit(base_url).netloc:
+        raise Malformed(f"{path}.base_url", "a name or a password in it", "neither: keys have a file or a variable")
     if "?" in base_url or "#" in base_url:
         raise Malformed(f"{path}.base_url", "a query or a fragment", "neither: paths follow it")
     if known.service_account and f"/{ANY_PROJECT}/" in base_url:

@@ -54,7 +54,7 @@ def with_claims(models: ModelTable, rules: RoutingRules, registry: Registry | No
     claimed = tuple(_claimed(model, registry) for model in models.models)
     blocked = rules.interdicted | Interdicted(models=banned.models, suppliers=banned.suppliers)
     rules = replace(rules, interdicted=blocked, suppliers={**countries, **rules.suppliers})
-    return ModelTable(claimed, models.connectors), rules
+    return replace(models, models=claimed), rules
 
 
 def _claimed(model: PublicModel, registry: Registry) -> PublicModel:

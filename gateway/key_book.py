@@ -9,10 +9,11 @@ from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.errors import GatewayError
 from gateway.storage.api_keys import find_api_key, find_ended_keys, note_use
-from gateway.storage.writer import GroupCommit, Transaction
+from gateway.storage.writer import GroupCommit, NotRecorded, Transaction
 from gateway.tenancy.tenant import ApiKey
 from tee.errors import Malformed
 
@@ -42,7 +43,10 @@ class KeyBook:
 
     async def find_ended(self, ids: Sequence[str]) -> list[str]:
         """Which of these keys are revoked, or have ended."""
-        return await asyncio.to_thread(find_ended_keys, self._engine, ids, int(time.time()))
+        try:
+            return await asyncio.to_thread(find_ended_keys, self._engine, ids, int(time.time()))
+        except SQLAlchemyError as error:  # whoever watches streams asks again
+            raise NotRecorded(f"Keys cannot be read now ({type(error).__name__}).") from None
 
     async def read(self, look: Callable[[Connection], T]) -> T:
         """What `look` finds with a connection."""

@@ -135,7 +135,8 @@ class Upstream:
 
     def _poster(self, connector: Connector, *, clean: bool) -> Poster:
         # Over plain HTTP, and for those who embed this without a table, nobody's identity is looked at.
-        judged = self._carrier is None and connector.authenticated and self.identities.watches(connector.id)
+        demanded = clean or bool(connector.pins) or self.identities.watches(connector.id)
+        judged = self._carrier is None and connector.authenticated and demanded
         who = (connector.id, clean, self.identities.standard(connector.id)) if judged else ()
         key = connector.roots, *who
         if key not in self._posters:

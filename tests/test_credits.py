@@ -203,11 +203,23 @@ def test_who_may_pay_in_and_what_is_no_payment(gateway: RunningGateway, till: Ti
         assert (paid.status_code, paid.json()["balance_usd"], paid.json()["note"]) == (201, 1.5, "March")
         stranger, _ = till.tenant("stranger")
         assert client.post("/v1/credits/topup", json={"usd": 1, "key_id": stranger}).status_code == 404
-    for usd in (0, -1, 0.0000001, 1e12, True, None, "x"):
+    for usd in (0, -1, 0.0000001, 1e12, True, None, "x", "1e999990", "1E999999", "nan"):
         assert till.ask("POST", "/v1/credits/topup", {"key_id": key, "usd": usd}).status_code == 400, usd
-    for more in ({"key_id": 7}, {"note": "x" * 201}, {"else": 1}):
+    for more in ({"key_id": 7}, {"key_id": "k" * 41}, {"note": "x" * 201}, {"else": 1}):
         assert till.ask("POST", "/v1/credits/topup", {"key_id": key, "usd": 1} | more).status_code == 400, more
     assert httpx2.post(f"{gateway.url}/v1/credits/topup", json={"usd": 1}, **PLAIN).status_code == 401
+
+
+def test_a_prepaid_key_makes_only_prepaid_ones(gateway: RunningGateway, till: Till) -> None:
+    key, secret = till.tenant("frugal")
+    later = till.ask("POST", "/admin/tenants/frugal/keys", {}).json()
+    till.pay(key, 1)
+    with gateway.client(secret) as client:
+        made = client.post("/v1/keys", json={"name": "second"}).json()
+        assert till.credits(made["key"])["balance_usd"] == 0
+        assert ask(gateway, made["key"], "wire-1").json()["error"]["code"] == "credits_exhausted"
+        refused = client.post(f"/v1/keys/{later['id']}/rotate", json={})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_prepaid")
 
 
 def test_the_card_of_a_model_says_what_is_charged(gateway: RunningGateway) -> None:

@@ -24,7 +24,7 @@ from tests.worlds.gateway import run_cli
 NOW = 1_795_240_000
 KEYS = [SigningKey(bytes([number]) * 32) for number in (1, 2, 3)]
 SIGNERS = Signers(tuple(bytes(key.verify_key) for key in KEYS[:2]), 2)
-HASH = "sha256:" + "5" * 64
+HASH, GONE, WITHDRAWN = ("sha256:" + digit * 64 for digit in "567")
 
 
 def supplier(name: str, **members: Any) -> dict[str, Any]:
@@ -52,9 +52,9 @@ def document(**members: Any) -> dict[str, Any]:
         "artefacts": [
             artefact("sound"),
             artefact("doubtful", supplier="shady", bom=None, mirrors=[], licence=None),
-            artefact("of-gone", supplier="gone"),
-            artefact("of-barred", supplier="barred"),
-            artefact("withdrawn"),
+            artefact("of-gone", supplier="gone", content_hash=GONE),
+            artefact("of-barred", supplier="barred", content_hash=None),
+            artefact("withdrawn", content_hash=WITHDRAWN),
             artefact("firmware-1", category="firmware"),
         ],
         "revocations": [{"category": "model", "id": "withdrawn", "reason": "it leaks"}],
@@ -139,7 +139,7 @@ def test_a_registry_has_one_spelling() -> None:
 
 def test_revoked_models_and_those_of_barred_suppliers_are_banned() -> None:
     banned = interdicted(parsed())
-    assert banned.models == {"of-gone", "of-barred", "withdrawn"}
+    assert banned.models == {"of-gone", "of-barred", "withdrawn", GONE, WITHDRAWN}
     assert banned.suppliers == {"gone", "barred"}
     assert origin_of(parsed(), "unknown", "doubtful") == "FR"
     assert origin_of(parsed(), "unknown") is None
@@ -189,6 +189,17 @@ def test_what_is_in_force_steers_who_is_asked_and_is_attested() -> None:
     without = decode_config(TABLE | NAMED, {})
     for name in ("models", "policies", "settings"):
         assert config.digests()[name] != without.digests()[name]
+
+
+def test_revoked_weights_are_banned_by_any_name_and_prefixes_stay() -> None:
+    more = [
+        {"id": "mine", "provider": "mock", "content_hash": WITHDRAWN},
+        {"id": "any", "prefix": "or/", "provider": "mock"},
+    ]
+    table = TABLE | NAMED | {"models": MODELS + more, "registry_document": signed().decode()}
+    config = decode_config(table, {})
+    assert config.rules.interdicted.blocks(config.models.route("mine")) is not None
+    assert config.models.route("or/another").model.upstream_model == "another"
 
 
 def test_a_stored_registry_without_its_keys_stops_the_start() -> None:

@@ -90,7 +90,13 @@ def _endpoint(value: object) -> str:
         _ = parts.port
     except ValueError:  # brackets that do not match, or a port that is none
         raise Malformed("endpoint", "no URL", "https://HOST[:PORT][/PATH]") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
         raise Malformed("endpoint", "another URL", "https://HOST[:PORT][/PATH], or http:// nearby, and nothing else")
     return value
 

@@ -64,7 +64,8 @@ def decode_request(body: bytes) -> InferenceRequest:
         parallel_tool_calls=None
         if fields.get("parallel_tool_calls") is None
         else read_boolean(fields, "parallel_tool_calls"),
-        max_tokens=max_tokens if max_completion is None else max_completion,
+        # Both are sent on as they are, and it is the provider that chooses: the larger is what may be used, and billed.
+        max_tokens=max(filter(None, (max_tokens, max_completion)), default=None),
         temperature=read_number(fields, "temperature", 0.0, 2.0),
         top_p=read_number(fields, "top_p", 0.0, 1.0),
         top_k=_top_k(fields),

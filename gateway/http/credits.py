@@ -25,6 +25,7 @@ from tee.errors import Malformed
 
 CREDITS, TOPUP = "/v1/credits", "/v1/credits/topup"
 MAX_NOTE = 200  # characters
+MAX_KEY_ID = 40  # what the database has room for
 MAX_REQUEST_KEY = 255  # characters of an Idempotency-Key: what other billing APIs take
 
 
@@ -105,10 +106,10 @@ def _read_topup(fields: Mapping[str, object], request: str | None, payer: ApiKey
     if note is not None and not (isinstance(note, str) and len(note) <= MAX_NOTE and note.isprintable()):
         raise Malformed("note", kind_of(note), f"at most {MAX_NOTE} printable characters")
     key_id = fields.get("key_id", None if payer is None else payer.id)
-    if not isinstance(key_id, str):
-        raise Malformed("key_id", kind_of(key_id), "the id of the key to pay in for")
+    if not isinstance(key_id, str) or not 0 < len(key_id) <= MAX_KEY_ID or not key_id.isprintable():
+        raise Malformed("key_id", kind_of(key_id), f"the id of the key to pay in for, at most {MAX_KEY_ID} characters")
     if request is not None and not 1 <= len(request) <= MAX_REQUEST_KEY:
         raise Malformed("Idempotency-Key", f"{len(request)} characters", f"1 to {MAX_REQUEST_KEY}")
-    tenant, who = (None, "operator") if payer is None else (payer.tenant.id, payer.tenant.id)
+    tenant, who = (None, "operator") if payer is None else (payer.tenant.id, f"tenant:{payer.tenant.id}")
     once = None if request is None else request_key(who, request)
     return TopUp(key_id, tenant, parse_usd(str(amount), "usd"), note, once)

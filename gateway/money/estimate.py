@@ -16,6 +16,7 @@ ASSUMED_OUTPUT = 32_768  # of a model whose own bound nobody knows, where the ca
 LIKELY_BYTES = 2  # of JSON for a token; English has four, Chinese more than two
 EVENT_TOKENS = 2  # in the shortest event of a stream; providers put one there
 TEXT_BYTES = 4  # of answer for a token
+MAX_BEST_OF = 128  # no provider makes more answers than that to one prompt
 _STORED = ("previous_response_id", "conversation")  # members that bring a conversation in which is not in the body
 
 
@@ -71,12 +72,19 @@ def _hold(tariff: Tariff, request: InferenceRequest, text: int, beside: _Beside)
     prompt = _bounded(text + beside.tokens, price.context)
     likely = _bounded(text // LIKELY_BYTES + beside.tokens, price.context)
     most = _bounded(request.max_tokens or price.max_output or ASSUMED_OUTPUT, price.max_output)
-    output = most * max(1, request.choices)
+    output = most * _answers(request)
     return Hold(
         max(_worth(tariff, rates_at, prompt, output, audio) for rates_at in _steps(price, prompt)),
         _worth(tariff, likely, likely, 0, audio),
         output,
     )
+
+
+def _answers(request: InferenceRequest) -> int:
+    """How many are made and billed: of text completions `best_of` for each prompt, though fewer are shown."""
+    best = request.extra.get("best_of")
+    made = min(best, MAX_BEST_OF) * len(request.messages) if type(best) is int and best > 0 else 1
+    return max(1, request.choices, made)
 
 
 def _worth(tariff: Tariff, step: int, prompt: int, output: int, audio: bool) -> int:

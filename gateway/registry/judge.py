@@ -47,6 +47,8 @@ def interdicted(registry: Registry) -> Banned:
     suppliers = frozenset(one.id for one in registry.suppliers.values() if one.revoked or one.sanctioned)
     models = {name for category, name in registry.revocations if category == MODEL}
     models |= {one.id for one in registry.artefacts.values() if one.category == MODEL and one.supplier in suppliers}
+    found = (registry.artefacts.get((MODEL, name)) for name in tuple(models))
+    models |= {one.content_hash for one in found if one is not None and one.content_hash is not None}  # by any name
     return Banned(frozenset(models), suppliers)
 
 

@@ -87,7 +87,8 @@ class Identities:
 
     def standard(self, provider: str) -> object:
         """What this provider is compared with: connections that were judged by another are not used any more."""
-        return self._connectors[provider].pins or self._baselines.get(provider)
+        connector = self._connectors.get(provider)
+        return (connector.pins if connector is not None else ()) or self._baselines.get(provider)
 
     def identity(self, connector: Connector) -> Identity:
         """What is known now."""
@@ -104,7 +105,9 @@ class Identities:
         `shown` is None where TLS cannot tell.
         """
         connector, baseline = self._connectors.get(provider), self._baselines.get(provider)
-        if connector is not None and connector.pins:
+        if connector is None:  # a reload has taken it away while this call was on its way to it
+            return _UNKNOWN
+        if connector.pins:
             good = shown is not None and not {shown.spki, *shown.chain}.isdisjoint(connector.pins)
             if shown is not None:
                 self._note(provider, None if good else shown)

@@ -37,7 +37,7 @@ def is_passing(error: BaseException) -> bool:
 def is_of_values(error: BaseException) -> bool:
     """Whether the database refused what was to be written, and nothing else is wrong with it."""
     kinds = {kind.__name__ for kind in type(_of_driver(error)).__mro__}
-    return not kinds.isdisjoint({"DataError", "IntegrityError"})
+    return not kinds.isdisjoint({"DataError", "IntegrityError", "OverflowError"})
 
 
 def _of_driver(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from gateway.errors import Conflict, UnknownKey, UnknownTenant
+from gateway.errors import Conflict, Forbidden, UnknownKey, UnknownTenant
 from gateway.storage.api_keys import (
     StoredKey,
     count_calls,
@@ -22,6 +22,7 @@ from gateway.storage.api_keys import (
     set_revoked,
     update_api_key,
 )
+from gateway.storage.ledger import is_prepaid, open_prepaid
 from gateway.storage.minting import mint_secret, new_key_id
 from gateway.storage.tenants import StoredTenant, find_tenant
 from gateway.tenancy.changes import Changes, require_within
@@ -52,6 +53,8 @@ def create_key(connection: Connection, now: int, *, changes: Changes, by: Actor)
     if count_live_keys(connection, by.tenant_id) >= MAX_KEYS:
         raise Conflict(f"Tenant `{by.tenant_id}` has {MAX_KEYS} keys already: revoke some.", code="too_many_keys")
     insert_api_key(connection, key, now)
+    if by.key is not None and is_prepaid(connection, by.key.id):  # else an empty one would make itself another
+        open_prepaid(connection, key.id)
     secret = mint_secret(connection, key.id, now)
     return require_key(connection, key.id, by), secret
 
@@ -73,6 +76,8 @@ def rotate_key(
     stored = _live(require_key(connection, key_id, by))
     _require_actor(connection, by)
     require_within(by.key, stored.key.scopes, stored.key.expires_at)
+    if by.key is not None and is_prepaid(connection, by.key.id) and not is_prepaid(connection, key_id):
+        raise Forbidden("A prepaid key may not take over one that pays later.", code="not_prepaid")
     forget_secrets(connection, key_id, now)
     retire_secrets(connection, key_id, now + overlap)
     secret = mint_secret(connection, key_id, now)

@@ -232,10 +232,19 @@ def _capped(connection: Connection, tenant: str, amount: int, cap: int) -> Insuf
     )
 
 
+def is_prepaid(connection: Connection, key_id: str) -> bool:
+    """Whether the key spends only what was paid in for it."""
+    return bool(connection.execute(select(ACCOUNTS.c.prepaid).where(ACCOUNTS.c.name == key_account(key_id))).scalar())
+
+
+def open_prepaid(connection: Connection, key_id: str) -> None:
+    """An account of a new key, for which nothing was paid in yet."""
+    connection.execute(_MAKE, {"name": key_account(key_id), "prepaid": True})
+
+
 def _unpriced(connection: Connection, key_id: str, wanted: Reservation) -> InsufficientCredits | None:
     """Who pays in advance, or has a cap, is not sent where nobody knows the price."""
-    row = connection.execute(select(ACCOUNTS.c.prepaid).where(ACCOUNTS.c.name == key_account(key_id))).first()
-    if wanted.tenant_cap is None and (row is None or not row.prepaid):
+    if wanted.tenant_cap is None and not is_prepaid(connection, key_id):
         return None
     return InsufficientCredits(
         f"The price of model {wanted.unpriced} is not known here, and its caller has a balance or a cap to keep: the "
