@@ -2,13 +2,13 @@
 
 /**
  * @typedef {{id: string, name: string, arguments: string}} ToolCall
- * @typedef {{text: string, reasoning: string, tools: ToolCall[], finish: string | null, usage: any, attestation: any,
+ * @typedef {{text: string, reasoning: string, tools: ToolCall[], finish: string | null, usage: any,
  *   error: {message: string, code: string | null} | null, done: boolean}} Completion
  */
 
 /** @returns {Completion} nothing was said yet */
 export function newCompletion() {
-  return { text: "", reasoning: "", tools: [], finish: null, usage: null, attestation: null, error: null, done: false };
+  return { text: "", reasoning: "", tools: [], finish: null, usage: null, error: null, done: false };
 }
 
 /**
@@ -34,7 +34,6 @@ export function addEvent(answer, data) {
 function addChunk(answer, chunk) {
   if (chunk.error) answer.error = { message: String(chunk.error.message ?? "unknown"), code: chunk.error.code ?? null };
   answer.usage = chunk.usage ?? answer.usage;
-  answer.attestation = chunk.attestation ?? answer.attestation;
   const choice = chunk.choices?.[0];
   if (!choice) return;
   const delta = choice.delta ?? {};

@@ -58,12 +58,9 @@ function questionNode(row, mock, ground) {
 }
 
 function about(call, finding) {
-  const block = call.completion.attestation ?? {};
+  // Nothing that only the stream says: a provider writes there too.
   const rows = [
     ["Receipt", call.receiptId],
-    ["Provider", block.provider_id],
-    ["Trust tier", block.tier_observed],
-    ["Policy", block.policy_id],
     ["Build", finding.measurement],
     ["Bytes", `${call.request.length} sent, ${call.response.length} received`],
   ].filter(([, value]) => value);
